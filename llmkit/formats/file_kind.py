@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.formats.json_array import array_error, begins_array
+from llmkit.formats.json_array import LOOK, array_error, begins_array
 from llmkit.formats.jsonl import BYTE_ORDER_MARK, MALFORMED, Record
 from llmkit.formats.stdin_kind import StdinKind, kind_of_stdin
 from llmkit.formats.streams import is_stream, open_input, plain_name
@@ -41,7 +41,6 @@ TEXT = frozenset(
 """Suffixes of what people write: a program that begins with a brace is no record."""
 _MAY_BE_ONE = (".json", ".jl", "")
 """Suffixes under which a single line is looked at too."""
-_LOOK = 1 << 12  # bytes that tell a brace or a bracket from anything else
 _LONGEST = 64 << 20  # bytes of a line that is looked at: a file of one line may be as large as the disk
 
 
@@ -95,12 +94,12 @@ def _first_lines(stream: BinaryIO) -> Iterator[bytes]:
     """The first two lines that are not blank; of one that is no object, as much as tells what it is."""
     mark = BYTE_ORDER_MARK
     found = 0
-    while found < 2 and (line := stream.readline(_LOOK)):
+    while found < 2 and (line := stream.readline(LOOK)):
         line, mark = line.removeprefix(mark), b""
         if not line or line.isspace():
             continue
         if not line.lstrip().startswith(b"{"):
-            line += stream.read(_LOOK)  # the first object in a bracket may stand on the next line
+            line += stream.read(LOOK)  # the first object in a bracket may stand on the next line
         elif not line.endswith(b"\n"):
             line += stream.readline(_LONGEST)
         found += 1

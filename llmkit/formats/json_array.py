@@ -13,7 +13,7 @@ _KEYS = re.compile(
 )
 """What records have. Any other array may be a file of a program's, which is text like its sources."""
 LOOK = 1 << 12
-"""Bytes from the beginning, at most, in which a key is looked for."""
+"""Bytes, at most, that tell what begins: a brace, a bracket, a key in it, or anything else."""
 
 
 def begins_array(start: bytes) -> bool:

@@ -15,7 +15,7 @@ from llmkit.errors import DataError
 from llmkit.retrieve.embed import unit_vectors
 from llmkit.server.errors import ApiError, refused
 from llmkit.server.front import as_json, until_gone
-from llmkit.server.gate import Caller
+from llmkit.server.gate import Caller, Sizes
 from llmkit.server.handlers import State
 from llmkit.server.handoff import SLOT_HEADER, slot_line
 from llmkit.server.served import Served
@@ -40,8 +40,8 @@ async def embeddings(request: Request) -> Response:
         rows = await _encode(ask, served, caller)
         skipped = [_skipped(row, served) for row in rows]
         tokens = sum(len(row) for row in rows)
-        enter = state.gate.enter
-        async with enter(caller, model=served.name, prompt_tokens=tokens, max_tokens=0, answers=1) as slot:
+        sizes = Sizes(prompt_tokens=tokens, answers=1)
+        async with state.gate.enter(caller, sizes, model=served.name) as slot:
             request.state.slot = slot
             slot.usage.prompt_tokens = tokens
             vectors = await _vectors(served, rows, skipped)
@@ -49,7 +49,7 @@ async def embeddings(request: Request) -> Response:
         took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
         return as_json(embedding_object(served.name, vectors, slot.usage, ask.encoding), headers=took)
 
-    with state.gate.begin(caller, prompt_tokens=least, answers=1):
+    with state.gate.begin(caller, Sizes(prompt_tokens=least, answers=1)):
         return await until_gone(request, work())
 
 

@@ -47,6 +47,29 @@ class Slot:
         self.finished, self.error = "error", code
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How much a request asks for; where its prompts are not encoded yet, what is known so far: the least."""
+
+    prompt_tokens: int = 0
+    """Of all its prompts, each once."""
+    max_tokens: int = 0
+    """That may be drawn, of all its answers."""
+    answers: int = 0
+    """Texts at once; 0: the model is not asked."""
+    samples: int = 1
+    """Of them, those of each prompt, all of which read it."""
+
+    @property
+    def tokens(self) -> int:
+        """In the queue, where each answer counts with the prompt that it reads."""
+        return self.prompt_tokens * self.samples + self.max_tokens
+
+
+NOTHING = Sizes()
+"""Of a request that only looks at tokens."""
+
+
 class Gate(Protocol):
     """Decides who comes in."""
 
@@ -57,47 +80,24 @@ class Gate(Protocol):
             ApiError: 401: nobody's.
         """
 
-    def begin(
-        self,
-        caller: Caller,
-        *,
-        prompt_tokens: int = 0,
-        max_tokens: int = 0,
-        answers: int = 0,
-        samples: int = 1,
-    ) -> AbstractContextManager[None]:
+    def begin(self, caller: Caller, sizes: Sizes = NOTHING) -> AbstractContextManager[None]:
         """Count a request against its key before anything is done for it; under way until the context ends.
 
         Args:
             caller: who asks.
-            prompt_tokens: see `enter`; here and below, what is known so far, which is the least.
-            max_tokens: see `enter`.
-            answers: see `enter`; 0: the model is not asked.
-            samples: see `enter`.
+            sizes: for how much, so far as it is known.
 
         Raises:
             ApiError: 429 or 503 with the time after which it may go well.
         """
 
-    def enter(
-        self,
-        caller: Caller,
-        *,
-        model: str,
-        prompt_tokens: int,
-        max_tokens: int,
-        answers: int,
-        samples: int = 1,
-    ) -> AbstractAsyncContextManager[Slot]:
+    def enter(self, caller: Caller, sizes: Sizes, *, model: str) -> AbstractAsyncContextManager[Slot]:
         """A place for a request that has begun, held until the context ends; its tokens are charged then.
 
         Args:
             caller: who asks.
+            sizes: for how much.
             model: of what.
-            prompt_tokens: of all its prompts, each once.
-            max_tokens: that may be drawn, of all its answers.
-            answers: texts at once.
-            samples: of them, those of each prompt, all of which read it.
 
         Raises:
             ApiError: 429 or 503 with the time after which it may go well.
@@ -112,28 +112,11 @@ class OpenGate:
         return Caller()
 
     @contextmanager
-    def begin(
-        self,
-        caller: Caller,
-        *,
-        prompt_tokens: int = 0,
-        max_tokens: int = 0,
-        answers: int = 0,
-        samples: int = 1,
-    ) -> Iterator[None]:
+    def begin(self, caller: Caller, sizes: Sizes = NOTHING) -> Iterator[None]:
         """Always."""
         yield
 
     @asynccontextmanager
-    async def enter(
-        self,
-        caller: Caller,
-        *,
-        model: str,
-        prompt_tokens: int,
-        max_tokens: int,
-        answers: int,
-        samples: int = 1,
-    ) -> AsyncIterator[Slot]:
+    async def enter(self, caller: Caller, sizes: Sizes, *, model: str) -> AsyncIterator[Slot]:
         """A place, always."""
         yield Slot()

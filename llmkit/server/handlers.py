@@ -21,7 +21,7 @@ from llmkit.server.anthropic_stream import AnthropicStream
 from llmkit.server.ask import Ask
 from llmkit.server.errors import refused
 from llmkit.server.front import HeldStream, as_json, until_gone
-from llmkit.server.gate import Caller, Gate, Slot
+from llmkit.server.gate import Caller, Gate, Sizes, Slot
 from llmkit.server.handoff import SLOT_HEADER, slot_comment, slot_line
 from llmkit.server.metrics import Metrics
 from llmkit.server.models import Models
@@ -145,26 +145,24 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         ask = replace(ask, model=f"{served.name}:{called}")
     citations = None
     try:
-        begun = state.gate.begin(
-            caller,
+        least = Sizes(
             prompt_tokens=sum(map(len, ask.ids)) or ask.num_prompts,
             max_tokens=ask.num_answers,
             answers=ask.num_answers,
             samples=ask.sampling.samples,
         )
-        stack.enter_context(begun)
+        stack.enter_context(state.gate.begin(caller, least))
         if ask.passages != "off":
             ask, citations = await until_gone(request, _with_passages(state.retrieval, ask))
         prepared = await until_gone(request, served.prepare(ask, caller))
         _check_scores(ask, prepared, state.limits)
-        place = state.gate.enter(
-            caller,
-            model=name,
+        sizes = Sizes(
             prompt_tokens=prepared.prompt_tokens,
             max_tokens=prepared.max_tokens,
             answers=len(prepared.requests),
             samples=ask.sampling.samples,
         )
+        place = state.gate.enter(caller, sizes, model=name)
         slot = await until_gone(request, stack.enter_async_context(place))
     except BaseException:
         await stack.aclose()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from llmkit.server.admission import Admission
 from llmkit.server.errors import ApiError
-from llmkit.server.gate import Caller, Slot
+from llmkit.server.gate import NOTHING, Caller, Sizes, Slot
 from llmkit.server.keys import KeyRules, Keys
 from llmkit.server.limits import Bucket
 from llmkit.server.usage import UsageStore, day_ends_in, month_ends_in
@@ -80,15 +80,7 @@ class KeyedGate:
         return self._keys.caller(name)
 
     @contextmanager
-    def begin(
-        self,
-        caller: Caller,
-        *,
-        prompt_tokens: int = 0,
-        max_tokens: int = 0,
-        answers: int = 0,
-        samples: int = 1,
-    ) -> Iterator[None]:
+    def begin(self, caller: Caller, sizes: Sizes = NOTHING) -> Iterator[None]:
         """Count a request against its key before anything is done for it; under way until the context ends.
 
         Of tokens nothing is set aside yet; a request that is sure to be refused for them is refused here.
@@ -98,10 +90,10 @@ class KeyedGate:
         """
         name, rules = caller.name, self._rules(caller.name)
         self._check_requests(name, rules)
-        if answers:
-            self._check_tokens(name, rules, prompt_tokens + answers)
+        if sizes.answers:
+            self._check_tokens(name, rules, sizes.prompt_tokens + sizes.answers)
             # before it is counted against its key
-            self.admission.check(tokens=prompt_tokens * samples + max_tokens, answers=answers)
+            self.admission.check(tokens=sizes.tokens, answers=sizes.answers)
         if rules.requests_per_minute is not None:
             self._bucket(self._requests, name, rules.requests_per_minute).take(self._clock(), 1)
         self._running[name] += 1
@@ -111,16 +103,7 @@ class KeyedGate:
             self._running[name] -= 1
 
     @asynccontextmanager
-    async def enter(
-        self,
-        caller: Caller,
-        *,
-        model: str,
-        prompt_tokens: int,
-        max_tokens: int,
-        answers: int,
-        samples: int = 1,
-    ) -> AsyncIterator[Slot]:
+    async def enter(self, caller: Caller, sizes: Sizes, *, model: str) -> AsyncIterator[Slot]:
         """A place for a request that has begun; what it took is charged when the context ends, in any way.
 
         Raises:
@@ -128,14 +111,15 @@ class KeyedGate:
                 full.
         """
         rules = self._rules(caller.name)
-        self._check_tokens(caller.name, rules, prompt_tokens + answers)
-        tokens = prompt_tokens * samples + max_tokens
-        most = prompt_tokens + max_tokens
+        self._check_tokens(caller.name, rules, sizes.prompt_tokens + sizes.answers)
+        most = sizes.prompt_tokens + sizes.max_tokens
         self._set_aside[caller.name] += most
         slot = Slot()
         place = None
         try:
-            place = await self.admission.enter(prompt_tokens=prompt_tokens, tokens=tokens, answers=answers)
+            place = await self.admission.enter(
+                prompt_tokens=sizes.prompt_tokens, tokens=sizes.tokens, answers=sizes.answers
+            )
             yield slot
         finally:
             self._set_aside[caller.name] -= most

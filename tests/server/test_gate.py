@@ -2,7 +2,7 @@
 
 import asyncio
 
-from llmkit.server.gate import OpenGate
+from llmkit.server.gate import OpenGate, Sizes
 
 
 def test_everybody_is_the_same_caller_without_keys() -> None:
@@ -14,9 +14,7 @@ def test_everybody_is_the_same_caller_without_keys() -> None:
         pass
 
     async def enter() -> int:
-        async with gate.enter(
-            gate.identify(None), model="m", prompt_tokens=1, max_tokens=1, answers=1
-        ) as slot:
+        async with gate.enter(gate.identify(None), Sizes(1, 1, answers=1), model="m") as slot:
             return slot.usage.total_tokens
 
     assert asyncio.run(enter()) == 0

@@ -11,7 +11,7 @@ import pytest
 from llmkit.server.admission import Admission
 from llmkit.server.config import AdmissionConfig
 from llmkit.server.errors import ApiError
-from llmkit.server.gate import Slot
+from llmkit.server.gate import Sizes, Slot
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.usage import UsageStore
@@ -34,7 +34,7 @@ def gate_of(**rules: Any) -> KeyedGate:
 async def entered(gate: KeyedGate, key: str, **sizes: int) -> AsyncIterator[Slot]:
     caller = gate.identify(key)
     with gate.begin(caller):
-        async with gate.enter(caller, model="m", answers=1, **sizes) as slot:
+        async with gate.enter(caller, Sizes(answers=1, **sizes), model="m") as slot:
             yield slot
 
 
@@ -136,7 +136,7 @@ def test_requests_at_once_pass_a_limit_by_no_more_than_one_of_them(rule: str, co
         nonlocal total
         caller = gate.identify("a")
         try:
-            async with gate.enter(caller, model="m", prompt_tokens=10, max_tokens=50, answers=1) as slot:
+            async with gate.enter(caller, Sizes(10, 50, answers=1), model="m") as slot:
                 await inside.wait()
                 slot.first_token_seconds = 0.1
                 slot.usage.prompt_tokens, slot.usage.completion_tokens = 10, 50
@@ -180,7 +180,7 @@ def test_what_was_set_aside_and_not_taken_is_there_again_even_for_one_that_was_g
 
 
 async def hold(gate: KeyedGate) -> None:
-    async with gate.enter(gate.identify("a"), model="m", prompt_tokens=10, max_tokens=50, answers=1):
+    async with gate.enter(gate.identify("a"), Sizes(10, 50, answers=1), model="m"):
         await asyncio.Event().wait()
 
 
@@ -189,8 +189,8 @@ def test_each_answer_counts_in_the_queue_with_the_one_prompt_that_it_reads() -> 
 
     async def held(prompts: list[int], samples: int) -> int:
         answers = len(prompts) * samples
-        more = {"prompt_tokens": sum(prompts), "max_tokens": answers, "answers": answers}
-        async with gate.enter(gate.identify("a"), model="m", samples=samples, **more):
+        asked = Sizes(sum(prompts), answers, answers, samples)
+        async with gate.enter(gate.identify("a"), asked, model="m"):
             return gate.admission.tokens
 
     assert asyncio.run(held([39] * 15, 1)) == sum(39 + 1 for _ in range(15))
@@ -202,9 +202,9 @@ def test_a_key_that_was_taken_away_since_it_was_shown_is_nobodys() -> None:
     alice = gate.identify("a")
 
     async def scenario() -> None:
-        async with gate.enter(alice, model="m", prompt_tokens=1, max_tokens=1, answers=1):
+        async with gate.enter(alice, Sizes(1, 1, answers=1), model="m"):
             gate.replace_keys(Keys({"bob": KeyRules(sha256=digest_of("b"))}))  # who is in stays in
-        async with gate.enter(alice, model="m", prompt_tokens=1, max_tokens=1, answers=1):
+        async with gate.enter(alice, Sizes(1, 1, answers=1), model="m"):
             pass
 
     error = refusal_of(scenario())
@@ -228,17 +228,16 @@ def test_a_request_counts_before_anything_is_done_for_it_whatever_becomes_of_it(
 def test_what_is_sure_to_be_refused_is_refused_before_it_counts_as_a_request() -> None:
     gate = gate_of(requests_per_minute=1, tokens_per_day=100)
     alice = gate.identify("a")
-    much = {"prompt_tokens": 1, "max_tokens": AdmissionConfig.max_tokens, "answers": 1}
 
     async def scenario() -> None:
-        with pytest.raises(ApiError) as caught, gate.begin(alice, prompt_tokens=100, answers=1):
+        with pytest.raises(ApiError) as caught, gate.begin(alice, Sizes(100, answers=1)):
             pass
         assert caught.value.code == "quota_exceeded"
-        async with gate.enter(gate.identify("b"), model="m", **much | {"max_tokens": 999_000}):
-            with pytest.raises(ApiError) as caught, gate.begin(alice, **much | {"max_tokens": 1_000}):
+        async with gate.enter(gate.identify("b"), Sizes(1, 999_000, answers=1), model="m"):
+            with pytest.raises(ApiError) as caught, gate.begin(alice, Sizes(1, 1_000, answers=1)):
                 pass
             assert (caught.value.status, caught.value.code) == (503, "queue_full")
-        with gate.begin(alice, prompt_tokens=1, answers=1):
+        with gate.begin(alice, Sizes(1, answers=1)):
             pass
 
     asyncio.run(scenario())
@@ -248,7 +247,7 @@ def test_what_is_sure_to_be_refused_is_refused_before_it_counts_as_a_request() -
 def test_a_spent_budget_does_not_refuse_what_takes_no_tokens() -> None:
     gate = gate_of(tokens_per_day=10, tokens_per_minute=1)
     asyncio.run(ask(gate, "a", tokens=9))
-    with pytest.raises(ApiError), gate.begin(gate.identify("a"), prompt_tokens=1, answers=1):
+    with pytest.raises(ApiError), gate.begin(gate.identify("a"), Sizes(1, answers=1)):
         pass
     with gate.begin(gate.identify("a")):
         pass

@@ -106,7 +106,7 @@ def has_depth(task: str) -> bool:
 
 
 def check_asked(config: NeedleConfig, *, has_text: bool) -> None:
-    """Refuse what none of the tasks reads, and a needle or question of one's own with answers of another.
+    """Refuse what none of the tasks reads, and a needle of one's own with the answers of ours.
 
     Args:
         config: with tasks as `expand_tasks` has them.

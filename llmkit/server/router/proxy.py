@@ -17,7 +17,7 @@ from starlette.responses import Response
 from llmkit.server.ending import until_over
 from llmkit.server.errors import ApiError
 from llmkit.server.front import HeldStream, until_gone
-from llmkit.server.gate import Caller
+from llmkit.server.gate import Caller, Sizes
 from llmkit.server.router.asked import read_asked
 from llmkit.server.router.attempt import AttemptFailed, Begun, Job, attempt, forwarded
 from llmkit.server.router.fleet import Fleet, no_worker
@@ -49,11 +49,15 @@ async def write_text(request: Request) -> Response:
     began = time.monotonic()
     stack = AsyncExitStack()
     stack.enter_context(state.adapters.held(job.asked.model))
-    tokens = {"prompt_tokens": job.asked.prompt_tokens, "max_tokens": job.tokens - job.asked.prompt_tokens}
-    sizes = {**tokens, "answers": job.asked.answers, "samples": job.asked.samples}
+    sizes = Sizes(
+        prompt_tokens=job.asked.prompt_tokens,
+        max_tokens=job.tokens - job.asked.prompt_tokens,
+        answers=job.asked.answers,
+        samples=job.asked.samples,
+    )
     try:
-        stack.enter_context(state.gate.begin(job.caller, **sizes))
-        place = state.gate.enter(job.caller, model=name, **sizes)
+        stack.enter_context(state.gate.begin(job.caller, sizes))
+        place = state.gate.enter(job.caller, sizes, model=name)
         job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
         sent = time.monotonic()
         begun = await until_gone(request, _begin(state, job, request.state.request_id))

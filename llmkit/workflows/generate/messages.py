@@ -5,11 +5,12 @@ from typing import Any
 
 from llmkit.errors import DataError
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.messages_in import ROLES, read_messages
 from llmkit.server.wire.tools import read_tools
+from llmkit.tokens import examples
 
 _SAME = {"thinking": "reasoning_content"}
-_RESULTS = ("tool_results", "function", "ipython", "observation")
+_RESULTS = examples.ROLES - {*ROLES}
 """What families call the role of a tool's result, which `finetune` takes as well."""
 
 
