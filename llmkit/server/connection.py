@@ -47,14 +47,12 @@ class TimedConnection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """It says something."""
         super().data_received(data)
-        self._watch_head()
+        self._watch()
 
     def on_response_complete(self) -> None:
         """It has its answer."""
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:  # nobody will read the rest of the body
-            self._refused.start(self.loop, self.refused_seconds, self._end)
-        self._watch_head()
+        self._watch()
 
     def pause_writing(self) -> None:
         """It does not read what is written."""
@@ -71,12 +69,21 @@ class TimedConnection(H11Protocol):
         to install for WebSockets."""
         return False
 
-    def _watch_head(self) -> None:
-        """Time a head that has begun; between two requests uvicorn's own clock runs."""
+    def _watch(self) -> None:
+        """Let the one clock run that is for what the client does now."""
+        is_sending = self.conn.their_state is h11.SEND_BODY
+        if is_sending and self.conn.our_state in (h11.DONE, h11.MUST_CLOSE):  # answered, and nobody reads it
+            self._refused.start(self.loop, self.refused_seconds, self._end)
+        else:  # whole now: the next request has its own time
+            self._refused.stop()
         if self.conn.their_state is not h11.IDLE:
             self._head.stop()
         elif self.conn.trailing_data[0]:
             self._head.start(self.loop, self.head_seconds, self._end)
+        elif self.timeout_keep_alive_task is None:  # the end of a refused body has stopped it
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _watch_unread(self, before: int) -> None:
         """End it where nothing of what waits is read for a while; a slow reader that reads has its time."""

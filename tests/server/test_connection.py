@@ -16,13 +16,20 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Any]]
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """`/refuse` answers before the body is there, `/large` says more than a socket holds."""
+    """`/refuse` answers before the body is there, `/slow` half a second after it, `/late` says that it is
+    over when its client has all of it for long, `/large` says more than a socket holds."""
     if scope["path"] != "/refuse":
         while (await receive()).get("more_body"):
             pass
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.5)
     body = b"x" * (64 << 20 if scope["path"] == "/large" else 2)
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if scope["path"] == "/late":
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await asyncio.sleep(0.3)
+        body = b""
     await send({"type": "http.response.body", "body": body})
 
 
@@ -32,6 +39,7 @@ def talk(
     head: float = NEVER,
     refused: float = NEVER,
     unread: float = NEVER,
+    pause: int = 3600,
     ended: asyncio.Event | None = None,
 ) -> Any:
     """What a client finds at a server of these patiences; `ended` is set with its connection."""
@@ -46,7 +54,7 @@ def talk(
 
     async def go() -> Any:
         config = uvicorn.Config(
-            echo, port=0, http=Connection, lifespan="off", log_config=None, timeout_keep_alive=3600
+            echo, port=0, http=Connection, lifespan="off", log_config=None, timeout_keep_alive=pause
         )
         server = uvicorn.Server(config)
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
@@ -83,8 +91,8 @@ async def drip(writer: asyncio.StreamWriter, *parts: bytes) -> None:
             await asyncio.sleep(0.05)
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: bytes = b"/") -> bytes:
+    writer.write(b"GET %s HTTP/1.1\r\nhost: a\r\n\r\n" % path)
     head = await reader.readuntil(b"\r\n\r\n")
     assert await reader.readexactly(2) == b"xx"
     return head.splitlines()[0]
@@ -140,6 +148,35 @@ def test_a_body_that_was_refused_is_not_waited_for() -> None:
         return found
 
     assert talk(work, refused=0.2).endswith(b"\r\n\r\nxx")
+
+
+def test_a_request_after_a_refused_body_that_came_late_has_its_own_time() -> None:
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\nxx")
+        writer.write(b"x")
+        return await ask(reader, writer, b"/slow")
+
+    assert talk(work, refused=0.2) == b"HTTP/1.1 200 OK"
+
+
+def test_a_request_that_comes_before_the_last_word_of_an_answer_is_not_a_refused_one() -> None:
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        await ask(reader, writer, b"/late")
+        writer.write(b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n")
+        await asyncio.sleep(0.7)
+        writer.write(b"x")
+        return await reader.readuntil(b"\r\n\r\nxx")
+
+    assert talk(work, refused=0.2).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_the_pause_after_a_refused_body_that_came_late_has_an_end() -> None:
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        await drip(writer, b"POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n", b"x")
+        return await rest(reader)
+
+    assert talk(work, pause=1).endswith(b"xx")
 
 
 def test_an_answer_that_nobody_reads_is_given_up() -> None:
