@@ -67,10 +67,13 @@ class Stretch:
         """
         if self.mask is None:
             return None
-        if dtype not in self._added:
-            zeros = torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device)
-            self._added[dtype] = zeros.masked_fill_(~self.mask, float("-inf"))
-        return self._added[dtype]
+        if dtype in self._added:
+            return self._added[dtype]
+        zeros = torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device)
+        added = zeros.masked_fill(~self.mask, float("-inf"))
+        if not torch.compiler.is_compiling():  # a layer that is computed again may leave nothing behind
+            self._added[dtype] = added
+        return added
 
 
 @dataclass(frozen=True)

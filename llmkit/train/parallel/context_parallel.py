@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-def cut_context(model: Transformer, group: "ProcessGroup", cut: Share, *, compiles: bool = False) -> None:
+def cut_context(model: Transformer, group: "ProcessGroup", cut: Share, *, breaks: bool = False) -> None:
     """Let a model take the positions of this process alone, as `cut_rows` gives them.
 
     Args:
         model: changed in place; its parameters stay whole.
         group: the processes that have the rest, in their order.
         cut: which of them this is.
-        compiles: its layers will be: what travels is left out of that, which is quicker than one graph.
+        breaks: its layers will be compiled, but for what travels, which is quicker than one graph.
     """
     rows = ZigzagRows(group, cut)
-    if compiles:
+    if breaks:
         rows.gather = torch.compiler.disable(rows.gather)  # type: ignore[method-assign]
     model.model.row_parts = rows
 

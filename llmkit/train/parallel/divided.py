@@ -88,7 +88,8 @@ class Divided:
             if degrees.cp > 1:
                 from llmkit.train.parallel.context_parallel import cut_context
 
-                cut_context(model, ranks.group("cp"), ranks.cut, compiles=compiles)
+                breaks = compiles and recomputing == "none"  # nothing may break what is computed again
+                cut_context(model, ranks.group("cp"), ranks.cut, breaks=breaks)
         recompute(layers, recomputing)
         if compiles:
             for module in [self.loss_pass] if ranks is ALONE else layers:

@@ -1,6 +1,6 @@
 """Activations that are not kept for the backward pass but computed again in it: memory for time."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,17 @@ def recompute(layers: Iterable[nn.Module], how: ActivationCheckpointing) -> None
     if how == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
     for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, preserve_rng_state=_draws(layer), **options)
+        layer.forward = _checkpointed(layer.forward, preserve_rng_state=_draws(layer), **options)
+
+
+def _checkpointed(forward: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """A function of Python's, not a partial one: the compiler passes over calls that have no frame but
+    PyTorch's own, and would leave a layer as it is without a word."""
+
+    def again(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(forward, *args, **options, **kwargs)
+
+    return again
 
 
 def _draws(layer: nn.Module) -> bool:

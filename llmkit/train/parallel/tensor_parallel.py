@@ -8,7 +8,7 @@ and values out of one latent (2405.04434), that is gathered and not the wider st
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +37,23 @@ from llmkit.train.parallel.tensors import cut
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
+
+
+class NormOverHeads(RMSNorm):
+    """RMSNorm over the numbers of all heads, of which some are here.
+
+    Attributes:
+        group: who has the others.
+    """
+
+    group: "ProcessGroup"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, T, W / P). Returns the same."""
+        wide = x.float()
+        share = wide.square().mean(-1, keepdim=True) / self.group.size()  # of the mean over all
+        scale = (all_reduce(share, self.group) + self.eps).rsqrt()
+        return (wide * scale * here(self.factor)).to(x.dtype)
 
 
 def cut_matrices(model: Transformer, mesh: "DeviceMesh") -> None:
@@ -85,7 +102,8 @@ def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
         for norm in (attention.q_norm, attention.k_norm) if attention.norm_over_heads else ():
             assert isinstance(norm, RMSNorm)  # `check_degrees` lets no other come here
             norm.weight = cut(norm.weight, mesh)
-            norm.forward = partial(_norm_over_heads, norm, group)  # type: ignore[method-assign]
+            norm.__class__ = NormOverHeads  # not a forward of its own, for which each layer compiles anew
+            cast(NormOverHeads, norm).group = group
     elif isinstance(attention, LatentAttention):
         to_heads = attention.q_b_proj if attention.latent.q_lora_rank else attention.q_proj
         cut_outputs(to_heads, mesh)
@@ -107,14 +125,6 @@ def _gather_before(module: nn.Module, group: "ProcessGroup") -> None:
         return all_positions(given[0], group), *given[1:]
 
     module.register_forward_pre_hook(gather, prepend=True)
-
-
-def _norm_over_heads(norm: RMSNorm, group: "ProcessGroup", x: Tensor) -> Tensor:
-    """RMSNorm over the numbers of all heads: (B, T, W / P), of these, to the same."""
-    wide = x.float()
-    share = wide.square().mean(-1, keepdim=True) / group.size()  # of the mean over all
-    scale = (all_reduce(share, group) + norm.eps).rsqrt()
-    return (wide * scale * here(norm.factor)).to(x.dtype)
 
 
 def _look_up(embedding: nn.Embedding, group: "ProcessGroup", ids: Tensor) -> Tensor:

@@ -266,10 +266,10 @@ def test_keys_come_in_the_order_of_the_row_and_gradients_go_back(on_ranks: Calla
 
 def test_what_travels_is_left_out_of_what_is_compiled() -> None:
     plain, compiled = Transformer(config_of(Run())), Transformer(config_of(Run()))
-    for model, compiles in ((plain, False), (compiled, True)):
-        cut_context(model, None, Share(0, 2), compiles=compiles)  # type: ignore[arg-type]
+    for model, breaks in ((plain, False), (compiled, True)):
+        cut_context(model, None, Share(0, 2), breaks=breaks)  # type: ignore[arg-type]
         assert isinstance(model.model.row_parts, ZigzagRows)
-        assert getattr(model.model.row_parts.gather, "_torchdynamo_disable", False) is compiles
+        assert getattr(model.model.row_parts.gather, "_torchdynamo_disable", False) is breaks
 
 
 def written_by(degrees: Degrees) -> tuple[list[int], list[int], bool]:

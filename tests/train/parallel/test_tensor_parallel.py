@@ -9,6 +9,7 @@ import pytest
 import torch
 from runs import HEADS, Outcome, Run, assert_same, config_of, latent_shape, run_on, runs_on
 from torch import nn
+from torch._dynamo.utils import counters
 
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
@@ -80,9 +81,10 @@ def _beside_alone(run: Run) -> tuple[Run, Outcome]:
 def test_cut_matrices_learn_what_whole_ones_do_alone_and_beside_other_divisions(
     on_ranks: Callable[..., Any],
 ) -> None:
-    """Over rows of several documents."""
-    long = [_beside_alone(replace(run, steps=LONG)) for run in LEARNT.values()]
-    short = [_beside_alone(replace(run, steps=SHORT, micro=2)) for run in LEARNT.values()]
+    """Over rows of several documents; the first run alone one row at a time, four to an update."""
+    runs = list(LEARNT.values())
+    long = [_beside_alone(replace(run, steps=LONG, micro=1 if run is runs[0] else 2)) for run in runs]
+    short = [_beside_alone(replace(run, steps=SHORT, micro=2)) for run in runs]
     shards, *others = BESIDE
     plans = {Degrees(tp=2): long, shards: [long[0], *short[1:]], **dict.fromkeys(others, short)}
     for degrees, pairs in plans.items():
@@ -108,24 +110,35 @@ def test_heads_that_share_something_learn_what_whole_ones_do(on_ranks: Callable[
             assert_same(found, expected[-1])
 
 
-def compiled_on(plans: list[tuple[Degrees, Run]]) -> list[Outcome]:
-    """Without the compiler's slow last step, which makes machine code."""
+def compiled_on(degrees: Degrees, runs: list[Run]) -> list[tuple[Outcome, int]]:
+    """What came of runs and the number of graphs; without the compiler's slow last step, to machine code."""
     plain = nn.Module.compile
+    found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Module, "compile", lambda module: plain(module, backend="aot_eager"))
-        return [
-            run_on(degrees, replace(run, divided={**run.divided, "compiles": True})) for degrees, run in plans
-        ]
+        for run in runs:
+            torch._dynamo.reset()
+            counters.clear()
+            outcome = run_on(degrees, replace(run, divided={**run.divided, "compiles": True}))
+            found.append((outcome, counters["stats"]["unique_graphs"]))
+    return found
 
 
-def test_cut_layers_that_are_compiled_learn_the_same(on_ranks: Callable[..., Any]) -> None:
-    runs = [Run(), Run(divided={"recomputing": "selective"}), HEADS["norms over all heads"]]
-    runs = [replace(run, steps=3, micro=2) for run in runs]
-    expected = [run_on(None, run) for run in runs]
-    for degrees, some in ((Degrees(tp=2), runs), (Degrees(fsdp=2, tp=2), runs[:2])):
-        for outcomes in on_ranks(degrees.world, compiled_on, [(degrees, run) for run in some]):
-            for found, alone in zip(outcomes, expected, strict=False):
-                assert_same(found, alone)
+def test_compiled_layers_learn_the_same_and_are_one_graph_to_train_and_one_to_look(
+    on_ranks: Callable[..., Any],
+) -> None:
+    again = {how: Run(divided={"recomputing": how}) for how in ("full", "selective")}
+    plans = {
+        Degrees(tp=2): [Run(), HEADS["norms over all heads"]],
+        Degrees(fsdp=2, tp=2): [again["selective"]],
+        Degrees(cp=2): [again["full"]],
+    }
+    for degrees, runs in plans.items():
+        runs = [replace(run, steps=3, micro=2) for run in runs]
+        for outcomes in on_ranks(degrees.world, compiled_on, degrees, runs):
+            for (found, graphs), run in zip(outcomes, runs, strict=True):
+                assert_same(found, run_on(None, run))
+                assert graphs == 2, (degrees, run)
 
 
 def between_matrices(run: Run) -> list[tuple[str, tuple[int, ...]]]:
