@@ -2,38 +2,39 @@
 
 {"messages": [{role, content, …}], "tools"?}                     every answer is learnt
 [{role, content, …}]                                             the same (nanochat)
-{"conversations": [{"from", "value"}], "system"?, "tools"?}      the same (ShareGPT)
+{"conversations": [{"from", "value"}], "tools"?}                 the same (ShareGPT)
 {"prompt", "completion"}                                         texts or lists of messages; the completion
-{"instruction", "input"?, "output" | "response"}                 Alpaca; the output
+{"instruction", "input"?, "output" | "response", "history"?}     Alpaca; the output, answers of the history
 {"text"}                                                         all of it, as in pretraining
-{"prompt" | "messages" | "instruction", "chosen", "rejected"}    texts or lists of messages; both answers
+{"prompt" | "messages" | "instruction", "chosen", "rejected"}    texts or (lists of) messages; both answers
 {"chosen": [messages], "rejected": [messages]}                   their common beginning is the prompt
 {"prompt", "completion", "label": bool}                          an answer and whether it is wanted
+
+All but a text may have a "system" beside these, which stands before the first message.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import MALFORMED, Line, decode_field
+from llmkit.formats.jsonl import Line, decode_field
 from llmkit.tokens.audit import ExampleError
+from llmkit.tokens.record_messages import (
+    Message,
+    led_by_system,
+    read_history,
+    read_messages,
+    read_system,
+    read_tools,
+)
 
-Message = dict[str, Any]
 Kind = Literal["answer", "pair", "label", "prompt"]
 """What a method learns from: answers (sft, kd), pairs of them (dpo, orpo, simpo), labelled ones (kto), or
 nothing but prompts (grpo)."""
 
-ROLES = frozenset(
-    ("system", "developer", "user", "assistant", "tool", "tool_results", "function", "ipython", "observation")
-)
-_SHAREGPT_ROLES = {
-    **{"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"},
-    **{"assistant": "assistant", "model": "assistant", "system": "system", "tool": "tool"},
-    **{"observation": "tool", "function_response": "tool"},
-}
 _ALPACA = (
     "Below is an instruction that describes a task{input}. Write a response that appropriately completes the "
     "request.\n\n### Instruction:\n{instruction}\n\n{given}### Response:\n"
@@ -97,20 +98,29 @@ def examples_of(line: Line, kind: Kind) -> list[Example]:
             f"no {_WANTED[kind]} (found: {', '.join(line.record) or 'no keys at all'})",
             hint="llmkit finetune --help names what each method learns from",
         )
+    if any(not one.messages and one.plain is None for example in found for one in example.answers):
+        raise ExampleError(
+            "record.shape",
+            f"no messages in it (found: {', '.join(line.record)})",
+            hint='{"messages": [{"role": "user", "content": "…"}, …]}',
+        )
     return found
 
 
 def _read_answer(line: Line) -> list[Example]:
     record = line.record
     if "messages" in record and "chosen" not in record:
-        return [Example("messages", (Conversation(_messages(line, "messages"), tools=_tools(line)),))]
+        return [Example("messages", (_whole(line, read_messages(line, "messages")),))]
     if "conversations" in record and "chosen" not in record:
-        return [Example("sharegpt", (Conversation(_sharegpt(line), tools=_tools(line)),))]
+        return [Example("sharegpt", (_whole(line, read_messages(line, "conversations")),))]
     if "prompt" in record and "completion" in record:
         return [Example("prompt-completion", (_answered(line, _prompt(line), "completion"),))]
     for answer in ("output", "response"):
         if "instruction" in record and answer in record:
-            return [Example("alpaca", (_answered(line, _prompt(line), answer),))]
+            learnt = _answered(line, _prompt(line), answer)
+            if read_history(line):
+                learnt = replace(learnt, learn_from=0)
+            return [Example("alpaca", (learnt,))]
     if "chosen" in record:
         return [Example("preference", _read_pair(line)[0].answers[:1])]
     if "text" in record:
@@ -125,7 +135,7 @@ def _read_pair(line: Line) -> list[Example]:
     try:
         prompt = _prompt(line)
     except _NoPromptError:
-        prompt = _common(_messages(line, "chosen"), _messages(line, "rejected"))
+        prompt = _common(line)
     answers = tuple(_answered(line, prompt, key) for key in ("chosen", "rejected"))
     return [Example("preference", answers)]
 
@@ -148,12 +158,12 @@ def _read_prompt(line: Line) -> list[Example]:
     except _NoPromptError:
         if "chosen" not in line.record or "rejected" not in line.record:
             return []
-        prompt = _common(_messages(line, "chosen"), _messages(line, "rejected"))
+        prompt = _common(line)
     messages = prompt.messages
     while messages and messages[-1]["role"] == "assistant":  # an answer that came with it
         messages = messages[:-1]
     plain = None if prompt.plain is None else (prompt.plain, "")
-    return [Example("prompt", (Conversation(messages, len(messages), _tools(line), plain),))]
+    return [Example("prompt", (Conversation(messages, len(messages), read_tools(line), plain),))]
 
 
 _READERS: dict[Kind, Callable[[Line], list[Example]]] = {
@@ -173,24 +183,50 @@ class _Prompt:
     messages: list[Message]
     plain: str | None
     """What stands before the completion where there is no chat template; None: messages cannot do without."""
+    led: int = 0
+    """Messages at the start that the record tells apart from its prompt: its system message."""
+
+
+def _whole(line: Line, messages: list[Message]) -> Conversation:
+    """A conversation all of whose answers are learnt."""
+    return Conversation(led_by_system(line, messages), tools=read_tools(line))
 
 
 def _prompt(line: Line) -> _Prompt:
+    """What comes before an answer.
+
+    Raises:
+        _NoPromptError: nothing in the record does, but perhaps in its answers.
+    """
+    return _led(line, _own_prompt(line))
+
+
+def _led(line: Line, own: _Prompt) -> _Prompt:
+    """A record's prompt behind its system message, if it has one."""
+    system = read_system(line)
+    plain = f"{system}\n\n{own.plain}" if system and own.plain is not None else own.plain
+    messages = led_by_system(line, own.messages)
+    return _Prompt(messages, plain, len(messages) - len(own.messages))
+
+
+def _own_prompt(line: Line) -> _Prompt:
     record = line.record
     if "prompt" in record:
         if bytes(record["prompt"]).startswith(b'"'):
             text = decode_field(line, "prompt", str)
             return _Prompt([{"role": "user", "content": text}], text)
-        return _Prompt(_messages(line, "prompt"), None)
+        return _Prompt(read_messages(line, "prompt"), None)
     if "messages" in record:
-        return _Prompt(_messages(line, "messages"), None)
+        return _Prompt(read_messages(line, "messages"), None)
     if "conversations" in record:
-        return _Prompt(_sharegpt(line), None)
+        return _Prompt(read_messages(line, "conversations"), None)
     if "instruction" in record:
         instruction = decode_field(line, "instruction", str)
         given = decode_field(line, "input", str | None) if "input" in record else None
         content = f"{instruction}\n\n{given}" if given else instruction
-        return _Prompt([{"role": "user", "content": content}], alpaca_prompt(instruction, given))
+        history = read_history(line)
+        plain = None if history else alpaca_prompt(instruction, given)
+        return _Prompt([*history, {"role": "user", "content": content}], plain)
     raise _NoPromptError(
         f"no prompt (found: {', '.join(record)})", hint="add a prompt, messages or instruction"
     )
@@ -208,88 +244,26 @@ def alpaca_prompt(instruction: str, given: str | None = None) -> str:
 
 def _answered(line: Line, prompt: _Prompt, key: str) -> Conversation:
     """A prompt with the answer at `key`, a text or a list of messages, which alone is learnt."""
-    tools = _tools(line)
+    tools = read_tools(line)
     before = prompt.messages
     if bytes(line.record[key]).startswith(b'"'):
         text = decode_field(line, key, str)
         plain = None if prompt.plain is None else (prompt.plain, text)
         return Conversation([*before, {"role": "assistant", "content": text}], len(before), tools, plain)
-    answer = _messages(line, key)
-    if answer[: len(before)] == before:  # the whole conversation, its prompt again
-        answer = answer[len(before) :]
+    answer = read_messages(line, key)
+    for again in (before, before[prompt.led :]):  # the whole conversation, its prompt again
+        if answer[: len(again)] == again:
+            answer = answer[len(again) :]
+            break
     return Conversation([*before, *answer], len(before), tools)
 
 
-def _common(chosen: list[Message], rejected: list[Message]) -> _Prompt:
+def _common(line: Line) -> _Prompt:
+    """What both answers of a pair begin with."""
+    chosen, rejected = (read_messages(line, key) for key in ("chosen", "rejected"))
     same = 0
     while same < min(len(chosen), len(rejected)) and chosen[same] == rejected[same]:
         same += 1
     while same and chosen[same - 1]["role"] == "assistant":  # equal answers are answers still
         same -= 1
-    return _Prompt(chosen[:same], None)
-
-
-def _messages(line: Line, key: str) -> list[Message]:
-    messages: list[Message] = decode_field(line, key, list[dict[str, Any]])
-    for number, message in enumerate(messages):
-        role = message.get("role")
-        if not isinstance(role, str):
-            raise ExampleError(
-                "record.shape",
-                f'"{key}": message {number} has no role (found: {", ".join(message)})',
-                hint='{"role": "user", "content": "…"}',
-            )
-        if role not in ROLES:
-            raise ExampleError(
-                "role.unknown",
-                f'message {number} has the role "{role}"',
-                hint=f"roles: {', '.join(sorted(ROLES))}",
-            )
-    return [{**one, "content": _joined(one["content"])} if "content" in one else one for one in messages]
-
-
-def _joined(content: Any) -> Any:
-    """Parts that are all text as one text, which every template takes; anything else as it is."""
-    texts = []
-    for part in content if isinstance(content, list) else [None]:
-        match part:
-            case {"type": "text", "text": str() as text}:
-                texts.append(text)
-            case _:
-                return content
-    return "".join(texts)
-
-
-def _sharegpt(line: Line) -> list[Message]:
-    turns: list[Message] = decode_field(line, "conversations", list[dict[str, Any]])
-    if turns and "role" in turns[0]:
-        return _messages(line, "conversations")
-    messages: list[Message] = []
-    if "system" in line.record:
-        system = decode_field(line, "system", str | None)
-        messages += [{"role": "system", "content": system}] if system else []
-    for number, turn in enumerate(turns):
-        who = turn.get("from")
-        if who not in _SHAREGPT_ROLES:
-            raise ExampleError(
-                "role.unknown",
-                f'conversations: turn {number} is from "{who}"',
-                hint=f"from: {', '.join(sorted(_SHAREGPT_ROLES))}",
-            )
-        message = {"role": _SHAREGPT_ROLES[who], "content": turn.get("value")}
-        messages.append(message | ({"weight": turn["weight"]} if "weight" in turn else {}))
-    return messages
-
-
-def _tools(line: Line) -> list[Any] | None:
-    if "tools" not in line.record:
-        return None
-    raw = bytes(line.record["tools"])
-    if raw.startswith(b'"'):  # a list as text, as some data sets have it
-        text = decode_field(line, "tools", str)
-        try:
-            return msgspec.json.decode(text, type=list[Any]) if text.strip() else None
-        except MALFORMED as error:
-            raise ExampleError("record.shape", f'"tools": {error}', hint="a list of JSON schemas") from None
-    tools: list[Any] | None = decode_field(line, "tools", list[Any] | None)
-    return tools or None
+    return _led(line, _Prompt(chosen[:same], None))

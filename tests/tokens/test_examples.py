@@ -108,6 +108,40 @@ def test_tools_and_system_come_along() -> None:
     assert read({"messages": [USER, ANSWER], "tools": None}).answers[0].tools is None
 
 
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        ({"messages": [USER, ANSWER]}, "answer"),
+        ({"conversations": [USER, ANSWER]}, "answer"),
+        ({"conversations": [SYSTEM, USER, ANSWER]}, "answer"),
+        ({"prompt": "Hi", "completion": "Hello"}, "answer"),
+        ({"prompt": [USER], "completion": [USER, ANSWER]}, "answer"),
+        ({"instruction": "Hi", "output": "Hello"}, "answer"),
+        ({"prompt": "Hi", "chosen": "Hello", "rejected": "Go"}, "pair"),
+        ({"chosen": [USER, ANSWER], "rejected": [USER, REJECTED]}, "pair"),
+        ({"prompt": "Hi", "chosen": [USER, ANSWER], "rejected": [USER, REJECTED]}, "pair"),
+        ({"conversations": [USER], "chosen": ANSWER, "rejected": REJECTED}, "pair"),
+    ],
+)
+def test_a_system_message_beside_a_prompt_stands_before_it(record: dict[str, Any], kind: Kind) -> None:
+    conversation = read({"system": "Be kind", **record}, kind).answers[0]
+    assert conversation.messages == [SYSTEM, USER, ANSWER]
+    assert conversation.learn_from in (0, 2)
+
+
+def test_without_a_template_a_system_message_is_a_paragraph_before_the_prompt() -> None:
+    (conversation,) = read({"system": "Be kind", "prompt": "Hi", "completion": "Hello"}).answers
+    assert conversation.plain == ("Be kind\n\nHi", "Hello")
+
+
+def test_answers_of_a_history_are_learnt_but_not_for_a_preference() -> None:
+    history = {"history": [["Hi", "Hello"]], "instruction": "Hi"}
+    (conversation,) = read({**history, "output": "Hello"}).answers
+    assert conversation == Conversation([USER, ANSWER, USER, ANSWER], 0)
+    chosen, _ = read({**history, "chosen": "Hello", "rejected": "Go"}, "pair").answers
+    assert chosen == Conversation([USER, ANSWER, USER, ANSWER], 3)
+
+
 def test_a_prompt_is_what_comes_before_the_last_answer() -> None:
     assert read({"messages": [USER, ANSWER, USER, ANSWER]}, "prompt").answers[0].messages == [
         USER,
@@ -133,6 +167,8 @@ def test_a_prompt_is_what_comes_before_the_last_answer() -> None:
         ({"chosen": "a", "rejected": "b"}, "pair", "record.shape", "chosen"),
         ({"text": "a"}, "prompt", "record.shape", "no prompt, messages or an instruction"),
         ({"messages": "Hi"}, "answer", "record.shape", "messages"),
+        ({"messages": []}, "answer", "record.shape", "no messages in it"),
+        ({"conversations": []}, "answer", "record.shape", "no messages in it"),
         ({"messages": [{"content": "Hi"}]}, "answer", "record.shape", "message 0 has no role"),
         ({"prompt": 3, "completion": "a"}, "answer", "record.shape", "prompt"),
         ({"messages": [USER, {"role": "asistant"}]}, "answer", "role.unknown", 'the role "asistant"'),

@@ -7,10 +7,10 @@ from llmkit.errors import DataError
 from llmkit.server.errors import ApiError
 from llmkit.server.wire.messages_in import ROLES, read_messages
 from llmkit.server.wire.tools import read_tools
-from llmkit.tokens import examples
+from llmkit.tokens import record_messages
 
 _SAME = {"thinking": "reasoning_content"}
-_RESULTS = examples.ROLES - {*ROLES}
+_RESULTS = record_messages.ROLES - {*ROLES}
 """What families call the role of a tool's result, which `finetune` takes as well."""
 
 
