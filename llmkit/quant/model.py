@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.errors import DataError
+from llmkit.model.finite import check_finite
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.quant.embedding_moments import embedding_moments
 from llmkit.quant.grid import Grid
 from llmkit.quant.heads import own_logits, tied_like
 from llmkit.quant.moments import Moments
-from llmkit.quant.plain_numbers import as_stored, check_plain
+from llmkit.quant.plain_numbers import as_stored
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from llmkit.quant.scaling import scale_layer
 from llmkit.quant.stream import Stream, float32_copy, in_float32, with_float32_ends
@@ -27,6 +28,7 @@ EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 _ALONE = {EMBEDDING: "embedding", HEAD: "head"}
 """What their parts are called."""
+_WIDER = "choose a type with a wider range for it: --tensor, --embeddings, --head or --type"
 Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]
 """How one matrix is rounded: its name, itself, its grid, and the moments of its inputs."""
 
@@ -127,7 +129,7 @@ class Quantiser:
             *(((HEAD, own_head.weight),) if own_head is not None else ()),
         ):
             if name not in self._grids:
-                check_plain(name, tensor.detach(), self._dtypes.get(name))
+                check_finite(name, tensor.detach(), self._dtypes.get(name), hint=_WIDER)
         if self._scored is not None:
             self.reference = Stream(model, self._scored, self._workers)
         if self._calibration is not None and self._catches_up:
@@ -185,7 +187,7 @@ class Quantiser:
             if f"{_prefix(layer)}{name}" not in weights
         }
         for name, tensor in plain.items():
-            check_plain(name, tensor, self._dtypes.get(name))
+            check_finite(name, tensor, self._dtypes.get(name), hint=_WIDER)
         done, moments = self._known(f"layer-{layer}"), self._given
         if done is None and calibration is not None:
             moments = calibration.moments(layer, weights, original=self._original)

@@ -15,6 +15,7 @@ from llmkit.formats.gguf.header import GgufTensorInfo
 from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor
+from llmkit.model.finite import check_finite
 from llmkit.model.gguf.config import HEAD
 from llmkit.model.gguf.metadata import gguf_architecture, gguf_shape
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
@@ -27,6 +28,7 @@ FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 """general.file_type, llama.cpp's LLAMA_FTYPE."""
 _EXACT = ("ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "exp_probs_b", "attn_sinks")
 """Tensors that stay float32, beside norms, biases and other single rows: llama.cpp asks for that."""
+_PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _EMBEDDING = "model.embed_tokens.weight"
 _POSITIONS = "position_embd.weight"
 _PIECE_VALUES = 1 << 22
@@ -134,7 +136,9 @@ def _maker(
 
     def make() -> Iterator[NDArray[Any]]:
         exact = [one.float() for one in ours] if group.how == "plus_one" else ours
-        return pieces(group.pack(exact)[index], kind)
+        values = group.pack(exact)[index]
+        check_finite(group.theirs[index], values, _PLAIN.get(kind))
+        return pieces(values, kind)
 
     return make
 

@@ -8,7 +8,6 @@ import msgspec
 import torch
 from torch import Tensor
 
-from llmkit.errors import DataError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
 from llmkit.formats.gguf.split import atomic_gguf, cut_gguf, file_paths
@@ -16,6 +15,7 @@ from llmkit.formats.gguf.write import Buffer, GgufTensor
 from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.dtypes import DTYPES, kept_dtype
+from llmkit.model.finite import check_finite
 from llmkit.model.load import load_model
 from llmkit.model.save import file_tensors, save_config, write_weights
 from llmkit.model.source import is_adapter
@@ -32,7 +32,6 @@ from llmkit.workflows.convert.plan import ConvertReport, Written, decide, plan
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 
 _PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
-_LARGEST_FLOAT16 = 65504.0
 
 
 def plan_convert(
@@ -76,7 +75,7 @@ def convert(
         UsageError: the output exists, or the options do not go together.
         MissingError: no such model.
         ConfigError: the model is not supported, or llama.cpp has none like it.
-        DataError: it is damaged, or a weight is beyond the dtype.
+        DataError: it is damaged, or a weight is not a finite number, or beyond the dtype.
         ResourceError: the disk has too little room.
     """
     if is_adapter(path):
@@ -167,17 +166,11 @@ def _checked(written: Written, model: Transformer, config: ConvertConfig, made: 
 def _within_range(
     tensors: Iterable[tuple[str, Tensor]], dtype: torch.dtype, source: ConvertSource
 ) -> Iterator[tuple[str, Tensor]]:
-    """Tensors in another dtype, none of whose numbers becomes infinite by it."""
+    """Tensors in another dtype: all numbers are finite, and none becomes infinite by it."""
     for name, tensor in tensors:
-        if dtype == torch.float16 and tensor.dtype != dtype and tensor.numel():
-            low, high = tensor.aminmax()
-            largest = max(-low.item(), high.item())
-            if _LARGEST_FLOAT16 < largest < float("inf"):
-                raise DataError(
-                    f"{source.path}: {name} has {largest:.6g}, beyond float16's {_LARGEST_FLOAT16:g}",
-                    hint="--dtype bfloat16 or float32",
-                )
-        yield name, tensor.to(kept_dtype(name, dtype))
+        kept = kept_dtype(name, dtype)
+        check_finite(f"{source.path}: {name}", tensor, kept)
+        yield name, tensor.to(kept)
 
 
 def _told(

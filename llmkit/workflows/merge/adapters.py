@@ -18,8 +18,8 @@ from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.model.adapters.load import load_adapter
 from llmkit.model.adapters.weights import AdapterWeights
 from llmkit.model.config import ModelConfig
+from llmkit.model.finite import check_finite
 from llmkit.model.shapes import tensor_shapes
-from llmkit.quant.plain_numbers import check_plain
 from llmkit.workflows.merge.report import AdapterRow
 from llmkit.workflows.merge.source import MergeSource
 from llmkit.workflows.scaled_path import ScaledPath
@@ -155,7 +155,7 @@ def _check_finite(adapter: OpenAdapter) -> None:
         parts = {"lora_A": low.A, "lora_B": low.B, "magnitude": low.magnitude}
         numbers |= {f"{module} {part}": one for part, one in parts.items() if one is not None}
     for name, tensor in numbers.items():
-        check_plain(f"{adapter.path}: {name}", tensor, None)
+        check_finite(f"{adapter.path}: {name}", tensor, None)
 
 
 def _head_of_its_own(opened: tuple[OpenAdapter, ...]) -> tuple[tuple[OpenAdapter, ...], bool]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from llmkit.errors import DataError, MissingError, some_of
+from llmkit.model.finite import check_finite
 from llmkit.model.lazy_weights import LazyWeights
-from llmkit.quant.plain_numbers import check_plain
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 from llmkit.workflows.diff.tokenizer import TokenizerDiff, diff_tokenizers
@@ -42,7 +42,7 @@ class MergeSource:
         """
         found = self.weights.read(names)
         for name, tensor in found.items():
-            check_plain(f"{self.path}: {name}", tensor, None)
+            check_finite(f"{self.path}: {name}", tensor, None)
         return found
 
 

@@ -118,6 +118,30 @@ def test_a_gguf_model_in_parts_comes_back_whole_and_no_part_is_written_over(
         _convert(parts[0], parts[1], force=True, dtype="float16")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("out", ["b", "b.gguf"])
+def test_a_weight_that_is_no_finite_number_is_not_written(
+    model: Path, tmp_path: Path, out: str, number: float
+) -> None:
+    weights = load_file(model / "model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"][3, 5] = number
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    for dtype in (None, "float16", "bfloat16"):
+        with pytest.raises(DataError, match=r"(blk\.0\.ffn_up|up_proj)\.weight: a weight is not a finite"):
+            _convert(model, tmp_path / out, dtype=dtype)
+        assert not (tmp_path / out).exists()
+
+
+def test_a_number_that_would_become_infinite_in_a_gguf_file_is_named(model: Path, tmp_path: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"][3, 5] = 3.4e38
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    for dtype, most in (("float16", "65504"), ("bfloat16", "3.38953e")):
+        with pytest.raises(DataError, match=rf"blk\.0\.ffn_up\.weight has 3.4e\+38, beyond {dtype}'s {most}"):
+            _convert(model, tmp_path / "b.gguf", dtype=dtype)
+    _convert(model, tmp_path / "b.gguf", dtype="float32")
+
+
 def test_a_number_beyond_float16_is_named(model: Path, tmp_path: Path) -> None:
     weights = load_file(model / "model.safetensors")
     weights["model.norm.weight"][3] = 1e6
