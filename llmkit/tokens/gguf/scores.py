@@ -16,7 +16,8 @@ from llmkit.tokens.pieces import SPACE_MARK
 from llmkit.tokens.sentencepiece import MARKS_AT_END, NORMAL, SentencePieceModel, merges_by_score
 
 _HINT = "keep the folder with its tokenizer.json; llama.cpp cannot read this tokenizer"
-_TRIM = r"\A +| +\z"
+_TRIMS = (r"\A +| +\z", "^ +| +$")
+"""Of SentencePiece, and as people have written it by hand."""
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
@@ -51,7 +52,7 @@ def read_spacing(state: dict[str, Any]) -> Spacing:
                 escaped = True
             case "Precompiled":
                 character_map = base64.b64decode(step["precompiled_charsmap"])
-            case "Replace" if pattern.get("Regex") == _TRIM and step["content"] == "":
+            case "Replace" if pattern.get("Regex") in _TRIMS and step["content"] == "":
                 extra = True
             case "Replace" if pattern.get("Regex") == " {2,}" and step["content"] == " " and extra:
                 pass

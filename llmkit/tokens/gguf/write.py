@@ -94,8 +94,12 @@ def lost_in_gguf(tokenizer: Tokenizer) -> list[str]:
     if _kind(state) == BYTE_LEVEL:
         if _composes(state):
             lost.append("text is not brought into NFC first: a decomposed é has other tokens")
-    elif read_spacing(state).first_only:
+        return lost
+    spacing = read_spacing(state)
+    if spacing.first_only:
         lost.append("a space is put before the text after each special token, not only before the first")
+    if spacing.remove_extra_whitespaces and _kind(state) == SENTENCEPIECE:  # of t5's, llama.cpp does it
+        lost.append("spaces at the ends of a text and runs of them are kept, where this tokenizer drops them")
     return lost
 
 
@@ -186,7 +190,7 @@ def _sentencepiece(state: dict[str, Any], model: str, tokens: list[str]) -> dict
         scores = {piece: float(score) for piece, score in state["model"]["vocab"]}
     else:
         scores = piece_scores(state)
-        if spacing.character_map or spacing.remove_extra_whitespaces:
+        if spacing.character_map:
             raise ConfigError("a BPE tokenizer that changes text first, and llama.cpp does not", hint=_HINT)
     other = 0.0 if model == SENTENCEPIECE else _NO_SCORE
     metadata: dict[str, MetadataValue] = {

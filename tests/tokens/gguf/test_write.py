@@ -288,6 +288,21 @@ def test_special_ids_and_the_end_of_a_turn_are_written(shared_data: Path) -> Non
     assert "tokenizer.ggml.bos_token_id" not in qwen
 
 
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer.model"])
+def test_a_bpe_tokenizer_that_drops_spaces_is_written_and_it_is_told(shared_data: Path, file: str) -> None:
+    import sentencepiece
+
+    path = shared_data / "models" / "stories260K"
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(path / "tokenizer.model"))
+    ours = load_tokenizer(path / file)
+    again = gguf_tokenizer(plain(gguf_tokenizer_metadata(ours)), "a.gguf")
+    texts = [" ".join(text.split()) for text in ("Lily's dog ran.", "1\n2", *random_texts(200, seed=4))]
+    assert [again.encode(text) for text in texts] == [theirs.encode(text) for text in texts]
+    assert again.decode(again.encode(" a  b ")) == " a  b "  # as llama.cpp, which keeps them
+    assert any("are kept, where this tokenizer drops them" in one for one in lost_in_gguf(ours))
+    assert lost_in_gguf(_open(shared_data / "tokenizers" / PLACES["t5-small"])) == []
+
+
 def _small(pattern: str = GPT2, **parts: Any) -> Tokenizer:
     """Bytes and no merges."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
