@@ -6,10 +6,14 @@ body looks like a form or a text: CORS only keeps the answer from the page. Whos
 same origin as a server there; but `Host` has that name. Programs send no Origin, and the Host that they were
 told.
 
+A proxy may put its own `Host` in the place of what the page asked, and that into `X-Forwarded-Host`. It is
+believed of whose page it is, and no more: a page of another origin that would set it must ask first (a CORS
+preflight), and is told no.
+
 Where a key is asked for, none of this is: pages of others have none.
 
-Sources: WHATWG, Fetch, "`Origin` header"; W3C, "Fetch Metadata Request Headers"; Go's
-net/http.CrossOriginProtection; Ollama, server/routes.go, allowedHostsMiddleware.
+Sources: WHATWG, Fetch, "`Origin` header", "CORS-safelisted request-header"; W3C, "Fetch Metadata
+Request Headers"; Go's net/http.CrossOriginProtection; Ollama, server/routes.go, allowedHostsMiddleware.
 """
 
 import ipaddress
@@ -59,8 +63,10 @@ class OwnOrigin:
         origin = headers.get("origin")
         if origin is None or method in ("GET", "HEAD") or self._origins & {origin, "*"}:
             return
-        # a proxy may have put another Host: of what the page sees, only the browser can tell
-        if headers.get("sec-fetch-site") != "same-origin" and not _is_same(origin.lower(), host):
+        # a proxy may have put another Host: of what the page sees, the browser tells, or the proxy
+        told_hosts = (host, headers.get("x-forwarded-host", "").partition(",")[0].strip().lower())
+        own = headers.get("sec-fetch-site") == "same-origin"
+        if not own and not any(_is_same(origin.lower(), one) for one in told_hosts):
             told = shortened(origin, MOST_PARAM)
             what = f"pages of {told} may not ask here (--cors {told} lets them)"
             raise ApiError(403, what, code="origin_not_allowed")

@@ -137,6 +137,22 @@ def test_a_page_behind_a_proxy_that_names_another_host_is_known_by_the_browsers_
     assert refused(LOOPBACK, **rebound, sec_fetch_site="same-origin") == "host_not_allowed"
 
 
+def test_a_page_behind_a_proxy_over_plain_http_is_known_by_the_host_that_the_proxy_was_asked_for() -> None:
+    page = {"origin": "http://desk.example:8080", "host": "127.0.0.1:8000"}  # such browsers say no more
+    for server in (LOOPBACK, NETWORK, SOCKET):
+        assert refused(server, **page) == "origin_not_allowed"
+        assert refused(server, **page, x_forwarded_host="Desk.example:8080") is None
+        assert refused(server, **page, x_forwarded_host="desk.example:8080, inner") is None  # two in a row
+        for other in ("inner, desk.example:8080", "desk.example", "desk.example:8081", ""):
+            assert refused(server, **page, x_forwarded_host=other) == "origin_not_allowed"
+
+
+def test_what_a_proxy_tells_makes_no_name_of_this_machine() -> None:
+    rebound = {"origin": "http://evil.example", "host": "evil.example"}
+    assert refused(LOOPBACK, **rebound, x_forwarded_host="127.0.0.1:8000") == "host_not_allowed"
+    assert refused(LOOPBACK, "GET", **rebound, x_forwarded_host="localhost") == "host_not_allowed"
+
+
 def test_cors_lets_a_page_ask_and_a_proxy_pass_its_name_on() -> None:
     assert refused(NAMED, origin="https://chat.example", host="localhost:8000") is None
     assert refused(NAMED, origin="https://chat.example", host="chat.example") is None
