@@ -28,3 +28,7 @@ class EngineLoad:
     """Copied to host memory."""
     restored_blocks: int
     """Copied back."""
+    prompts_waiting: int = 0
+    """To be encoded, before the engine knows of them; it cannot tell, whoever serves it does."""
+    prompts_refused: int = 0
+    """As too many waited."""

@@ -128,11 +128,13 @@ class _Engines:
     _GAUGES: Figures = (
         ("num_requests_running", "Texts at work", lambda load: load.running),
         ("num_requests_waiting", "Texts that wait for a place", lambda load: load.waiting),
+        ("num_prompts_waiting", "Prompts that wait to be encoded", lambda load: load.prompts_waiting),
         ("kv_cache_usage_perc", "Share of the cache in use", lambda load: 1 - load.free_blocks / load.blocks),
         ("kv_cache_blocks", "Blocks of the cache", lambda load: load.blocks),
         ("kv_cache_free_blocks", "Of them, those that nobody uses", lambda load: load.free_blocks),
     )
     _COUNTERS: Figures = (
+        ("prompt_rejections", "Prompts refused: too many waited", lambda load: load.prompts_refused),
         ("num_preemptions", "Texts that lost their memory to an older one", lambda load: load.preemptions),
         ("iterations", "Passes of the model", lambda load: load.passes),
         ("iteration_tokens", "Tokens computed in passes", lambda load: load.computed_tokens),

@@ -35,7 +35,7 @@ class Models:
 
     def loads(self) -> dict[str, EngineLoad]:
         """What each engine is busy with."""
-        return {name: one.thread.load() for name, one in self._served.items()}
+        return {name: one.load() for name, one in self._served.items()}
 
     def versions(self) -> dict[str, str]:
         """The fingerprint of each."""

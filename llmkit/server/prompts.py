@@ -78,6 +78,16 @@ class PromptPool:
         self._processes = [_Process(tokenizer_path) for _ in range(workers)]
         self._turns = Turns(self._processes, most_waiting=most_waiting, what="prompts", clock=time.monotonic)
 
+    @property
+    def waiting(self) -> int:
+        """Prompts that wait for a process."""
+        return self._turns.waiting
+
+    @property
+    def refused(self) -> int:
+        """Prompts that were refused because too many waited."""
+        return self._turns.refused
+
     async def start(self) -> None:
         """Start the processes, so that no request waits for one.
 

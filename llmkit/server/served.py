@@ -21,6 +21,7 @@ from llmkit.server.adapters import ServedAdapters
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
 from llmkit.server.call_rule import call_rule
+from llmkit.server.engine_load import EngineLoad
 from llmkit.server.engine_thread import EngineThread
 from llmkit.server.errors import ApiError, as_api_error, renamed
 from llmkit.server.gate import Caller
@@ -119,6 +120,11 @@ class Served:
     def before_texts(self) -> list[int]:
         """Ids that its tokenizer puts before every text."""
         return before_texts(PromptEncoder(self.tokenizer))
+
+    def load(self) -> EngineLoad:
+        """What its engine is busy with, and how many prompts wait to come there."""
+        waiting, refused = self.prompts.waiting, self.prompts.refused
+        return replace(self.thread.load(), prompts_waiting=waiting, prompts_refused=refused)
 
     async def prepare(self, ask: Ask, caller: Caller) -> Prepared:
         """Encode the prompts of a request, and check that the model can do what it asks.

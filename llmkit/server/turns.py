@@ -12,7 +12,12 @@ T = TypeVar("T")
 
 
 class Turns(Generic[T]):
-    """Things that one has at a time. Few may wait for one, and who waits no more does not get one."""
+    """Things that one has at a time. Few may wait for one, and who waits no more does not get one.
+
+    Attributes:
+        waiting: for one of them, now.
+        refused: since the beginning, as too many waited.
+    """
 
     def __init__(
         self, things: Iterable[T], *, most_waiting: int, what: str, clock: Callable[[], float]
@@ -25,6 +30,7 @@ class Turns(Generic[T]):
             clock: seconds.
         """
         self.waiting = 0
+        self.refused = 0
         self._free = deque(things)
         self._most_waiting = most_waiting
         self._what = what
@@ -94,6 +100,7 @@ class Turns(Generic[T]):
                 del self._lines[caller]
 
     def _full(self) -> ApiError:
+        self.refused += 1
         rate = self._rate.per_second
         wait = FIRST_GUESS if rate is None else min(max(1 / rate, 0.1), 60.0)
         return ApiError(503, f"the queue of {self._what} is full", code="queue_full", retry_after=wait)

@@ -44,6 +44,28 @@ def test_what_prometheus_reads_adds_up_to_the_requests(serving: Serving) -> None
     assert found["llmkit_model_version_info", "fp_test", "tiny"] == 1
 
 
+def test_prompts_that_wait_to_be_encoded_and_those_refused_for_that_are_told(serving: Serving) -> None:
+    async def ask() -> tuple[list[int], str, str]:
+        async with serving() as client:
+            served = client.app.state.serve.models.all()[0]  # type: ignore[attr-defined]
+            turns = served.prompts._turns
+            turns._most_waiting = 2
+            held = await turns.take("somebody")
+            asked = [asyncio.create_task(client.post("/tokenize", json={"prompt": "a"})) for _ in range(5)]
+            while turns.waiting + turns.refused < 5:
+                await asyncio.sleep(0.001)
+            full = (await client.get("/metrics")).text
+            turns.give_back(held)
+            statuses = [one.status_code for one in await asyncio.gather(*asked)]
+            return statuses, full, (await client.get("/metrics")).text
+
+    statuses, full, after = asyncio.run(ask())
+    assert sorted(statuses) == [200, 200, 503, 503, 503]
+    for text, waiting in ((full, 2), (after, 0)):
+        assert f'\nllmkit_num_prompts_waiting{{model="tiny"}} {waiting}.0\n' in text
+        assert '\nllmkit_prompt_rejections_total{model="tiny"} 3.0\n' in text
+
+
 def test_requests_that_the_file_of_usage_lacks_are_told() -> None:
     usage = UsageStore(None)
     usage.close()  # nobody writes any more

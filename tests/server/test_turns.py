@@ -69,6 +69,7 @@ def test_a_full_queue_says_when_to_come_back() -> None:
             await turns.take("alice")
         error = caught.value
         assert (error.status, error.code, error.headers()["retry-after"]) == (503, "queue_full", "1")
+        assert (turns.waiting, turns.refused) == (2, 1)
         turns.give_back(held)
         assert await served(turns, tasks) == [0, 1]
 
@@ -84,6 +85,7 @@ def test_a_caller_with_less_in_a_full_queue_takes_the_last_place_of_the_one_with
         assert caught.value.code == "queue_full"
         with pytest.raises(ApiError):
             await turns.take("bob")  # who would have as many as alice has left, or more
+        assert (turns.waiting, turns.refused) == (3, 2)
         del tasks[2]
         turns.give_back(held)
         assert await served(turns, tasks) == [0, 2, 1]
