@@ -11,9 +11,8 @@ from llmkit.server.errors import refused
 from llmkit.server.front import Handler, as_json, until_gone
 from llmkit.server.handlers import State
 from llmkit.server.strict_json import decode
-from llmkit.server.wire.chat import read_template_kwargs
 from llmkit.server.wire.messages import MessagesRequest, read_anthropic
-from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.tokenize import MOST_TOKENS, DetokenizeRequest, TemplateRequest, TokenizeRequest
 from llmkit.server.wire.tools import read_tools
 

@@ -13,7 +13,7 @@ from llmkit.server.answer import Answered, ExecutedTool, Piece, TokenScore, Tool
 from llmkit.server.ask import Ask, Passages
 from llmkit.server.errors import refused
 from llmkit.server.wire.completions import LEAST_LOGPROB
-from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.sampling import (
     SAYS_NOTHING,
     SamplingFields,
@@ -38,8 +38,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
     "best_of": (1,),
 }
 """Parameters that are not done here, with the values that ask for nothing."""
-TEMPLATE_KWARGS = ("enable_thinking", "thinking", "reasoning_effort", "date_string")
-"""What may be said to the chat template: none of it can change how it is run."""
 
 
 class ChatRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
@@ -191,22 +189,6 @@ def executed_object(one: ExecutedTool) -> dict[str, Any]:
 def read_retrieve(told: bool | None) -> Passages:
     """Whether passages are put before the question: as the server does it, unless that is said."""
     return "on" if told is None else "required" if told else "off"
-
-
-def read_template_kwargs(told: dict[str, Any] | None, effort: str | None = None) -> dict[str, Any]:
-    """What is said to the chat template.
-
-    Raises:
-        ApiError: 400: something that could change how it is run.
-    """
-    kwargs = dict(told or {})
-    if effort is not None:
-        kwargs.setdefault("reasoning_effort", effort)
-    for name in kwargs:
-        if name not in TEMPLATE_KWARGS:
-            param = f"chat_template_kwargs.{name}"
-            raise refused(param, f"none of {', '.join(TEMPLATE_KWARGS)}", code="unknown_parameter")
-    return kwargs
 
 
 def _logprobs(told: ChatRequest, limits: WireLimits) -> int | None:

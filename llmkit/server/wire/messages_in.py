@@ -14,6 +14,8 @@ _KEYS = {
     *("executed_tools", "citations"),  # of an answer of ours, sent back as it came
 }
 MOST_MESSAGES = 4096
+TEMPLATE_KWARGS = ("enable_thinking", "thinking", "reasoning_effort", "date_string")
+"""What may be said to the chat template: none of it can change how it is run."""
 
 
 def read_messages(
@@ -35,6 +37,22 @@ def read_messages(
         raise refused(param, f"at most {MOST_MESSAGES} (found {len(messages)})")
     places = places or [f"{param}[{number}]" for number in range(len(messages))]
     return tuple(_message(one, where) for one, where in zip(messages, places, strict=True))
+
+
+def read_template_kwargs(told: dict[str, Any] | None, effort: str | None = None) -> dict[str, Any]:
+    """What is said to the chat template.
+
+    Raises:
+        ApiError: 400: something that could change how it is run.
+    """
+    kwargs = dict(told or {})
+    if effort is not None:
+        kwargs.setdefault("reasoning_effort", effort)
+    for name in kwargs:
+        if name not in TEMPLATE_KWARGS:
+            param = f"chat_template_kwargs.{name}"
+            raise refused(param, f"none of {', '.join(TEMPLATE_KWARGS)}", code="unknown_parameter")
+    return kwargs
 
 
 def _message(message: dict[str, Any], where: str) -> dict[str, Any]:

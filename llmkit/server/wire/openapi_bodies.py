@@ -29,7 +29,7 @@ from llmkit.server.wire.json_schema import (
     record,
     reference,
 )
-from llmkit.server.wire.messages_in import MOST_MESSAGES
+from llmkit.server.wire.messages_in import MOST_MESSAGES, TEMPLATE_KWARGS
 from llmkit.server.wire.openapi_sampling import (
     LIMITS,
     RULES,
@@ -219,7 +219,7 @@ def _template(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 
 
 def _kwargs() -> Schema:
-    return record({name: ANYTHING for name in chat.TEMPLATE_KWARGS})
+    return record({name: ANYTHING for name in TEMPLATE_KWARGS})
 
 
 _NARROWED = {

@@ -17,7 +17,7 @@ from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_line
 from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.tools import read_offer
 from llmkit.workflows.generate.overrides import OVERRIDES
 
@@ -34,7 +34,7 @@ _OWN: dict[str, dict[str, Any]] = {
         **{"messages": list[dict[str, Any]], "max_completion_tokens": int, "logprobs": bool},
         **{"top_logprobs": int, "response_format": dict[str, Any]},
         **{"tools": list[dict[str, Any]], "tool_choice": str | dict[str, Any]},
-        "parallel_tool_calls": bool,
+        **{"parallel_tool_calls": bool, "reasoning_effort": str, "chat_template_kwargs": dict[str, Any]},
     },
     TEXT: {"prompt": str | list[Any], "logprobs": int, "echo": bool},
 }
@@ -106,6 +106,8 @@ class Body:
     choice: ToolChoice = field(default_factory=ToolChoice)
     parallel: bool = True
     """Whether there may be several calls in one answer."""
+    template_kwargs: dict[str, Any] = field(default_factory=dict)
+    """What is said to the chat template beside all that."""
     prompt: str | list[int] = ""
     """Of a text."""
     owner: str = ""
@@ -197,6 +199,7 @@ def _chat(told: dict[str, Any]) -> Body:
         tools=() if offer.choice.mode == "none" else offer.tools,
         choice=offer.choice,
         parallel=told.get("parallel_tool_calls", True) and offer.choice.name is None,
+        template_kwargs=read_template_kwargs(told.get("chat_template_kwargs"), told.get("reasoning_effort")),
         owner=_owner(told),
         model=told.get("model"),
     )

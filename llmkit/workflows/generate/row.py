@@ -1,6 +1,6 @@
 """One prompt as a request: ids, plain text, or a conversation in the tokenizer's template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,7 @@ def row_of_read_chat(
     record: Record,
     sampling: SamplingConfig,
     calls: "Calls | None" = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Row:
     """Of a conversation that has been read.
 
@@ -124,13 +125,15 @@ def row_of_read_chat(
         messages: as `read_messages` gives them.
         tools: what the model is told that it may call.
         calls: how it is held to calls, and how they are found; None: they are text.
+        settings: what is said to the template beside all that.
 
     Raises:
         ApiError: 400: see `Calls.rule`.
         UsageError, ConfigError, DataError, MissingError: see `row_of_chat`.
     """
     encoder = encoder_of(job)
-    text, prefill = encoder.render_told([*_system(job, messages), *messages], tools), _prefill(job, record)
+    text = encoder.render_told([*_system(job, messages), *messages], tools, **(settings or {}))
+    prefill = _prefill(job, record)
     rule = sampling.rule if calls is None else calls.rule(sampling.rule)
     if prefill and rule is not None:
         raise UsageError(f"a prefill and {rule[0]} exclude each other", hint="the rule is for the whole text")

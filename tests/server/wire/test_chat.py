@@ -7,7 +7,7 @@ import pytest
 from llmkit.engine.config import SamplingConfig
 from llmkit.server.answer import Answered, Piece, ToolCall, Usage
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.chat import ChatRequest, chat_chunk, chat_object, read_chat, read_template_kwargs
+from llmkit.server.wire.chat import ChatRequest, chat_chunk, chat_object, read_chat
 from llmkit.server.wire.sampling import WireLimits
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -58,10 +58,6 @@ def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> 
 
 def test_what_asks_for_nothing_is_taken() -> None:
     read(store=False, metadata={}, functions=[], modalities=["text"], service_tier="auto", best_of=1)
-    assert read_template_kwargs({"enable_thinking": False}, "low") == {
-        "enable_thinking": False,
-        "reasoning_effort": "low",
-    }
 
 
 def test_a_function_that_is_named_is_called_once() -> None:

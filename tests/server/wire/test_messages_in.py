@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 
 
 def test_parts_are_put_together_and_a_developer_is_the_system() -> None:
@@ -18,6 +18,14 @@ def test_arguments_of_earlier_calls_are_objects_for_the_template() -> None:
     (message,) = read_messages([{"role": "assistant", "content": None, "tool_calls": [call]}])
     assert message["tool_calls"][0]["function"] == {"name": "f", "arguments": {"x": 1}}
     assert message["content"] == ""
+
+
+def test_a_template_is_told_what_cannot_change_how_it_is_run() -> None:
+    told = read_template_kwargs({"enable_thinking": False}, "low")
+    assert told == {"enable_thinking": False, "reasoning_effort": "low"}
+    with pytest.raises(ApiError) as caught:
+        read_template_kwargs({"chat_template": "x"})
+    assert caught.value.param == "chat_template_kwargs.chat_template"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_text_has_a_prompt_of_words_or_of_ids() -> None:
         ({"tools": [{"type": "function"}]}, "tools[0]", 400),
         ({"stream": True}, "stream", 400),
         ({"stream_options": {}}, "stream_options", 400),
-        ({"reasoning_effort": "low"}, "reasoning_effort", 400),
+        ({"verbosity": "low"}, "verbosity", 400),
         ({"anything": 1}, "anything", 400),
         ({"messages": "Hi"}, "messages", 400),
         (

@@ -224,7 +224,7 @@ def test_a_row_of_openais_batch_files_is_the_chat_that_it_asks_for(folder: Path)
         ({"messages": CHAT, "top_p": 3}, "top_p"),
         ({"messages": CHAT, "logit_bias": {"600": 1}}, "logit_bias"),
         ({"messages": CHAT * 50}, None),
-        ({"messages": CHAT, "reasoning_effort": "low"}, "reasoning_effort"),
+        ({"messages": CHAT, "verbosity": "low"}, "verbosity"),
     ],
 )
 def test_what_a_batch_row_asks_for_and_cannot_have_is_its_answer(
@@ -232,6 +232,19 @@ def test_what_a_batch_row_asks_for_and_cannot_have_is_its_answer(
 ) -> None:
     refused, row = _rows(folder, _call(body), {"prompt": "a"})
     assert isinstance(refused, Refusal) and refused.error.param == param and isinstance(row, Row)
+
+
+def test_a_batch_row_tells_the_template_how_much_is_to_be_thought(folder: Path) -> None:
+    template = "{{ enable_thinking }} {{ reasoning_effort }}: {{ messages[0].content }}"
+    (folder / "chat_template.jinja").write_text(template)
+    bodies: list[dict[str, Any]] = [
+        {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "low"},
+        {"chat_template_kwargs": None, "reasoning_effort": None},
+        {"chat_template_kwargs": {"chat_template": "{{ messages }}"}},
+    ]
+    told, plain, refused = _rows(folder, *(_call({"messages": CHAT, **body}) for body in bodies))
+    assert (told.text, plain.text) == ("False low: the License?", " : the License?")
+    assert isinstance(refused, Refusal) and refused.error.param == "chat_template_kwargs.chat_template"
 
 
 def test_a_batch_row_whose_prompt_is_none_leaves_the_rows_around_it_alone(folder: Path) -> None:
