@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Rule
 from llmkit.engine.request import Request
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.formats.jsonl import MALFORMED, Record
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.workflows.generate.batch import Call, RefusedError, is_call
 from llmkit.workflows.generate.job import Job, no_tokenizer
-
-if TYPE_CHECKING:
-    from llmkit.workflows.generate.calls import Calls
 
 Message = dict[str, Any]
 
@@ -86,7 +83,8 @@ def row_of_chat(
     record: Record,
     sampling: SamplingConfig,
 ) -> Row:
-    """Of a conversation, read as `serve` reads it.
+    """Of a conversation, read as `serve` reads it. Where a text has no rule of its own, its calls of strict
+    tools are held to their schemas.
 
     Args:
         job: what holds where the record says nothing else.
@@ -106,7 +104,9 @@ def row_of_chat(
         ids, text = job.talk.encode([*system, *read])
         talked = Row(Request(ids, sampling, encoder.turn_ends), record, text, messages=[*system, *messages])
         return _checked(job, talked, job.talk.rule(sampling, 0))
-    return row_of_read_chat(job, read, read_functions(tools), record, sampling)
+    functions = read_functions(tools)
+    rule = sampling.rule or _strict_rule(job, functions)
+    return row_of_read_chat(job, read, functions, record, sampling, rule)
 
 
 def row_of_read_chat(
@@ -115,7 +115,7 @@ def row_of_read_chat(
     tools: Sequence[Message],
     record: Record,
     sampling: SamplingConfig,
-    calls: "Calls | None" = None,
+    rule: Rule | None,
     settings: Mapping[str, Any] | None = None,
 ) -> Row:
     """Of a conversation that has been read.
@@ -124,21 +124,37 @@ def row_of_read_chat(
         job, record, sampling: as for `row_of_chat`.
         messages: as `read_messages` gives them.
         tools: what the model is told that it may call.
-        calls: how it is held to calls, and how they are found; None: they are text.
+        rule: what the text must be; None: it is free.
         settings: what is said to the template beside all that.
 
     Raises:
-        ApiError: 400: see `Calls.rule`.
         UsageError, ConfigError, DataError, MissingError: see `row_of_chat`.
     """
     encoder = encoder_of(job)
     text = encoder.render_told([*_system(job, messages), *messages], tools, **(settings or {}))
     prefill = _prefill(job, record)
-    rule = sampling.rule if calls is None else calls.rule(sampling.rule)
     if prefill and rule is not None:
         raise UsageError(f"a prefill and {rule[0]} exclude each other", hint="the rule is for the whole text")
     ids = tuple(encoder.encode_rendered(text + prefill))
     return _checked(job, Row(Request(ids, sampling, encoder.turn_ends), record, text, prefill), rule)
+
+
+def _strict_rule(job: Job, tools: Sequence[Message]) -> Rule | None:
+    """What holds calls of strict tools to their schemas; None: no tool is strict, or calls have no mark.
+
+    Raises:
+        DataError: a schema that calls cannot be held to.
+    """
+    if job.tokenizer is None or not any(one["function"].get("strict") is True for one in tools):
+        return None
+    from llmkit.tokens.tools.forms import form_of  # for those who are strict
+    from llmkit.tokens.tools.grammar import strict_grammar
+
+    try:
+        source = strict_grammar(form_of(job.tokenizer, turns=encoder_of(job).tool_turns), tools)
+    except ConfigError as error:
+        raise DataError(error.problem, hint=error.hint) from None
+    return None if source is None else ("tools", source)
 
 
 def _system(job: Job, messages: list[Message]) -> list[Message]:

@@ -162,8 +162,9 @@ def _called(job: Job, line: Line) -> Row | Refusal:
             raise RefusedError("--tool is not for rows of a batch file")
         if call.is_chat:
             calls = _calls(job, body)
+            rule = sampling.rule if calls is None else calls.rule(sampling.rule)
             row = row_of_read_chat(
-                job, body.messages, body.tools, line.record, sampling, calls, body.template_kwargs
+                job, body.messages, body.tools, line.record, sampling, rule, body.template_kwargs
             )
         elif isinstance(body.prompt, str):
             row = row_of_text(job, body.prompt, line.record, sampling)

@@ -20,6 +20,13 @@ CHAT = [{"role": "user", "content": "the License?"}]
 RENDERED = "<|im_start|>user\nthe License?<|im_end|>\n<|im_start|>assistant\n"
 
 
+HERMES = (
+    "{{ tools | tojson }}{% for message in messages %}{{ message.role }}: {{ message.content }}"
+    "{% for call in message.tool_calls or [] %}<tool_call>\n{{ call.function | tojson }}\n</tool_call>"
+    "{% endfor %}\n{% endfor %}"
+)
+
+
 @pytest.fixture
 def folder(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
     """A model with a tokenizer."""
@@ -245,6 +252,28 @@ def test_a_batch_row_tells_the_template_how_much_is_to_be_thought(folder: Path) 
     told, plain, refused = _rows(folder, *(_call({"messages": CHAT, **body}) for body in bodies))
     assert (told.text, plain.text) == ("False low: the License?", " : the License?")
     assert isinstance(refused, Refusal) and refused.error.param == "chat_template_kwargs.chat_template"
+
+
+def test_a_strict_tool_holds_the_calls_of_a_row_as_it_holds_those_of_a_batch_row(
+    spelled_model: Callable[..., Path],
+) -> None:
+    pytest.importorskip("llguidance")
+    folder = spelled_model(max_position_embeddings=2048)
+    (folder / "chat_template.jinja").write_text(HERMES)
+    shape: Any = {"type": "object", "properties": {"town": {"enum": ["Oslo"]}}, "additionalProperties": False}
+
+    def asked(**function: Any) -> dict[str, Any]:
+        return {"messages": CHAT, "tools": [{"type": "function", "function": {"name": "f", **function}}]}
+
+    strict, free = asked(parameters=shape, strict=True), asked(parameters=shape)
+    own_rule = strict | {"regex": "a+"}
+    held, batch, loose, ruled = _rows(folder, strict, _call(strict), free, own_rule)
+    assert held.request.grammar is not None and held.request.grammar is batch.request.grammar
+    assert loose.request.grammar is None
+    assert ruled.request.grammar not in (None, held.request.grammar)
+    wrong = asked(parameters={"type": "array"}, strict=True)
+    with pytest.raises(DataError, match=r"rows.jsonl:1: tools: the arguments of f are not an object"):
+        _rows(folder, wrong)
 
 
 def test_a_batch_row_whose_prompt_is_none_leaves_the_rows_around_it_alone(folder: Path) -> None:
