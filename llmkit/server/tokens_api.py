@@ -39,7 +39,10 @@ async def tokenize(request: Request) -> Response:
     served = state.models.find(body.model, request.state.caller)
     if body.messages is not None:
         work = served.prompts.encode_chat(
-            read_messages(body.messages), tools=read_tools(body.tools), tenant=request.state.caller.tenant
+            read_messages(body.messages),
+            tools=read_tools(body.tools),
+            kwargs=read_template_kwargs(body.chat_template_kwargs),
+            tenant=request.state.caller.tenant,
         )
         ids, _ = await until_gone(request, work)
     else:
@@ -100,7 +103,11 @@ async def count_tokens(request: Request) -> Response:
     served = state.models.find(body.model, request.state.caller)
     ask: Ask = read_anthropic(body, served.base, state.limits, functions=state.functions, counts=True)
     work = served.prompts.encode_chat(
-        ask.messages, tools=ask.offered_tools, prefill=ask.prefill, tenant=request.state.caller.tenant
+        ask.messages,
+        tools=ask.offered_tools,
+        kwargs=ask.template_kwargs,
+        prefill=ask.prefill,
+        tenant=request.state.caller.tenant,
     )
     ids, _ = await until_gone(request, work)
     return as_json({"input_tokens": len(ids)})

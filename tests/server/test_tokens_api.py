@@ -1,17 +1,21 @@
 """Tokens counted, spelled and put together, in vLLM's words and in llama.cpp's."""
 
 import asyncio
+import shutil
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from llmkit.model.transformer import Transformer
 from llmkit.server.admission import Admission
 from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.usage import UsageStore
 from llmkit.tokens.tokenizer import Tokenizer
-from tests.server.conftest import Serving
+from tests.server.conftest import Serving, served_app
 
 
 def post(serving: Serving, *requests: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -45,6 +49,39 @@ def test_a_conversation_is_written_as_its_template_writes_it(serving: Serving) -
     )
     assert template.json()["prompt"] == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     assert counted.json()["count"] == anthropic.json()["input_tokens"]
+
+
+def test_a_conversation_without_thoughts_is_the_same_for_who_counts_and_who_answers(
+    model: Transformer, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tokenizer_folder, tmp_path / "tokenizer"))
+    template = "{{ messages[0].content }}{% if enable_thinking is false %}<think></think>{% endif %}"
+    (folder / "chat_template.jinja").write_text(template)
+    talk = {"messages": [{"role": "user", "content": "hi"}]}
+    off = {"chat_template_kwargs": {"enable_thinking": False}}
+    disabled = {"thinking": {"type": "disabled"}}
+
+    async def go() -> list[dict[str, Any]]:
+        async with served_app(model, folder) as (app, _):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                asked = [
+                    ("/tokenize", talk),
+                    ("/tokenize", talk | off),
+                    ("/v1/chat/completions", talk | off | {"max_tokens": 1}),
+                    ("/v1/chat/completions", talk | {"reasoning_effort": "none", "max_tokens": 1}),
+                    ("/v1/responses", {"input": "hi", "reasoning": {"effort": "none"}}),
+                    ("/v1/messages/count_tokens", talk | disabled),
+                    ("/v1/messages", talk | disabled | {"max_tokens": 1}),
+                ]
+                return [(await client.post(path, json=body)).json() for path, body in asked]
+
+    plain, counted, *answers, estimate, message = asyncio.run(go())
+    assert counted["count"] > plain["count"] and estimate["input_tokens"] == counted["count"]
+    usages = [one["usage"] for one in answers]
+    assert [one.get("prompt_tokens", one.get("input_tokens")) for one in usages] == [counted["count"]] * 3
+    read = message["usage"]
+    assert read["input_tokens"] + read["cache_read_input_tokens"] == counted["count"]
 
 
 def test_what_makes_no_sense_is_400(serving: Serving) -> None:

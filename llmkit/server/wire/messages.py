@@ -13,7 +13,7 @@ from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError, refused
 from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.message_blocks import answer_blocks, read_blocks
-from llmkit.server.wire.messages_in import content_text, read_messages
+from llmkit.server.wire.messages_in import NO_THOUGHTS, content_text, read_messages
 from llmkit.server.wire.names import MESSAGES, named_error
 from llmkit.server.wire.rules import NO_RULE, read_format
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
@@ -116,6 +116,7 @@ def read_anthropic(
         tool_choice=offer.choice,
         parallel_tool_calls=parallel,
         passages=read_retrieve(told.retrieve),
+        template_kwargs={} if told.thinking is None else NO_THOUGHTS,  # the one thing that may be said of it
         prefill=prefill,
         stream=bool(told.stream),
         user=_user(told.metadata),

@@ -16,6 +16,8 @@ _KEYS = {
 MOST_MESSAGES = 4096
 TEMPLATE_KWARGS = ("enable_thinking", "thinking", "reasoning_effort", "date_string")
 """What may be said to the chat template: none of it can change how it is run."""
+NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
+"""That nothing is to be thought, as templates of Qwen and GLM know it, and those of DeepSeek and Granite."""
 
 
 def read_messages(
@@ -42,12 +44,16 @@ def read_messages(
 def read_template_kwargs(told: dict[str, Any] | None, effort: str | None = None) -> dict[str, Any]:
     """What is said to the chat template.
 
+    Args:
+        told: in its own words.
+        effort: OpenAI's word for how much is to be thought; "none" in the words of templates too.
+
     Raises:
         ApiError: 400: something that could change how it is run.
     """
     kwargs = dict(told or {})
     if effort is not None:
-        kwargs.setdefault("reasoning_effort", effort)
+        kwargs = {**(NO_THOUGHTS if effort == "none" else {}), "reasoning_effort": effort, **kwargs}
     for name in kwargs:
         if name not in TEMPLATE_KWARGS:
             param = f"chat_template_kwargs.{name}"

@@ -201,11 +201,12 @@ def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 def _tokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     talk = _talk(facts, *_CHAT)
     fields = {"model": talk["model"], "tools": talk["tools"], "messages": talk["messages"]}
-    fields |= {"prompt": TEXT, "content": TEXT}
+    fields |= {"prompt": TEXT, "content": TEXT, "chat_template_kwargs": or_null(_kwargs())}
     texts = ("prompt", "content", "messages")
     several = [{"required": [one, other]} for one, other in combinations(texts, 2)]
     none = {"not": either(*({"required": [name]} for name in texts))}
-    return fields, [*several, none, lacking(clash(tools={"type": "array", "minItems": 1}), messages={})]
+    of_chats = clash(tools={"type": "array", "minItems": 1}), clash(chat_template_kwargs={"minProperties": 1})
+    return fields, [*several, none, *(lacking(one, messages={}) for one in of_chats)]
 
 
 def _detokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:

@@ -15,7 +15,7 @@ from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import refused
 from llmkit.server.wire.chat import read_retrieve
-from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.names import RESPONSES, named_error
 from llmkit.server.wire.response_items import read_items
 from llmkit.server.wire.rules import NO_RULE, read_format
@@ -285,7 +285,7 @@ def _reasoning(reasoning: dict[str, Any] | None) -> dict[str, Any]:
         case None:
             return {}
         case {"effort": str() as effort} if len(reasoning) == 1:
-            return {"reasoning_effort": effort}
+            return read_template_kwargs(None, effort)
     raise refused("reasoning", 'only {"effort": TEXT} is known')
 
 

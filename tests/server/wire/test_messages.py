@@ -42,6 +42,13 @@ def test_an_assistants_last_turn_is_what_the_reply_begins_with() -> None:
     assert ask.prefill == "Well" and len(ask.messages) == 1
 
 
+def test_that_nothing_is_to_be_thought_the_template_is_told() -> None:
+    messages = [{"role": "user", "content": "a"}]
+    silent = read(messages, thinking={"type": "disabled"})
+    assert silent.template_kwargs == {"enable_thinking": False, "thinking": False}
+    assert read(messages).template_kwargs == {}
+
+
 def test_a_tool_may_be_strict() -> None:
     tools = [{"name": "f", "input_schema": {}, "strict": True}, {"name": "g", "input_schema": {}}]
     said = [

@@ -23,6 +23,9 @@ def test_arguments_of_earlier_calls_are_objects_for_the_template() -> None:
 def test_a_template_is_told_what_cannot_change_how_it_is_run() -> None:
     told = read_template_kwargs({"enable_thinking": False}, "low")
     assert told == {"enable_thinking": False, "reasoning_effort": "low"}
+    silent = {"enable_thinking": False, "thinking": False, "reasoning_effort": "none"}
+    assert read_template_kwargs(None, "none") == silent
+    assert read_template_kwargs({"thinking": True}, "none") == silent | {"thinking": True}
     with pytest.raises(ApiError) as caught:
         read_template_kwargs({"chat_template": "x"})
     assert caught.value.param == "chat_template_kwargs.chat_template"

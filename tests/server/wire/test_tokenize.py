@@ -1,5 +1,7 @@
 """One of prompt, content and messages; special tokens as each of the two servers has them."""
 
+from typing import Any
+
 import pytest
 
 from llmkit.server.errors import ApiError
@@ -19,6 +21,8 @@ def test_one_of_three_is_given(given: dict[str, object]) -> None:
         TokenizeRequest(**given).check()  # type: ignore[arg-type]
 
 
-def test_tools_are_for_messages() -> None:
+@pytest.mark.parametrize("of_chats", [{"tools": [{}]}, {"chat_template_kwargs": {"thinking": True}}])
+def test_what_is_said_to_a_template_is_for_messages(of_chats: dict[str, Any]) -> None:
     with pytest.raises(ApiError, match="only with messages"):
-        TokenizeRequest(prompt="a", tools=[{}]).check()
+        TokenizeRequest(prompt="a", **of_chats).check()
+    TokenizeRequest(messages=[{"role": "user", "content": "a"}], **of_chats).check()
