@@ -26,8 +26,11 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "container": (),
     "context_management": (),
     "thread": (),
+    "speed": ("standard",),
+    "cache_control": ({"type": "ephemeral"}, *({"type": "ephemeral", "ttl": ttl} for ttl in ("5m", "1h"))),
 }
-"""Parameters that are not done here, with the values that ask for nothing."""
+"""Parameters that are not done here, with the values that ask for nothing. Every prompt is looked for in the
+cache without `cache_control`, as long as there is room for it."""
 
 
 class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +55,8 @@ class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     context_management: Any = None
     output_config: dict[str, Any] | None = None
     thread: Any = None
+    speed: Any = None
+    cache_control: Any = None
     retrieve: bool | None = None
     """Ours: whether passages are put before the question."""
     cache_salt: str | None = None

@@ -19,13 +19,14 @@ from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.names import RESPONSES, named_error
 from llmkit.server.wire.response_items import read_items
 from llmkit.server.wire.rules import NO_RULE, read_format
-from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
+from llmkit.server.wire.sampling import RETENTIONS, WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import as_chats_choose, read_offer
 
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "metadata": ({},),
     "service_tier": ("auto", "default"),
+    "prompt_cache_retention": RETENTIONS,
     "previous_response_id": (),
     "conversation": (),
     "background": (False,),
@@ -66,6 +67,7 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     store: Any = None
     metadata: Any = None
     service_tier: Any = None
+    prompt_cache_retention: Any = None
     previous_response_id: Any = None
     conversation: Any = None
     background: Any = None

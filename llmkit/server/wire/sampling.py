@@ -81,15 +81,19 @@ class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
     store: Any = None
     metadata: Any = None
     service_tier: Any = None
+    prompt_cache_retention: Any = None
 
 
 HINTS = ("prompt_cache_key",)
 """Parameters that change no text. Every prompt is looked for in the cache without them; a router sends what
 has the same ones to the same worker."""
+RETENTIONS = ("in_memory", "in-memory", "24h")
+"""How long the cache may keep a prompt at most: it does for as long as there is room for it."""
 SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "metadata": ({},),
     "service_tier": ("auto", "default"),
+    "prompt_cache_retention": RETENTIONS,
 }
 """Parameters that are not done here, with the values that ask for nothing; null never does."""
 

@@ -58,6 +58,7 @@ def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> 
 
 def test_what_asks_for_nothing_is_taken() -> None:
     read(store=False, metadata={}, functions=[], modalities=["text"], service_tier="auto", best_of=1)
+    assert read(prompt_cache_retention="in_memory") == read(prompt_cache_retention=None)
 
 
 def test_a_function_that_is_named_is_called_once() -> None:

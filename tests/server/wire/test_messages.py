@@ -49,6 +49,12 @@ def test_that_nothing_is_to_be_thought_the_template_is_told() -> None:
     assert read(messages).template_kwargs == {}
 
 
+def test_a_hint_for_the_cache_changes_nothing() -> None:
+    messages = [{"role": "user", "content": "a"}]
+    for hint in ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}, None):
+        assert read(messages, cache_control=hint, speed="standard") == read(messages)
+
+
 def test_a_tool_may_be_strict() -> None:
     tools = [{"name": "f", "input_schema": {}, "strict": True}, {"name": "g", "input_schema": {}}]
     said = [
@@ -74,6 +80,8 @@ def test_a_format_of_the_output_is_a_rule() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "thinking"),
         ({"metadata": {"x": 1}}, "metadata"),
+        ({"cache_control": {"type": "forever"}}, "cache_control"),
+        ({"speed": "fast"}, "speed"),
         ({"stop_sequences": [""]}, "stop_sequences"),
         ({"tools": [{"type": "web_search", "name": "w"}]}, "tools[0]"),
     ],
