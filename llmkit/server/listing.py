@@ -26,7 +26,7 @@ async def show_model(request: Request) -> Response:
     """GET /v1/models/NAME."""
     state: State = request.app.state.serve
     name = request.path_params["name"]
-    return as_json(_described(state, name, state.models.find(name, request.state.caller)))
+    return as_json(_described(state, name, state.models.named(name, request.state.caller)))
 
 
 async def show_metrics(request: Request) -> Response:

@@ -16,9 +16,16 @@ class Models:
         """The model that a request asks for.
 
         Raises:
+            ApiError: see `named`.
+        """
+        return self.named(name or next(iter(self._served)), caller)
+
+    def named(self, wanted: str, caller: Caller) -> Served:
+        """The model of a name.
+
+        Raises:
             ApiError: 404: there is none of this name; 403: the key may not use it.
         """
-        wanted = name or next(iter(self._served))
         if caller.models is not None and wanted not in caller.models:
             raise model_not_allowed(wanted)
         if wanted not in (known := self.names()):

@@ -11,6 +11,15 @@ from llmkit.server.usage import UsageStore
 from tests.server.conftest import Serving
 
 
+def test_no_model_has_an_empty_name(serving: Serving) -> None:
+    async def ask() -> Any:
+        async with serving() as client:
+            return await client.get("/v1/models/")
+
+    answer = asyncio.run(ask())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
 def test_a_key_sees_its_models_and_only_an_admin_sees_figures(serving: Serving) -> None:
     keys = Keys(
         {
