@@ -8,6 +8,7 @@ from llmkit.errors import ConfigError
 from llmkit.retrieve.config import By
 from llmkit.retrieve.tools.config import ToolLimits
 from llmkit.retrieve.tools.loop import MAX_CALLS
+from llmkit.server.own_origin import as_browsers_write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +119,12 @@ class ServeConfig:
                 flag = f"--{name.replace('_', '-')}"
                 raise ConfigError(
                     f"{flag} must be at least 1 (found {getattr(self, name)})", hint=f"{flag} 1"
+                )
+        for origin in self.cors:
+            if (told := as_browsers_write(origin)) != origin:
+                raise ConfigError(
+                    f"--cors {origin}: no page's origin as browsers write it",
+                    hint=f"--cors {told or 'https://chat.example'}",
                 )
         if not 0 <= self.port <= 65_535:
             raise ConfigError(

@@ -72,6 +72,23 @@ class OwnOrigin:
             raise ApiError(403, what, code="origin_not_allowed")
 
 
+def as_browsers_write(origin: str) -> str | None:
+    """What stands in `Origin` for pages of an origin; None: it is none. `*` and `null` are as they are.
+
+    Args:
+        origin: as somebody wrote it: with capitals, a scheme's own port, or a slash at the end.
+    """
+    if origin in ("*", "null"):
+        return origin
+    found = _ORIGIN.fullmatch(origin.lower().removesuffix("/"))
+    parts = None if found is None else _parts(found["host"])
+    if found is None or parts is None or "*" in parts[0]:
+        return None
+    name, port = parts
+    needs_none = port in ("", _PORTS.get(found["scheme"]))
+    return f"{found['scheme']}://{name}" + ("" if needs_none else f":{port}")
+
+
 def _refused_host(name: str, listens: str) -> ApiError:
     told = shortened(name, MOST_PARAM)
     what = (

@@ -24,6 +24,7 @@ def test_a_unix_socket_takes_the_place_of_the_host() -> None:
         ({"port": 70_000}, "--port must be from 0 to 65535"),
         ({"drain_seconds": 0.0}, "--drain-seconds must be above 0"),
         ({"drain_seconds": float("inf")}, "--drain-seconds must be above 0, and end"),
+        ({"cors": ("https://chat.example", "foo")}, "--cors foo: no page's origin"),
         ({"prompt_seconds": float("nan")}, "--prompt-seconds must be above 0"),
     ],
 )

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.own_origin import OwnOrigin
+from llmkit.server.own_origin import OwnOrigin, as_browsers_write
 
 LOOPBACK = OwnOrigin(host="127.0.0.1")
 NETWORK = OwnOrigin(host="0.0.0.0")
@@ -160,6 +160,23 @@ def test_cors_lets_a_page_ask_and_a_proxy_pass_its_name_on() -> None:
     assert refused(NAMED, origin="http://chat.example:81", host="localhost") == "origin_not_allowed"
     assert refused(NAMED, host="other.example") == "host_not_allowed"
     assert refused(ALL, origin="http://evil.example", host="evil.example") is None
+
+
+@pytest.mark.parametrize(
+    ("told", "written"),
+    [
+        ("https://chat.example", "https://chat.example"),
+        ("https://Chat.Example/", "https://chat.example"),
+        ("https://chat.example:443", "https://chat.example"),
+        ("http://chat.example:443", "http://chat.example:443"),
+        ("http://[::1]:80", "http://[::1]"),
+        *((one, one) for one in ("app://x", "chrome-extension://abc", "http://localhost:3000", "*", "null")),
+        *((one, None) for one in ("chat.example", "foo", "", "https://", "https://*.example", "https://a/b")),
+        *((one, None) for one in ("http://a@b", "http://a:b", "file:///", "https://a,https://b")),
+    ],
+)
+def test_an_origin_that_no_browser_would_send_is_told_as_one_would(told: str, written: str | None) -> None:
+    assert as_browsers_write(told) == written
 
 
 def test_what_is_refused_is_told_shortened_with_the_flag_that_lets_it_in() -> None:

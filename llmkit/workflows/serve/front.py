@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_unwritable
 from llmkit.formats.streams import STDIO
 from llmkit.server.admission import Admission
@@ -64,10 +65,17 @@ def check_places(config: ServeConfig, admin_socket: Path | None = None) -> None:
     """Check the files of TLS, and that what is written can be.
 
     Raises:
-        UsageError, MissingError: a log, the counts or a socket that may not be written, or has no folder.
+        UsageError, MissingError: a log, the counts or a socket that may not be written, or has no folder; a
+            file descriptor that is not open.
         LlmkitError: see `check_tls`.
     """
     check_tls(config.tls_certificate, config.tls_key)
+    if config.ready_fd is not None:
+        try:
+            os.fstat(config.ready_fd)
+        except (OSError, OverflowError):
+            told = f"--ready-fd {config.ready_fd}"
+            raise UsageError(f"{told}: is not open", hint="--ready-fd 3 3>ready.json") from None
     for path in (config.log, config.usage, config.unix_socket, admin_socket):
         if path is not None and path != STDIO:
             refuse_unwritable(path, in_place=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmkit.errors import ResourceError
+from llmkit.errors import ResourceError, UsageError
 from llmkit.server.config import ServeConfig
 from llmkit.server.handoff import WorkerGate
 from llmkit.server.keyed_gate import KeyedGate
@@ -33,6 +33,17 @@ def test_a_port_is_open_inside_and_told_to_who_waits_for_it() -> None:
     assert notes == [f"m is served on http://127.0.0.1:{port}"]
     with open_front(ServeConfig(port=port)):
         pass
+
+
+@pytest.mark.parametrize("gone", [-1, 987_654, 10**20])
+def test_who_waits_where_nothing_is_open_is_named_first(gone: int, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        pytest.raises(UsageError, match=f"--ready-fd {gone}: is not open"),
+        open_front(ServeConfig(port=0, ready_fd=gone, log=log)),
+    ):
+        pass
+    assert not log.exists()
 
 
 def test_a_socket_is_its_owners_alone_and_gone_at_the_end(tmp_path: Path) -> None:

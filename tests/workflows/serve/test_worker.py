@@ -18,7 +18,9 @@ def settings(folder: Path) -> WorkerSettings:
         model=folder / "model",
         name="m",
         tokenizer=None,
-        serve=ServeConfig(unix_socket=folder / "socket", behind_router=True, cors=("a", "b"), version="v1"),
+        serve=ServeConfig(
+            unix_socket=folder / "socket", behind_router=True, cors=("https://a", "https://b"), version="v1"
+        ),
         engine=GenerateConfig(threads=1, dtype="float32", sampling={"temperature": 0.5}),
     )
 
