@@ -13,6 +13,8 @@ from llmkit.server.engine_load import EngineLoad
 from llmkit.server.keyed_gate import KeyedGate
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LEFT = 499
+"""Status of a request whose client left before its answer began."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -76,7 +78,7 @@ class Metrics:
         """
         path = record["path"] if record["path"] in paths else "other"
         self._responses.labels(path, str(record["status"])).inc()
-        if "prompt_tokens" not in record:
+        if "prompt_tokens" not in record or 400 <= record["status"] < _LEFT:  # refused, maybe by a worker
             return
         model, written = record["model"], record["completion_tokens"]
         self._requests.labels(model, record["finish_reason"] or "abort").inc()

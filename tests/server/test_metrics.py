@@ -44,6 +44,16 @@ def test_what_prometheus_reads_adds_up_to_the_requests(serving: Serving) -> None
     assert found["llmkit_model_version_info", "fp_test", "tiny"] == 1
 
 
+def test_a_request_that_a_worker_refused_is_no_answer_and_one_whose_client_left_is() -> None:
+    metrics = Metrics(dict, dict)
+    tokens = {"prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0, "finish_reason": None}
+    for status in (400, 404, 499, 503):
+        metrics.add({"path": "/a", "status": status, "model": "m", **tokens}, ["/a"])
+    text = metrics.text().decode()
+    assert '\nllmkit_request_success_total{finished_reason="abort",model="m"} 2.0\n' in text
+    assert '\nllmkit_http_responses_total{path="/a",status="400"} 1.0\n' in text
+
+
 def test_prompts_that_wait_to_be_encoded_and_those_refused_for_that_are_told(serving: Serving) -> None:
     async def ask() -> tuple[list[int], str, str]:
         async with serving() as client:
