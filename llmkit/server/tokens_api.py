@@ -1,14 +1,15 @@
 """Endpoints about tokens: counted, spelled, put together again; a conversation as its template writes it."""
 
-from functools import wraps
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from llmkit.server.ask import Ask
 from llmkit.server.errors import refused
-from llmkit.server.front import Handler, as_json, until_gone
+from llmkit.server.front import as_json, until_gone
 from llmkit.server.handlers import State
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.messages import MessagesRequest, read_anthropic
@@ -16,40 +17,40 @@ from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.tokenize import MOST_TOKENS, DetokenizeRequest, TemplateRequest, TokenizeRequest
 from llmkit.server.wire.tools import read_tools
 
-
-def counted(handler: Handler) -> Handler:
-    """A handler whose requests count against their key, as those for text do; of no tokens."""
-
-    @wraps(handler)
-    async def answer(request: Request) -> Response:
-        state: State = request.app.state.serve
-        await request.body()  # a slow one is not under way yet
-        with state.gate.begin(request.state.caller):
-            return await handler(request)
-
-    return answer
+T = TypeVar("T")
 
 
-@counted
+async def counted(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+    """What some work for a request gives. From its begin on the request counts against its key, as those for
+    text do, of no tokens; one that is refused before does not, as none of those does.
+
+    Raises:
+        ApiError: 429: over a limit of the key; or see `until_gone`.
+    """
+    state: State = request.app.state.serve
+    with state.gate.begin(request.state.caller):
+        return await until_gone(request, work())
+
+
 async def tokenize(request: Request) -> Response:
     """POST /tokenize."""
     state: State = request.app.state.serve
     body = decode(await request.body(), TokenizeRequest)
     body.check()
     served = state.models.find(body.model, request.state.caller)
+    tenant = request.state.caller.tenant
     if body.messages is not None:
-        work = served.prompts.encode_chat(
+        chat = partial(
+            served.prompts.encode_chat,
             read_messages(body.messages),
             tools=read_tools(body.tools),
             kwargs=read_template_kwargs(body.chat_template_kwargs),
-            tenant=request.state.caller.tenant,
+            tenant=tenant,
         )
-        ids, _ = await until_gone(request, work)
+        ids, _ = await counted(request, chat)
     else:
-        plain = served.prompts.encode(
-            body.text or "", special=body.adds_special, tenant=request.state.caller.tenant
-        )
-        ids = await until_gone(request, plain)
+        plain = partial(served.prompts.encode, body.text or "", special=body.adds_special, tenant=tenant)
+        ids = await counted(request, plain)
     answer: dict[str, Any] = {"count": len(ids), "max_model_len": served.context, "tokens": ids}
     if body.return_token_strs or body.with_pieces:
         pieces = [served.tokenizer.token_bytes(one).decode(errors="replace") for one in ids]
@@ -60,7 +61,6 @@ async def tokenize(request: Request) -> Response:
     return as_json(answer)
 
 
-@counted
 async def detokenize(request: Request) -> Response:
     """POST /detokenize."""
     state: State = request.app.state.serve
@@ -72,42 +72,41 @@ async def detokenize(request: Request) -> Response:
     for wrong in (min(body.tokens, default=0), max(body.tokens, default=0)):
         if not 0 <= wrong < known:
             raise refused("tokens", f"{wrong} is not in the vocabulary of {known:,}")
-    text = await until_gone(
-        request, served.prompts.decode(body.tokens, "tokens", tenant=request.state.caller.tenant)
-    )
+    work = partial(served.prompts.decode, body.tokens, "tokens", tenant=request.state.caller.tenant)
+    text = await counted(request, work)
     return as_json({"prompt": text, "content": text})
 
 
-@counted
 async def apply_template(request: Request) -> Response:
     """POST /apply-template."""
     state: State = request.app.state.serve
     body = decode(await request.body(), TemplateRequest)
     served = state.models.find(body.model, request.state.caller)
     kwargs = read_template_kwargs(body.chat_template_kwargs)
-    work = served.prompts.encode_chat(
+    work = partial(
+        served.prompts.encode_chat,
         read_messages(body.messages),
         tools=read_tools(body.tools),
         kwargs=kwargs,
         tenant=request.state.caller.tenant,
     )
-    _, text = await until_gone(request, work)
+    _, text = await counted(request, work)
     return as_json({"prompt": text})
 
 
-@counted
 async def count_tokens(request: Request) -> Response:
     """POST /v1/messages/count_tokens: Anthropic's."""
     state: State = request.app.state.serve
     body = decode(await request.body(), MessagesRequest)
     served = state.models.find(body.model, request.state.caller)
     ask: Ask = read_anthropic(body, served.base, state.limits, functions=state.functions, counts=True)
-    work = served.prompts.encode_chat(
+    work = partial(
+        served.prompts.encode_chat,
         ask.messages,
         tools=ask.offered_tools,
         kwargs=ask.template_kwargs,
         prefill=ask.prefill,
         tenant=request.state.caller.tenant,
     )
-    ids, _ = await until_gone(request, work)
+    ids, _ = await counted(request, work)
     return as_json({"input_tokens": len(ids)})

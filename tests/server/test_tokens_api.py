@@ -136,3 +136,30 @@ def test_what_only_looks_at_tokens_counts_as_a_request_of_its_key(
             return [(await client.post(path, json=body, headers=head)).status_code for _ in range(3)]
 
     assert asyncio.run(go()) == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wrong"),
+    [
+        ("/tokenize", {"prompt": "a"}, {"prompt": "a", "content": "b"}),
+        ("/tokenize", {"messages": [{"role": "user", "content": "a"}]}, {"messages": []}),
+        ("/detokenize", {"tokens": [5]}, {"tokens": [-1]}),
+        ("/apply-template", {"messages": [{"role": "user", "content": "a"}]}, {"messages": [{}]}),
+        ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "a"}]}, {"messages": []}),
+        ("/v1/completions", {"prompt": "a", "max_tokens": 1}, {"prompt": "a", "max_tokens": -1}),
+        ("/v1/embeddings", {"input": "a"}, {"input": []}),
+    ],
+)
+def test_what_is_refused_at_sight_counts_against_no_key_at_any_endpoint(
+    path: str, body: dict[str, Any], wrong: dict[str, Any], serving: Serving
+) -> None:
+    rules = KeyRules(sha256=digest_of("alice"), requests_per_minute=1)
+    gate = KeyedGate(Keys({"alice": rules}), Admission(AdmissionConfig(), lambda: 0.0), UsageStore(None))
+
+    async def go() -> list[int]:
+        async with serving(gate=gate) as client:
+            head = {"authorization": "Bearer alice"}
+            asked = (wrong, wrong, {"model": "none"} | body, body, body)
+            return [(await client.post(path, json=one, headers=head)).status_code for one in asked]
+
+    assert asyncio.run(go()) == [400, 400, 404, 200, 429]
