@@ -203,9 +203,9 @@ def _conversation(told: MessagesRequest) -> tuple[list[dict[str, Any]], list[str
     for number, message in enumerate(told.messages):
         where = f"messages[{number}]"
         role, content = message.get("role"), message.get("content")
-        if role not in ("user", "assistant") or set(message) - {"role", "content"}:
-            raise refused(where, 'of the form {"role": "user" or "assistant", "content"}')
-        if isinstance(content, list):
+        if role not in ("user", "assistant", "system") or set(message) - {"role", "content"}:
+            raise refused(where, 'of the form {"role": "user", "assistant" or "system", "content"}')
+        if isinstance(content, list) and role != "system":  # which is text alone
             turns += read_blocks(role, content, f"{where}.content")
         else:
             turns.append({"role": role, "content": content})

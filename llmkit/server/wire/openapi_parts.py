@@ -202,6 +202,7 @@ PARTS: dict[str, Schema] = {
         {"type": one_of("json_schema"), "schema": OBJECT}, required=("type", "schema"), more=True
     ),
     "AnthropicMessage": either(
+        _message(one_of("system"), reference("Content")),
         _message(one_of("user"), either(TEXT, array(either(_SAID, *_RESULTS)))),
         _message(
             one_of("assistant"),

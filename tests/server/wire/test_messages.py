@@ -37,6 +37,19 @@ def test_system_blocks_calls_and_results_become_turns() -> None:
     assert ask.tool_choice.mode == "required" and not ask.parallel_tool_calls
 
 
+def test_the_system_may_speak_in_the_middle_of_a_conversation_and_says_text_alone() -> None:
+    said = {"role": "user", "content": "a"}
+    text, parts = "Brief.", [{"type": "text", "text": "Brief."}]
+    for content in (text, parts):
+        ask = read([said, {"role": "system", "content": content}, said], system="S")
+        turns = [{"role": "system", "content": "S"}, said, {"role": "system", "content": text}, said]
+        assert list(ask.messages) == turns
+    call = {"type": "tool_use", "id": "1", "name": "f", "input": {}}
+    with pytest.raises(ApiError) as caught:
+        read([said, {"role": "system", "content": [call]}])
+    assert caught.value.param == "messages[1].content[0]"
+
+
 def test_an_assistants_last_turn_is_what_the_reply_begins_with() -> None:
     ask = read([{"role": "user", "content": "a"}, {"role": "assistant", "content": "Well"}])
     assert ask.prefill == "Well" and len(ask.messages) == 1
