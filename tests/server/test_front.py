@@ -129,6 +129,16 @@ def test_a_page_that_is_let_in_may_send_what_the_libraries_send_and_read_what_th
     assert other.status_code == 400 and "access-control-allow-origin" not in other.headers
 
 
+def test_a_public_page_that_is_let_in_reaches_a_server_on_its_visitors_machine_and_no_other_does() -> None:
+    wanted = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
+    mine, other = (
+        ask("OPTIONS", "/echo", headers=wanted | {"origin": origin}, origins=["https://app.example"])
+        for origin in ("https://app.example", "https://evil.example")
+    )
+    assert (mine.status_code, mine.headers["access-control-allow-private-network"]) == (200, "true")
+    assert other.status_code == 400 and "access-control-allow-origin" not in other.headers
+
+
 EVIL = {"origin": "http://evil.example", "content-type": "text/plain"}
 
 
