@@ -1,5 +1,6 @@
 """A request's body as an object: depth and numbers bounded, what is wrong named by its parameter."""
 
+import codecs
 import contextlib
 import math
 import re
@@ -24,11 +25,13 @@ def decode(content: bytes, kind: type[T]) -> T:
 
     NaN, infinities, numbers that no float holds, half characters and keys that the struct does not have are
     refused: JSON has none of the first three, and a parameter that is passed over would be a silent lie.
-    A whole number may be written as 1.0.
+    A whole number may be written as 1.0. UTF-8's mark may stand before it all, as Windows puts it (RFC 8259,
+    8.1).
 
     Raises:
         ApiError: 400, with the parameter that it is about in `param`.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     if too_deep(content):
         raise ApiError(400, f"the body is nested more than {MOST_DEPTH} deep", code="invalid_json")
     try:

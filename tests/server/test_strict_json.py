@@ -36,6 +36,12 @@ def test_what_is_wrong_with_a_body_is_named(content: bytes, code: str, param: st
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param)
 
 
+def test_a_mark_of_utf_8_before_a_body_is_none_of_it() -> None:
+    assert decode(b'\xef\xbb\xbf{"prompt": "a"}', Body) == Body("a")
+    with pytest.raises(ApiError, match="not JSON"):
+        decode(b'\xef\xbb\xbf\xef\xbb\xbf{"prompt": "a"}', Body)
+
+
 @pytest.mark.parametrize("told", ["2.0", "2e0", "20.0e-1"])
 def test_a_whole_number_may_be_written_with_a_point_or_an_exponent(told: str) -> None:
     body = decode(b'{"prompt": "a", "n": %s, "parts": [{"x": 0.5}]}' % told.encode(), Body)
