@@ -121,7 +121,7 @@ def read_source(told: str, name: str | None = None) -> ModelSource:
     """
     parts = None if Path(told).exists() else _NAMED.match(told)
     if parts is None:
-        found = name or name_of(Path(told))
+        found = name_of(Path(told)) if name is None else name
         return ModelSource(_checked(found, "--name"), told)
     if name is not None:
         raise UsageError(f"-m {told}: named there, and by --name too", hint="leave out --name")
@@ -147,6 +147,8 @@ def check_sources(sources: Sequence[ModelSource]) -> None:
 
 
 def _checked(name: str, flag: str) -> str:
-    if not name or ":" in name:
+    if not name:
+        raise UsageError(f"{flag} has an empty name", hint="--name small")
+    if ":" in name:
         raise UsageError(f"{flag} {name!r}: names have no colon", hint="--name small")
     return name

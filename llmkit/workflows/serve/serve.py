@@ -150,10 +150,12 @@ def model_name(job: Job, name: str | None) -> str:
     """What clients call the model.
 
     Raises:
-        UsageError: a name with a colon, behind which adapters are named.
+        UsageError: an empty name, or one with a colon, behind which adapters are named.
     """
-    found = name or name_of(job.files.model)
-    if not found or ":" in found:
+    found = name_of(job.files.model) if name is None else name
+    if not found:
+        raise UsageError("--name has an empty name", hint="--name small")
+    if ":" in found:
         raise UsageError(f"--name {found!r}: names have no colon", hint="--name small")
     return found
 
