@@ -18,6 +18,7 @@ from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_l
 from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
 from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
+from llmkit.server.wire.sampling import HINTS, RETENTIONS
 from llmkit.server.wire.tools import read_offer
 from llmkit.workflows.generate.overrides import OVERRIDES
 
@@ -28,6 +29,7 @@ CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 _SHARED: dict[str, Any] = {
     **{name: kind for name, kind in OVERRIDES.items() if name not in ("samples", "logprobs")},
     **{"model": str, "n": int, "user": str, "safety_identifier": str},
+    **dict.fromkeys(HINTS, str),
 }
 _OWN: dict[str, dict[str, Any]] = {
     CHAT: {
@@ -42,7 +44,7 @@ _SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
     **{"stream": (False,), "store": (False,), "metadata": ({},), "service_tier": ("auto", "default")},
     **{"tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False)},
     **{"functions": ([],), "function_call": ("none", "auto"), "modalities": (["text"],)},
-    **{"verbosity": ("medium",), "suffix": ("",), "best_of": (1,)},
+    **{"verbosity": ("medium",), "suffix": ("",), "best_of": (1,), "prompt_cache_retention": RETENTIONS},
 }
 """Parameters that are not done here, with the values that ask for nothing; null never does."""
 

@@ -57,6 +57,7 @@ def _text(**body: Any) -> Body:
             },
             {"json_schema": {"const": 1}},
         ),
+        ({"prompt_cache_key": "k", "prompt_cache_retention": "24h"}, {}),
         ({"top_k": 3, "regex": "a"}, {"top_k": 3, "regex": "a"}),
         ({"temperature": None, "tools": None, "anything": None}, {}),
         ({"stream": False, "store": False, "tools": [], "tool_choice": "auto", "service_tier": "auto"}, {}),
@@ -95,6 +96,8 @@ def test_a_text_has_a_prompt_of_words_or_of_ids() -> None:
         ({"stream": True}, "stream", 400),
         ({"stream_options": {}}, "stream_options", 400),
         ({"verbosity": "low"}, "verbosity", 400),
+        ({"prompt_cache_key": 5}, "prompt_cache_key", 400),
+        ({"prompt_cache_retention": "ever"}, "prompt_cache_retention", 400),
         ({"anything": 1}, "anything", 400),
         ({"messages": "Hi"}, "messages", 400),
         (
