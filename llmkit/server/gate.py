@@ -35,6 +35,8 @@ class Slot:
     usage: Usage = field(default_factory=Usage)
     first_token_seconds: float | None = None
     """From the request's arrival."""
+    answers: int = 1
+    """That are written at once."""
     tool_calls: int = 0
     """That the server made."""
     finished: str | None = None

@@ -169,6 +169,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         raise
     own_id, created = f"{endpoint.prefix}{secrets.token_hex(12)}", int(time.time())
     who = Answered(own_id, created, name, served.fingerprint, citations, ask.sampling, ask.echoed)
+    slot.answers = len(prepared.requests)
     request.state.slot = slot
 
     def write(index: int, one: EngineRequest, asked: Ask) -> AsyncGenerator[Piece]:

@@ -66,7 +66,7 @@ class Metrics:
         self._first = self._histogram("llmkit_time_to_first_token_seconds", "From arrival to the first token")
         self._whole = self._histogram("llmkit_e2e_request_latency_seconds", "From arrival to the last byte")
         self._between = self._histogram(
-            "llmkit_inter_token_latency_seconds", "Mean of a request, after the first"
+            "llmkit_inter_token_latency_seconds", "Mean of a request's answers, after the first"
         )
 
     def add(self, record: dict[str, Any], paths: Iterable[str]) -> None:
@@ -91,8 +91,10 @@ class Metrics:
         self._charged.labels(record.get("key", "")).inc(record["prompt_tokens"] + written)
         self._first.labels(model).observe(first)
         self._whole.labels(model).observe(record["seconds"])
-        if written > 1:
-            self._between.labels(model).observe((record["seconds"] - first) / (written - 1))
+        answers = record.get("answers", 1)
+        if written > answers:  # of each answer, as they are written at once
+            after_first = (written - answers) / answers
+            self._between.labels(model).observe((record["seconds"] - first) / after_first)
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""

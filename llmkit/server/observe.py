@@ -101,6 +101,8 @@ def record_of(scope: Scope, status: int, seconds: float, refusal: bytes = b"") -
         }
         if slot.error is not None:
             record["error"] = slot.error
+        if slot.answers > 1:
+            record["answers"] = slot.answers
         if slot.tool_calls:
             record["tool_calls"] = slot.tool_calls
         if slot.first_token_seconds is not None:

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmkit.server.admission import Admission
@@ -42,6 +43,18 @@ def test_what_prometheus_reads_adds_up_to_the_requests(serving: Serving) -> None
     hits, asked = (found[f"llmkit_prefix_cache_{one}_total", "tiny"] for one in ("hits", "queries"))
     assert 0 < hits < asked == found["llmkit_prompt_tokens_total", "tiny"]
     assert found["llmkit_model_version_info", "fp_test", "tiny"] == 1
+
+
+@pytest.mark.parametrize(("answers", "written"), [({}, 11), ({"answers": 4}, 44)])
+def test_tokens_of_answers_that_are_written_at_once_come_no_faster(
+    answers: dict[str, int], written: int
+) -> None:
+    metrics = Metrics(dict, dict)
+    took = {"prompt_tokens": 1, "cached_tokens": 0, "completion_tokens": written, "finish_reason": "length"}
+    times = {"seconds": 6.0, "first_token_seconds": 1.0}
+    metrics.add({"path": "/a", "status": 200, "model": "m", **took, **times, **answers}, ["/a"])
+    # five seconds, in which each answer gets its ten tokens after the first
+    assert '\nllmkit_inter_token_latency_seconds_sum{model="m"} 0.5\n' in metrics.text().decode()
 
 
 def test_a_request_that_a_worker_refused_is_no_answer_and_one_whose_client_left_is() -> None:

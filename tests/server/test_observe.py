@@ -39,6 +39,12 @@ def test_a_request_is_logged_with_its_figures_and_without_its_words(serving: Ser
     assert "secret" not in json.dumps(record)
 
 
+def test_answers_that_were_written_at_once_are_logged_where_there_were_several(serving: Serving) -> None:
+    more = [{"n": 2}, {"prompt": ["a", "b"], "n": 2}, {}]
+    records = records_of(serving, [{"json": {"prompt": "a", "max_tokens": 1, **one}} for one in more])
+    assert [one.get("answers") for one in records] == [2, 4, None]
+
+
 def test_on_whose_behalf_a_key_asks_is_logged_and_no_more_of_it_than_a_name(serving: Serving) -> None:
     more = [{"user": "carol"}, {"safety_identifier": "x" * 999}, {}]
     records = records_of(serving, [{"json": {"prompt": "a", "max_tokens": 1, **one}} for one in more])

@@ -59,6 +59,7 @@ async def write_text(request: Request) -> Response:
         stack.enter_context(state.gate.begin(job.caller, sizes))
         place = state.gate.enter(job.caller, sizes, model=name)
         job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
+        job.slot.answers = job.asked.answers
         sent = time.monotonic()
         begun = await until_gone(request, _begin(state, job, request.state.request_id))
     except BaseException:

@@ -172,6 +172,17 @@ def test_a_stream_without_its_last_word_ends_with_an_error_event(breaks: bool) -
     assert len(told) == 2 and len(one.bodies) + len(two.bodies) == 1
 
 
+def test_answers_that_are_written_at_once_are_in_the_log_of_a_router() -> None:
+    router = routed(FakeWorker(said("x")))
+
+    async def scenario() -> None:
+        for more in ({"n": 3}, {"prompt": ["a", "b"]}, {}):
+            await router.client.post("/v1/completions", json={"prompt": "hi", **more})
+
+    run(scenario())
+    assert [one.get("answers") for one in router.log] == [3, 2, None]
+
+
 def test_a_stream_that_is_broken_off_is_told_from_one_that_was_left_in_log_and_metrics(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
