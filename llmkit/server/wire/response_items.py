@@ -33,10 +33,7 @@ def read_items(
                 call = {"type": "function", "function": {"name": name, "arguments": arguments}}
                 if isinstance(item.get("call_id"), str):
                     call["id"] = item["call_id"]
-                if turns and turns[-1].get("tool_calls"):
-                    turns[-1]["tool_calls"].append(call)
-                else:
-                    turns.append({"role": "assistant", "content": "", "tool_calls": [call]})
+                _call(turns, call)
             case {"type": "function_call_output", "call_id": str() as call_id, "output": output}:
                 content = content_text(output, f"{where}.output")
                 turns.append({"role": "tool", "tool_call_id": call_id, "content": content})
@@ -49,7 +46,7 @@ def read_items(
                 call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
                 result = item.get("output") or item.get("error") or ""
                 content = content_text(result, f"{where}.output")
-                turns.append({"role": "assistant", "content": "", "tool_calls": [call]})
+                _call(turns, call)
                 turns.append({"role": "tool", "tool_call_id": call_id, "content": content})
             case {"role": str() as role, "content": content} if item.get("type", "message") == "message":
                 turns.append({"role": role, "content": content_text(content, f"{where}.content")})
@@ -59,3 +56,11 @@ def read_items(
                 raise refused(where, f"of type {kind!r}: {known}")
         places += [where] * (len(turns) - len(places))
     return turns, places
+
+
+def _call(turns: list[dict[str, Any]], call: dict[str, Any]) -> None:
+    """Put a call into the assistant's turn that it ends, as the model wrote it: after its text and its other
+    calls, which are items of their own here."""
+    if not turns or turns[-1]["role"] != "assistant":
+        turns.append({"role": "assistant", "content": ""})
+    turns[-1].setdefault("tool_calls", []).append(call)

@@ -44,6 +44,30 @@ def test_calls_of_one_turn_stay_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        (
+            {"type": "function_call", "call_id": "mcp_1", "name": "f", "arguments": '{"a": 1}'},
+            [{"type": "function_call_output", "call_id": "mcp_1", "output": "7"}],
+        ),
+        (called(output="7"), []),
+    ],
+)
+def test_what_the_assistant_said_before_a_call_is_of_the_same_turn(call: Any, result: list[Any]) -> None:
+    said = {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "Let me see."}],
+    }
+    asked = {"role": "user", "content": "so?"}
+    (user, turn, told), places = read_items(None, [asked, said, call, *result])
+    made = {"id": "mcp_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    assert turn == {"role": "assistant", "content": "Let me see.", "tool_calls": [made]}
+    assert (user, told) == (asked, {"role": "tool", "tool_call_id": "mcp_1", "content": "7"})
+    assert places == ["input[0]", "input[1]", "input[3]" if result else "input[2]"]
+
+
+@pytest.mark.parametrize(
     "told", ["", [{"type": "mcp_call", "id": "x"}], [{"type": "image"}], [called(output=7)]]
 )
 def test_what_is_no_item_is_refused_by_its_place(told: Any) -> None:
