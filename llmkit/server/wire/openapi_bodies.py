@@ -165,7 +165,7 @@ def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "input": either(SOME_TEXT, items),
         "max_output_tokens": or_null(integer(minimum=1)),
         "text": or_null(reference("ResponseText")),
-        "reasoning": or_null(record({"effort": TEXT}, required=("effort",))),
+        "reasoning": or_null(record({"effort": or_null(TEXT), "summary": NULL})),
     }
     return fields, [*_forced(one_of(None, "none", "auto"), ("text",))]
 

@@ -283,10 +283,11 @@ def _text(text: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]:
 
 
 def _reasoning(reasoning: dict[str, Any] | None) -> dict[str, Any]:
-    match reasoning:
-        case None:
+    said = {name: value for name, value in (reasoning or {}).items() if value is not None}
+    match said:
+        case {} if not said:
             return {}
-        case {"effort": str() as effort} if len(reasoning) == 1:
+        case {"effort": str() as effort} if len(said) == 1:
             return read_template_kwargs(None, effort)
     raise refused("reasoning", 'only {"effort": TEXT} is known')
 

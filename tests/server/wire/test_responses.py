@@ -55,6 +55,9 @@ def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> 
 def test_what_codex_sends_beside_its_input_is_taken_where_it_asks_for_nothing_that_is_missing() -> None:
     plain = read(include=["reasoning.encrypted_content"], prompt_cache_key="session-1", store=False)
     assert plain == read(prompt_cache_retention="24h")
+    assert plain == read(reasoning={"effort": None, "summary": None}) == read(reasoning={})
+    low = read(reasoning={"effort": "low", "summary": None})
+    assert low.template_kwargs == {"reasoning_effort": "low"}
     assert plain == read()
     with pytest.raises(ApiError) as caught:
         read(include=["message.output_text.logprobs"])
