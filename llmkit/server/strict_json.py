@@ -17,6 +17,13 @@ MOST_DEPTH = 64
 _PLACE = re.compile(r" - at `(?P<path>\$[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$", re.DOTALL)
+_OTHER = {
+    b"\x1f\x8b": "packed by gzip",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""What a body is that begins so."""
 _NAME = re.compile(r"^\$\.(?P<name>[^.\[]+)")
 
 
@@ -42,7 +49,9 @@ def decode(content: bytes, kind: type[T]) -> T:
                 return msgspec.convert(_WHOLE.decode(content), kind)
         raise _invalid(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(400, f"the body is not JSON: {_first_line(error)}", code="invalid_json") from None
+        other = next((what for magic, what in _OTHER.items() if content.startswith(magic)), None)
+        what = _first_line(error) if other is None else f"it is {other}, and only plain UTF-8 is read"
+        raise ApiError(400, f"the body is not JSON: {what}", code="invalid_json") from None
 
 
 def whole(told: str) -> int | float:

@@ -1,9 +1,11 @@
 """Bodies are read to the letter: what is wrong has a name, and nothing takes long."""
 
+import gzip
 from typing import Any
 
 import msgspec
 import pytest
+import zstandard
 
 from llmkit.server.errors import ApiError
 from llmkit.server.strict_json import _BRACKETS, MOST_DEPTH, as_whole, decode, too_deep, whole
@@ -34,6 +36,19 @@ def test_what_is_wrong_with_a_body_is_named(content: bytes, code: str, param: st
     with pytest.raises(ApiError) as caught:
         decode(content, Body)
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (gzip.compress(b'{"prompt": "a"}'), "packed by gzip"),
+        (zstandard.compress(b'{"prompt": "a"}'), "packed by zstd"),
+        ('{"prompt": "a"}'.encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_a_body_that_is_packed_or_in_other_letters_is_told_what_it_is(content: bytes, what: str) -> None:
+    with pytest.raises(ApiError, match=f"^the body is not JSON: it is {what}, and only plain UTF-8 is read$"):
+        decode(content, Body)
 
 
 def test_a_mark_of_utf_8_before_a_body_is_none_of_it() -> None:
