@@ -147,8 +147,6 @@ def check_sources(sources: Sequence[ModelSource]) -> None:
 
 
 def _checked(name: str, flag: str) -> str:
-    if not name:
-        raise UsageError(f"{flag} has an empty name", hint="--name small")
-    if ":" in name:
-        raise UsageError(f"{flag} {name!r}: names have no colon", hint="--name small")
+    if not name or ":" in name:
+        raise UsageError(f"{flag} {name!r}: names are not empty and have no colon", hint="--name small")
     return name

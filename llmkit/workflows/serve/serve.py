@@ -153,10 +153,8 @@ def model_name(job: Job, name: str | None) -> str:
         UsageError: an empty name, or one with a colon, behind which adapters are named.
     """
     found = name_of(job.files.model) if name is None else name
-    if not found:
-        raise UsageError("--name has an empty name", hint="--name small")
-    if ":" in found:
-        raise UsageError(f"--name {found!r}: names have no colon", hint="--name small")
+    if not found or ":" in found:
+        raise UsageError(f"--name {found!r}: names are not empty and have no colon", hint="--name small")
     return found
 
 

@@ -80,9 +80,9 @@ TLS = ("--tls-cert", "no.pem", "--tls-key", "its.pem")
         (("-m", "{stories}", "--engine", "vllm"), 2, "--engine vllm: own or ray"),
         (("-m", "{stories}", "--max-replicas", "2"), 2, "--max-replicas is Ray Serve's"),
         (("-m", "{stories}", "--keys", "nowhere.toml", "--port", "0"), 4, "nowhere.toml: no such file"),
-        (("-m", "{stories}", "--name", "a:b", "--dry-run"), 2, "names have no colon"),
-        (("-m", "{stories}", "--name", "", "--dry-run"), 2, "--name has an empty name"),
-        (("-m", "{stories}", "--name", "", "--replicas", "2", "--dry-run"), 2, "--name has an empty name"),
+        (("-m", "{stories}", "--name", "a:b", "--dry-run"), 2, "names are not empty and have no colon"),
+        (("-m", "{stories}", "--name", "", "--dry-run"), 2, "--name '': names"),
+        (("-m", "{stories}", "--name", "", "--replicas", "2", "--dry-run"), 2, "--name '': names"),
         (
             ("-m", "{stories}", "--tool-form", "lama", "--dry-run"),
             2,
