@@ -24,6 +24,13 @@ RECORDS = {"-o", "--rejects", "--clusters"}
 """Outputs that flow, and may go to stdout; others need a name."""
 FILES = {"--rejects", "--clusters", "--report"}
 """Outputs that are files, whatever they are called."""
+NO_FOLDER = frozenset(
+    {
+        *(".json", ".jl", ".txt", ".text", ".md", ".csv", ".tsv", ".html", ".parquet", ".arrow"),
+        *(".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".zip", ".tar", ".tgz"),
+    }
+)
+"""Suffixes by which somebody means a file: a folder of that name would be a surprise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +72,10 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
         inputs: files, and folders as they were named.
 
     Raises:
-        UsageError: one of them is, two are for stdout, or a stream is to become a folder of parts.
+        UsageError: one of them is, two are for stdout, a stream is to become a folder of parts, or the name
+            of a new one is that of a file.
     """
+    _refuse_other_files(files)
     if files.is_folder and any(map(is_stream, inputs)):
         raise UsageError(
             "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
@@ -86,6 +95,17 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
             continue
         force = files.force or place in own
         refuse_existing(path, force=force, inputs=inputs, is_file=name in FILES)
+
+
+def _refuse_other_files(files: CorpusFiles) -> None:
+    if files.out is None or not files.is_folder or files.out.exists():
+        return
+    if files.out.suffix.lower() in NO_FOLDER:
+        plain = files.out.with_suffix("").with_suffix("")
+        raise UsageError(
+            f"{files.out}: documents are written as .jsonl, .jsonl.zst or .jsonl.gz, or to a folder",
+            hint=f"-o {plain}.jsonl writes one file, -o {plain} a folder of parts",
+        )
 
 
 def refuse_done(files: CorpusFiles, invocation: Invocation, inputs: Callable[[], Iterable[Path]]) -> None:

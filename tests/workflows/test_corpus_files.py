@@ -38,6 +38,17 @@ def test_a_name_without_jsonl_is_a_folder_unless_something_else_is_there(
     assert not CorpusFiles().is_folder
 
 
+@pytest.mark.parametrize("name", ["out.json", "out.parquet", "out.TXT", "out.jsonl.bz2", "out.zst"])
+def test_the_name_of_another_kind_of_file_makes_no_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="documents are written as") as caught:
+        check_places(CorpusFiles(out=tmp_path / name), [])
+    assert f"-o {tmp_path / 'out'}.jsonl writes one file" in caught.value.hint
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match="already exists"):
+        check_places(CorpusFiles(out=tmp_path / name), [])
+    check_places(CorpusFiles(out=tmp_path / name, force=True), [])
+
+
 @pytest.mark.parametrize(
     "places",
     [
