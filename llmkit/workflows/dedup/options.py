@@ -16,6 +16,16 @@ WordOrCharacter = Literal["word", "char"]
 PIECES = ("paragraph", "line", "substring")
 """Kinds that look at parts of a text."""
 _USUAL_PREFERENCE = {"near": "length:max"}
+_REACH: dict[str, tuple[DedupKind, ...]] = {
+    "ngram": ("near",),
+    "unit": ("near", "substring"),
+    "verify": ("near",),
+    "transitive": ("near",),
+    "min_words": ("paragraph", "line"),
+    "span": ("substring",),
+    "drop_above": ("substring",),
+}
+"""Of what not every kind reads: which do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +108,7 @@ def check_options(config: DedupConfig, sources: DedupSources) -> None:
             raise UsageError(
                 f"--by {config.by} has no clusters and no index", hint="use --by near or --by exact"
             )
+    _check_reach(config)
     _check_substring(config)
     if sources.save_index is not None and not config.verify:
         raise UsageError(
@@ -105,8 +116,6 @@ def check_options(config: DedupConfig, sources: DedupSources) -> None:
         )
     if sources.shard is not None and not sources.is_folder:
         raise UsageError("--shard needs a folder that all shards share", hint="-o FOLDER")
-    if config.transitive and config.by != "near":
-        raise UsageError("--transitive goes with --by near", hint=f"--by {config.by} has no chains")
     if config.key != "text" and config.by != "exact":
         raise UsageError(
             f"--key {config.key} goes with --by exact", hint=f"llmkit dedup --by exact --key {config.key} …"
@@ -115,13 +124,15 @@ def check_options(config: DedupConfig, sources: DedupSources) -> None:
         raise UsageError("--prefer: 'first' stands alone with --against", hint="--prefer first")
 
 
+def _check_reach(config: DedupConfig) -> None:
+    """A flag that the kind does not read is a mistake: the result is not what was asked for."""
+    for name, kinds in _REACH.items():
+        if getattr(config, name) != getattr(DedupConfig, name) and config.by not in kinds:
+            flag = "--no-verify" if name == "verify" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} goes with --by {' or '.join(kinds)}", hint=f"--by {kinds[0]} {flag} …")
+
+
 def _check_substring(config: DedupConfig) -> None:
-    if config.by != "substring":
-        given = {"--span": config.span != DedupConfig.span, "--drop-above": config.drop_above is not None}
-        for flag, is_given in given.items():
-            if is_given:
-                raise UsageError(f"{flag} goes with --by substring", hint=f"--by substring {flag} …")
-        return
     if config.drop_above is not None and config.mode == "tag":
         raise UsageError("--drop-above does not go with --mode tag: nothing is dropped", hint="leave one out")
     if config.drop_above is not None and not 0 <= config.drop_above < 1:
@@ -149,8 +160,16 @@ def solve_config(
         hashes: the most of a signature, where bands and rows are to be found.
 
     Raises:
-        UsageError: one of bands and rows without the other, or no way to find enough within `hashes`.
+        UsageError: one of bands and rows without the other, one that nothing reads, or no way to find enough
+            within `hashes`.
     """
+    for flag, value in {"--similarity": similarity, "--bands": bands, "--rows": rows}.items():
+        if value is not None and config.by != "near":
+            raise UsageError(f"{flag} goes with --by near", hint=f"leave {flag} or --by {config.by} out")
+    if hashes != DedupConfig.bands * DedupConfig.rows and (similarity is None or bands is not None):
+        raise UsageError(
+            "--hashes goes with --similarity, without --bands", hint="--similarity 0.8 --hashes 256"
+        )
     if (bands is None) != (rows is None):
         raise UsageError("--bands and --rows go together", hint="--bands 14 --rows 8")
     wanted = config.similarity if similarity is None else similarity

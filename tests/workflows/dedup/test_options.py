@@ -1,12 +1,20 @@
 """What goes together, and what is used where nothing was said."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmkit.errors import UsageError
 from llmkit.text.clusters_prefer import FIRST
-from llmkit.workflows.dedup.options import DedupConfig, DedupSources, check_options, solve_config, usual
+from llmkit.workflows.dedup.options import (
+    DedupConfig,
+    DedupKind,
+    DedupSources,
+    check_options,
+    solve_config,
+    usual,
+)
 
 
 def test_a_threshold_solves_the_bands_unless_they_are_given() -> None:
@@ -23,6 +31,17 @@ def test_a_threshold_solves_the_bands_unless_they_are_given() -> None:
         solved(bands=3)
     with pytest.raises(UsageError, match="at most 1"):
         solved(similarity=1.5)
+    for given in ({"hashes": 40}, {"hashes": 40, "bands": 3, "rows": 2, "similarity": 0.9}):
+        with pytest.raises(UsageError, match="--hashes goes with --similarity"):
+            solved(**given)
+
+
+@pytest.mark.parametrize("by", ["exact", "paragraph", "line", "substring"])
+@pytest.mark.parametrize("name", ["similarity", "bands", "rows"])
+def test_a_threshold_of_similarity_is_refused_where_nothing_is_compared(by: DedupKind, name: str) -> None:
+    values: dict[str, Any] = {"similarity": None, "bands": None, "rows": None, "hashes": 112} | {name: 1}
+    with pytest.raises(UsageError, match=f"--{name} goes with --by near"):
+        solve_config(DedupConfig(by=by), **values)
 
 
 def test_near_prefers_the_longest_and_the_others_the_first() -> None:
