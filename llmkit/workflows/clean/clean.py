@@ -116,7 +116,17 @@ def plan_clean(files: CleanFiles, settings: CleanSettings) -> CleanPlan:
 
 
 def explain_documents(files: CleanFiles, settings: CleanSettings) -> Iterator[Explanation]:
-    """What each rule says of each document: every rule is asked, also behind one that drops it."""
+    """What each rule says of each document: every rule is asked, also behind one that drops it.
+
+    Raises:
+        UsageError: an output is named, of which nothing is written; else as `clean_documents`.
+    """
+    for flag, path in files.places.items():
+        if path is not None and path != STDIO:
+            raise UsageError(
+                f"{flag} {path}: --explain writes explanations, to stdout, and nothing else",
+                hint=f"leave {flag} or --explain out",
+            )
     job = _resolve(files, msgspec.structs.replace(settings, report=True))
     pieces = [Piece(str(path)) for path in job.inputs]
     with build_cleaner(job.settings) as cleaner:
@@ -171,6 +181,8 @@ def _resolve(files: CleanFiles, settings: CleanSettings) -> _Job:
         raise UsageError(
             "--rejects -: rejects of a folder are joined at its end", hint="--rejects rejects.jsonl.zst"
         )
+    if settings.lang_model is not None and settings.lang is None:
+        raise UsageError("--lang-model: no language is looked for", hint="--lang en --lang-model FILE")
     executor_of(files.executor, files.workers)
     settings = msgspec.structs.replace(
         settings,

@@ -106,6 +106,21 @@ def test_an_explanation_asks_every_rule_of_each_document(tmp_path: Path) -> None
     assert all(check["value"] is not None for check in prose.checks)
 
 
+@pytest.mark.parametrize(("name", "flag"), [("out", "-o"), ("rejects", "--rejects"), ("report", "--report")])
+def test_outputs_that_an_explanation_would_not_write_are_refused(
+    tmp_path: Path, name: str, flag: str
+) -> None:
+    files = CleanFiles([write_prose(tmp_path / "a.jsonl", 2)], **{name: tmp_path / "b.json"})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"^{flag} .*b.json: --explain writes"):
+        next(explain_documents(files, GOPHER))
+
+
+def test_a_model_of_languages_is_refused_where_none_is_looked_for(tmp_path: Path) -> None:
+    files = CleanFiles([write_prose(tmp_path / "a.jsonl", 2)])
+    with pytest.raises(UsageError, match="--lang-model: no language"):
+        plan_clean(files, CleanSettings(lang_model="lid.bin"))
+
+
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
