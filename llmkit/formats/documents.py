@@ -24,7 +24,7 @@ from llmkit.formats.jsonl import (
     BadLine,
     Line,
     Record,
-    decode_field,
+    decode_text,
     parse_records,
     record_id,
 )
@@ -145,7 +145,7 @@ def document_of(line: Line, text_field: str = "text") -> Document:
     Raises:
         DataError: no `text_field`, or it is not a string.
     """
-    text = decode_field(line, text_field, str)
+    text = decode_text(line, text_field)
     identity = record_id(line)
     return Document(
         id=content_id(text) if identity is None else identity,

@@ -160,6 +160,28 @@ def decode_field(line: Line, key: str, kind: Any) -> Any:
         ) from None
 
 
+def decode_text(line: Line, key: str) -> str:
+    """The text of a document, at the key that --field names.
+
+    Raises:
+        DataError: as `decode_field`; the hint names the longest string that the record has, if any.
+    """
+    try:
+        text: str = decode_field(line, key, str)
+    except DataError as error:
+        values = {name: bytes(value) for name, value in line.record.items()}
+        strings = {name: len(value) for name, value in values.items() if value.startswith(b'"')}
+        strings.pop("id", None)
+        if key in line.record or not strings:
+            raise
+        other = max(strings, key=strings.__getitem__)
+        hint = (
+            f"if the text is at {other}: --field {other}, or jq -c '.{key} = .{other}' FILE | llmkit COMMAND"
+        )
+        raise DataError(error.problem, hint=hint) from None
+    return text
+
+
 def decode_value(content: Raw | bytes, kind: Any = Any) -> Any:
     """A value by itself, decoded.
 
@@ -221,7 +243,25 @@ def raw(value: Any) -> Raw:
 
 def _describe(content: bytes, error: Exception) -> str:
     start = content.strip()[:40].decode(errors="replace")
-    return f"not a JSON object: {_cause(error)} (found: {start})"
+    cause = None if isinstance(error, msgspec.ValidationError) else _python_only(content)
+    return f"not a JSON object: {cause or _cause(error)} (found: {start})"
+
+
+def _python_only(content: bytes) -> str | None:
+    """Which of the two things a line has that Python's `json` writes and that are no JSON; None: neither."""
+    import json  # only here, where something is wrong
+
+    constants: list[str] = []
+    try:
+        value = json.loads(content, parse_constant=constants.append)
+        if constants:
+            return f"JSON has no {constants[0]}"
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(error.object[error.start]):04x} is half of a surrogate pair, and no character"
+    except (ValueError, RecursionError):
+        pass
+    return None
 
 
 def _cause(error: Exception) -> str:

@@ -10,6 +10,7 @@ from llmkit.formats.jsonl import (
     Line,
     decode_all,
     decode_field,
+    decode_text,
     decode_value,
     encode_line,
     parse_line,
@@ -91,6 +92,44 @@ def test_a_missing_or_wrong_field_says_what_was_found(tmp_path: Path) -> None:
     with pytest.raises(DataError, match='"body"'):
         decode_field(line, "body", str)
     assert decode_field(line, "body", list[int]) == [1, 2]
+
+
+def test_of_a_record_without_text_the_longest_string_is_named(tmp_path: Path) -> None:
+    rows = [
+        '{"id":"a long name","url":"u","content":"a text"}',
+        '{"id":"a","n":1}',
+        '{"text":1,"content":"c"}',
+    ]
+    named, bare, wrong = read_records(_write(tmp_path, *rows))
+    with pytest.raises(DataError, match=r'no "text" field \(found: id, url, content\)') as caught:
+        decode_text(named, "text")
+    assert "--field content, or jq -c '.text = .content'" in caught.value.hint
+    assert decode_text(named, "content") == "a text"
+    with pytest.raises(DataError) as caught:
+        decode_text(bare, "text")
+    assert caught.value.hint == "every line needs 'text'"
+    with pytest.raises(DataError, match="Expected `str`, got `int`"):
+        decode_text(wrong, "text")
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (float("nan"), "JSON has no NaN"),
+        ([1, float("-inf")], "JSON has no -Infinity"),
+        ({"a": "x\ud83dy"}, r"\ud83d is half of a surrogate pair, and no character"),
+        ({"\udc00": 1}, r"\udc00 is half of a surrogate pair, and no character"),
+    ],
+)
+def test_what_python_writes_and_is_no_json_is_told_by_name(value: object, cause: str) -> None:
+    with pytest.raises(DataError) as caught:
+        parse_line(json.dumps({"text": "é \U0001f600", "v": value}).encode(), "f", 1)
+    assert caught.value.problem.startswith(f"f:1: not a JSON object: {cause} (found: ")
+
+
+def test_a_line_that_is_cut_short_within_a_surrogate_pair_is_called_so() -> None:
+    with pytest.raises(DataError, match="truncated"):
+        parse_line(rb'{"a": "\ud83d', "f", 1)
 
 
 def test_an_id_may_be_text_or_a_number() -> None:

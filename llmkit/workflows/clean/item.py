@@ -15,7 +15,7 @@ from llmkit.formats.jsonl import (
     MALFORMED,
     Record,
     check_utf_8,
-    decode_field,
+    decode_text,
     decode_value,
     encode_line,
     parse_line,
@@ -116,7 +116,12 @@ class HeadReader:
                 has_id = self._field != "id" and bytes(head.id) not in (b"", b"null")
                 return Item(entry, self._field, text, html, has_id, original=text)
         line = parse_line(entry.content, entry.file, entry.line)
-        decode_field(line, self._field, str)
+        if HTML in line.record and self._field not in line.record:
+            raise DataError(
+                f'{line.where}: no "{self._field}" field, but {HTML}',
+                hint=f"--extract fast takes the text out of {HTML}",
+            )
+        decode_text(line, self._field)
         raise AssertionError(f"{line.where}: read one way and not the other")
 
 

@@ -11,7 +11,7 @@ import msgspec
 from llmkit.errors import DataError
 from llmkit.formats.documents import list_files
 from llmkit.formats.file_kind import kind_of_input
-from llmkit.formats.jsonl import BadLine, Line, decode_field, parse_records
+from llmkit.formats.jsonl import BadLine, Line, decode_field, decode_text, parse_records
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.streams import STDIO, is_stream, open_input
 from llmkit.formats.text_blocks import read_blocks
@@ -110,7 +110,7 @@ def _documents(
         return
     for line in lines:
         try:
-            text: str = decode_field(line, text_field, str)
+            text = decode_text(line, text_field)
             source = _source_of(line)
         except DataError as error:
             if on_bad is None:

@@ -107,6 +107,12 @@ def test_an_edit_keeps_metadata_that_is_no_object_as_other_stages_do() -> None:
     assert made == {"id": "2", "text": "u", "metadata": {"was": '{"u":1}', "history": history}}
 
 
+def test_a_record_of_html_alone_names_the_flag_that_reads_it() -> None:
+    with pytest.raises(DataError, match='no "text" field, but html') as caught:
+        read(b'{"html":"<p>a"}')
+    assert caught.value.hint.startswith("--extract fast")
+
+
 def test_another_field_is_the_text_and_html_or_id_may_be_it() -> None:
     assert read(b'{"content":"c","text":1}', field="content").text == "c"
     assert read(b'{"html":"<p>","id":3}', field="html", takes_html=True).text == "<p>"
