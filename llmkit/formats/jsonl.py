@@ -236,6 +236,13 @@ def record_id(line: Line) -> str | None:
         raise DataError(f'{line.where}: "id": {error}', hint="mend the line") from None
 
 
+def with_id(record: Record, identity: str) -> Record:
+    """The record with an id, which is put first where it has none, or null."""
+    if bytes(record.get("id", b"null")) != b"null":
+        return record
+    return {"id": raw(identity), **{key: value for key, value in record.items() if key != "id"}}
+
+
 def raw(value: Any) -> Raw:
     """A value encoded, ready to be put into a record."""
     return Raw(encode_json(value))

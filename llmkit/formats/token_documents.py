@@ -13,6 +13,7 @@ from llmkit.formats.jsonl import (
     encode_line,
     raw,
     record_id,
+    with_id,
 )
 
 TokenIds = NDArray[np.uint32]
@@ -31,7 +32,11 @@ class TokenDocument:
 
 def encode_token_document(document: TokenDocument) -> bytes:
     """One line of the wire format: `id` as the record wrote it, the other keys, `tokens` and `mask`."""
-    record = {"id": raw(document.id), **document.record, "tokens": raw(document.tokens.tolist())}
+    record = {
+        "id": raw(document.id),
+        **with_id(document.record, document.id),
+        "tokens": raw(document.tokens.tolist()),
+    }
     if document.mask is not None:
         record["mask"] = raw(document.mask)
     return encode_line(record)

@@ -42,13 +42,6 @@ def history_of(record: Record) -> list[Any]:
     return _entries(object_at(record, METADATA) or {})
 
 
-def with_id(record: Record, identity: str) -> Record:
-    """The record with an id, which is put first where it has none."""
-    if bytes(record.get("id", b"null")) != b"null":
-        return record
-    return {"id": raw(identity), **{key: value for key, value in record.items() if key != "id"}}
-
-
 def licence_of(record: Record) -> str | None:
     """The licence that a record declares, as it is spelled there: several joined by AND, None for none."""
     found = licences_of(record)

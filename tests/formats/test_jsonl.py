@@ -17,6 +17,7 @@ from llmkit.formats.jsonl import (
     raw,
     read_records,
     record_id,
+    with_id,
 )
 
 ODD = (
@@ -189,3 +190,13 @@ def test_a_line_that_is_an_array_is_a_record_only_where_a_key_is_named(tmp_path:
     for bad in ('[{"b": 1}, ', "[1]"):
         with pytest.raises(DataError, match="not a JSON object"):
             list(read_records(_write(tmp_path, bad), array_key="messages"))
+
+
+@pytest.mark.parametrize("text", ['{"text":"a"}', '{"text":"a","id":null}', '{"id":null,"text":"a"}'])
+def test_an_id_is_put_first_where_there_is_none(text: str) -> None:
+    assert encode_line(with_id(parse_line(text.encode(), "f", 1).record, "x")) == b'{"id":"x","text":"a"}\n'
+
+
+@pytest.mark.parametrize("text", ['{"text":"a","id":7}', '{"id":"","text":"a"}'])
+def test_an_id_stays_where_and_as_it_is(text: str) -> None:
+    assert encode_line(with_id(parse_line(text.encode(), "f", 1).record, "x")).decode() == text + "\n"

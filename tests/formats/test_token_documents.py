@@ -30,6 +30,11 @@ def test_a_numeric_id_stays_a_number(tmp_path: Path) -> None:
     assert document.id == "7" and json.loads(encode_token_document(document))["id"] == 7
 
 
+def test_an_id_of_null_is_written_as_the_document_is_called(tmp_path: Path) -> None:
+    document = _read(tmp_path, '{"id":null,"tokens":[5]}')
+    assert json.loads(encode_token_document(document)) == {"id": document.id, "tokens": [5]}
+
+
 def test_text_instead_of_tokens_names_the_command_that_makes_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'tokens\.jsonl:1: no "tokens" field \(found: id, text\)') as caught:
         _read(tmp_path, '{"id":"a","text":"hello"}')

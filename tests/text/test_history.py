@@ -13,7 +13,6 @@ from llmkit.text.history import (
     origin_of,
     roomy_object_at,
     with_history,
-    with_id,
     with_latest,
 )
 
@@ -85,13 +84,3 @@ def test_an_origin_is_what_is_known_of_it() -> None:
         '{"metadata":{"license":"MIT","history":["x",{"stage":"mix","epoch":2},{"stage":"mix","epoch":3}]}}'
     )
     assert origin_of(record(mixed)) == {"license": "MIT", "epoch": 3}
-
-
-@pytest.mark.parametrize("text", ['{"text":"a"}', '{"text":"a","id":null}', '{"id":null,"text":"a"}'])
-def test_an_id_is_put_first_where_there_is_none(text: str) -> None:
-    assert encode_line(with_id(record(text), "x")) == b'{"id":"x","text":"a"}\n'
-
-
-@pytest.mark.parametrize("text", ['{"text":"a","id":7}', '{"id":"","text":"a"}'])
-def test_an_id_stays_where_and_as_it_is(text: str) -> None:
-    assert encode_line(with_id(record(text), "x")).decode() == text + "\n"

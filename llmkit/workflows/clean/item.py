@@ -20,8 +20,9 @@ from llmkit.formats.jsonl import (
     encode_line,
     parse_line,
     raw,
+    with_id,
 )
-from llmkit.text.history import roomy_object_at, with_history, with_id
+from llmkit.text.history import roomy_object_at, with_history
 from llmkit.text.rule import Verdict
 from llmkit.workflows.clean.input import Entry
 

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from llmkit.formats.documents import Document
-from llmkit.formats.jsonl import BadLine, Record, encode_line, raw
+from llmkit.formats.jsonl import BadLine, Record, encode_line, raw, with_id
 from llmkit.formats.rejects import reject_record
 from llmkit.text.exact_pieces import TextPiece, spans, without
 from llmkit.text.history import roomy_object_at, with_history
@@ -49,7 +49,7 @@ class DocumentWriter:
 
     def keep(self, document: Document, *, members: int = 0) -> None:
         """A document that stays; `members` were dropped for it."""
-        record = _whole(document)
+        record = with_id(document.record, document.id)
         if members:
             record = with_history(record, STAGE, rule=self._config.by, duplicates=members)
         self._write(document, record, None)
@@ -60,7 +60,7 @@ class DocumentWriter:
             tag: dict[str, Any] = {"dup_of": keeper, "rule": self._config.by}
             tag |= {} if similarity is None else {"similarity": round(similarity, 4)}
             self.tally.tagged += 1
-            record = _tagged(_whole(document), tag)
+            record = _tagged(with_id(document.record, document.id), tag)
             self._write(document, record, None)
             return
         self._count(document, 0)
@@ -73,7 +73,7 @@ class DocumentWriter:
             self.keep(document)
             return
         self.tally.pieces += len(again)
-        record = _whole(document)
+        record = with_id(document.record, document.id)
         if self._config.mode == "tag":
             self.tally.tagged += 1
             tag = {"rule": self._config.by, "spans": spans(again)}
@@ -138,13 +138,6 @@ def _tagged(record: Record, tag: dict[str, Any]) -> Record:
     attributes = roomy_object_at(record, "attributes")
     attributes[STAGE] = raw(tag)
     return {**record, "attributes": raw(attributes)}
-
-
-def _whole(document: Document) -> Record:
-    """The record with an id, which is put first where it has none."""
-    if "id" in document.record:
-        return document.record
-    return {"id": raw(document.id), **document.record}
 
 
 def _size(text: str) -> int:

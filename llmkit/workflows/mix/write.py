@@ -16,10 +16,10 @@ import numpy as np
 
 from llmkit.formats.atomic import atomic_file
 from llmkit.formats.documents import Document
-from llmkit.formats.jsonl import BadLine, Record, encode_line, raw
+from llmkit.formats.jsonl import BadLine, Record, encode_line, raw, with_id
 from llmkit.formats.rejects import reject_record
 from llmkit.formats.streams import open_output
-from llmkit.text.history import with_history, with_id, with_latest
+from llmkit.text.history import with_history, with_latest
 from llmkit.text.rule import Verdict
 from llmkit.workflows.dedup.corpus import map_array
 from llmkit.workflows.dedup.files import write_array

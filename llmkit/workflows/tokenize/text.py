@@ -5,7 +5,7 @@ from typing import Any
 
 from llmkit.formats.documents import Document
 from llmkit.formats.json_text import printable
-from llmkit.formats.jsonl import encode_line
+from llmkit.formats.jsonl import encode_line, with_id
 from llmkit.tokens.chunk import chunks, truncate
 from llmkit.tokens.roundtrip import first_difference
 from llmkit.workflows.tokenize.count import as_bytes, escape_tsv
@@ -40,7 +40,7 @@ def write_chunks(run: Run) -> None:
             record = {
                 **_with_text(run, document, text),
                 "id": f"{document.id}#{number}",
-                "parent": document.record.get("id", document.id),
+                "parent": with_id(document.record, document.id)["id"],
                 "chunk": number,
                 "chars": [chunk.start, chunk.end],
                 "num_tokens": chunk.tokens + config.bos + config.eos,
@@ -89,7 +89,7 @@ def _on_a_line(text: str) -> str:
 def _with_text(run: Run, document: Document, text: str) -> dict[str, Any]:
     """The document's record with another text; a chat's text takes the place of its messages."""
     field = "text" if is_chat(document, run.config.field) else run.config.field
-    record = {"id": document.id, **document.record, field: text}
+    record = {"id": document.id, **with_id(document.record, document.id), field: text}
     if is_chat(document, run.config.field):
         del record[MESSAGES]
     return record

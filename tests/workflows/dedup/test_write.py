@@ -34,6 +34,14 @@ def test_a_document_that_stays_gets_an_id_and_its_history_only() -> None:
     assert (writer.tally.kept, writer.tally.kept_bytes, writer.tally.bytes) == (2, 4, 4)
 
 
+def test_an_id_of_null_is_none_so_that_clusters_and_rejects_name_what_is_written() -> None:
+    writer, kept, _ = written(DedupConfig())
+    writer.keep(
+        Document("made", "é", "in.jsonl", 3, {"id": msgspec.Raw(b"null"), "text": msgspec.Raw(b'"e"')})
+    )
+    assert json.loads(kept.getvalue()) == {"id": "made", "text": "e"}
+
+
 def test_a_cut_document_counts_what_went_and_an_empty_one_is_a_reject() -> None:
     text = "some words of a paragraph\n\nand another one of such words"
     pieces = split_pieces(text, "paragraph")

@@ -82,6 +82,11 @@ def test_chunks_tell_their_parent_their_place_and_their_size(make_run: MakeRun) 
     ]
 
 
+def test_the_parent_of_a_chunk_is_the_document_where_its_id_is_null(make_run: MakeRun) -> None:
+    (row,) = _chunks(make_run(_record("ab", '{"id": null, "text": "ab"}'), mode="chunk", limit=4))
+    assert (row["id"], row["parent"]) == ("d#0", "d")
+
+
 def test_chunks_of_a_plain_file_name_the_file_and_an_empty_one_has_none(make_run: MakeRun) -> None:
     rows = _chunks(make_run("", "ab日c", mode="chunk", limit=3))
     assert [(row["id"], row["parent"], row["text"], row["chars"]) for row in rows] == [
