@@ -25,11 +25,10 @@ def best_fit(sizes: Int64s, capacity: int) -> tuple[Int64s, int]:
     """
     bin_of = np.empty(len(sizes), np.int64)
     items = np.argsort(-sizes, kind="stable")  # the largest first; of equals the earlier
-    number = np.bincount(sizes, minlength=capacity + 1)  # of items of each size
-    open_bins = _OpenBins(capacity)
+    open_bins = _OpenBins(min(capacity, int(sizes.sum())))  # room for all is room enough for one bin
     done = 0
-    for size in range(capacity, 0, -1):
-        left = int(number[size])
+    different, number = np.unique(sizes, return_counts=True)
+    for size, left in zip(different[::-1].tolist(), number[::-1].tolist(), strict=True):
         while left:
             room, bins, each = open_bins.take(size, left)
             placed = min(left, len(bins) * each)

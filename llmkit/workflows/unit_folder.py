@@ -123,7 +123,7 @@ def _stoppable(out: Path) -> Iterator[None]:
             f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
         ) from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same line goes on") from None
+        raise KeyboardInterrupt("with what is done kept: the same line goes on") from None
 
 
 def _prepare(partial: Path, fingerprint: str) -> None:

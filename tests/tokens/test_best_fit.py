@@ -35,6 +35,11 @@ def test_a_worked_example() -> None:
     assert (bin_of.tolist(), count) == ([0, 2, 2, 1, 2, 1, 0], 3)
 
 
+def test_bins_larger_than_all_items_together_take_no_longer_than_one_that_just_holds_them() -> None:
+    bin_of, count = best_fit(np.array([5, 3, 5]), 10**15)  # memory and steps by the capacity would never end
+    assert (bin_of.tolist(), count) == ([0, 0, 0], 1)
+
+
 def test_no_items_need_no_bins() -> None:
     bin_of, count = best_fit(np.array([], np.int64), 10)
     assert (len(bin_of), count) == (0, 0)

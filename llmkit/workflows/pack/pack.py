@@ -142,7 +142,7 @@ def _workplace(out: Path, key: str | None) -> Iterator[Path]:
         with resumable_folder(out, key) as folder:
             yield folder
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same line goes on") from None
+        raise KeyboardInterrupt("with what is done kept: the same line goes on") from None
     except SystemExit:
         raise StoppedResumable(
             f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
