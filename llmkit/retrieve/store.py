@@ -106,6 +106,11 @@ class Store:
         self.flush()
         return int(self._value("SELECT count(*) FROM passages"))
 
+    def first_ids(self, most: int) -> list[str]:
+        """The ids of the documents that came first."""
+        query = "SELECT id FROM documents ORDER BY number LIMIT ?"
+        return [identity for (identity,) in self.database.execute(query, (most,))]
+
     def setting(self, name: str) -> str | None:
         """A value of `meta`; None where there is none."""
         try:

@@ -24,7 +24,7 @@ from llmkit.model.source import carries_tokenizer
 
 Kind = Literal[
     "model", "gguf", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
-    "metrics", "records", "text", "imatrix", "dedup-index",
+    "metrics", "records", "text", "imatrix", "dedup-index", "retrieve-index",
 ]  # fmt: skip
 SHARD_INDEX = "index.json"  # also what `dedup --save-index` calls its own: their schemas differ
 _DEDUP_INDEX = "llmkit.dedup-index"
@@ -33,6 +33,7 @@ KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"
 folder of documents in parts; `imatrix` an importance matrix in a GGUF file."""
 
 _SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
+_SQLITE = b"SQLite format 3\0"  # an index of `retrieve`, unless it is another program's
 _FOREIGN = {
     b"PK\x03\x04": "a zip or pickle checkpoint, which is never read: it can run code",
     b"\x80\x02": "a pickle, which is never read: it can run code",
@@ -122,6 +123,8 @@ def _file(path: Path) -> Artefact:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise DataError(f"{path}: {what}", hint=f"give {KNOWN}")
+    if head.startswith(_SQLITE):
+        return Artefact("retrieve-index", path)
     if head.startswith(_SHARD_MAGIC) or path.name.endswith(".tok.zst"):
         return Artefact("shard", path)
     if path.suffix == ".safetensors" or (head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27):

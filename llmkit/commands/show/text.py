@@ -12,6 +12,7 @@ from llmkit.workflows.show.dedup_index import DedupIndexReport
 from llmkit.workflows.show.imatrix import ImatrixReport
 from llmkit.workflows.show.model import ModelReport
 from llmkit.workflows.show.records import Lengths, RecordsReport
+from llmkit.workflows.show.retrieve_index import RetrieveIndexReport
 from llmkit.workflows.show.run import RunReport
 from llmkit.workflows.show.shards import ShardsReport
 from llmkit.workflows.show.show import Report
@@ -37,6 +38,8 @@ def report_text(report: Report, *, width: int, color: bool) -> str:
             return shards_text(report, width=width)
         case DedupIndexReport():
             return dedup_index_text(report, width=width)
+        case RetrieveIndexReport():
+            return retrieve_index_text(report, width=width)
 
 
 def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
@@ -119,6 +122,25 @@ def dedup_index_text(report: DedupIndexReport, *, width: int) -> str:
         ("use", f"llmkit dedup FILE --against {report.path}"),
     ]
     return "\n".join([title_line(report.path, "dedup index"), *facts_lines(facts, width)])
+
+
+def retrieve_index_text(report: RetrieveIndexReport, *, width: int) -> str:
+    """An index of `llmkit retrieve`."""
+    cut = ", ".join(f"{name} {value}" for name, value in report.settings.items() if value is not None)
+    ids = ", ".join(map(visible, report.first_ids))
+    if report.documents > len(report.first_ids):
+        ids += f" and {report.documents - len(report.first_ids):,} more"
+    vectors = None if report.embedding is None else f"of {report.embedding_width} by {report.embedding}"
+    facts: Facts = [
+        ("documents", f"{report.documents:,}"),
+        ("ids", ids or None),
+        ("passages", f"{report.passages:,}"),
+        ("cut by", cut),
+        ("vectors", vectors or "none"),
+        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("use", f"llmkit retrieve query {report.path} TEXT"),
+    ]
+    return "\n".join([title_line(report.path, "retrieval index"), *facts_lines(facts, width)])
 
 
 def records_text(report: RecordsReport, *, width: int) -> str:

@@ -35,6 +35,7 @@ from llmkit.workflows.doctor.weights import check_finite, check_weights
 from llmkit.workflows.findings import Finding, as_finding, finding, worst
 from llmkit.workflows.show.metrics import read_metrics
 from llmkit.workflows.show.model import embedding_rows
+from llmkit.workflows.show.retrieve_index import show_retrieve_index
 
 _MODELS = ("model", "run", "checkpoint", "gguf")
 
@@ -123,7 +124,7 @@ class _Examination:
             **{"safetensors": self._safetensors, "adapter": self._adapter, "tokenizer": self._tokenizer},
             **{"shards": self._shards, "shard": self._shards, "metrics": self._metrics},
             "imatrix": lambda one: self.findings.extend(check_imatrix(one)),
-            "dedup-index": self._dedup_index,
+            **{"dedup-index": self._dedup_index, "retrieve-index": self._retrieve_index},
             **{"records": self._records, "text": lambda one: self.findings.extend(check_text(one))},
         }
         checks[patient.kind](path)
@@ -237,6 +238,10 @@ class _Examination:
     def _dedup_index(self, path: Path) -> None:
         with as_finding(self.findings, "dedup-index.opens", path):
             read_note(path)
+
+    def _retrieve_index(self, path: Path) -> None:
+        with as_finding(self.findings, "retrieve-index.opens", path):
+            show_retrieve_index(path)
 
     def _metrics(self, path: Path) -> None:
         with as_finding(self.findings, "run.metrics", path):

@@ -27,6 +27,7 @@ from llmkit.workflows.show.model import (
     show_safetensors,
 )
 from llmkit.workflows.show.records import RecordsReport, show_records, show_text
+from llmkit.workflows.show.retrieve_index import RetrieveIndexReport, show_retrieve_index
 from llmkit.workflows.show.run import RunReport, show_metrics, show_run
 from llmkit.workflows.show.shards import ShardsReport, show_shards
 from llmkit.workflows.show.tokenizer import Piece, TokenizerReport, list_pieces, show_tokenizer
@@ -40,6 +41,7 @@ Report = (
     | RecordsReport
     | ShardsReport
     | DedupIndexReport
+    | RetrieveIndexReport
 )
 
 
@@ -72,6 +74,8 @@ def show_artefact(path: Path) -> Report:
             return show_shards(artefact.path)
         case "dedup-index":
             return show_dedup_index(artefact.path)
+        case "retrieve-index":
+            return show_retrieve_index(artefact.path)
         case "text":
             return show_text(artefact.path)
         case "records":
