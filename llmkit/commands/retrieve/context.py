@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from llmkit.commands.base import Session
+from llmkit.commands.facts import plural
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.retrieve import flags
 from llmkit.commands.retrieve.query import finish
@@ -63,5 +65,11 @@ def context(
         messages=messages,
     )
     with open_run("retrieve context", options, [template] if template else []) as run:
-        write_contexts(run, made)
+        without = write_contexts(run, made)
+    if without:
+        session: Session = ctx.obj
+        session.console.note(
+            f"llmkit: warning: {plural(without, 'prompt')} without passages: --budget {budget:,} holds none "
+            "of those that were found"
+        )
     finish(ctx, run.bad.count, run.found)

@@ -9,7 +9,7 @@ from typer import Argument, Option
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.retrieve import flags
 from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_report
-from llmkit.commands.values import parse_finite
+from llmkit.commands.values import parse_share
 from llmkit.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def evaluate(
         str, Option(metavar="KEY", help="Key of the relevant ids, or grades by id.")
     ] = "relevant",
     min_recall: Annotated[
-        float | None, Option(parser=parse_finite, metavar="X", help="Exit 1 below this recall.")
+        float | None, Option(parser=parse_share, metavar="X", help="Exit 1 below this recall.")
     ] = None,
     searching: flags.Searching = flags.BY_WORDS,
     per_record: Annotated[Path | None, Option(metavar="FILE", help="Each query's figures, as jsonl.")] = None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmkit.errors import UsageError
 from llmkit.formats.jsonl import decode_all
 from llmkit.retrieve.context import Order
 from llmkit.retrieve.passage_prompt import PassagePrompts
@@ -27,23 +28,34 @@ class ContextOptions:
     messages: bool = False
     """A user's message instead of a prompt."""
 
+    def __post_init__(self) -> None:
+        """Refuse a budget that no passage could keep."""
+        if self.budget < 1:
+            raise UsageError(f"--budget {self.budget}: no room for a passage", hint="--budget 2000")
 
-def write_contexts(run: Run, options: ContextOptions) -> None:
+
+def write_contexts(run: Run, options: ContextOptions) -> int:
     """Write each query's record with `prompt` (or `messages`), `citations` and `context_tokens`.
 
     A query for which nothing is found gets a prompt without passages.
+
+    Returns:
+        How many got one although passages were found, of which the budget holds not even the first words.
 
     Raises:
         ConfigError: the template does not parse or cannot be filled in.
         MissingError: no tokenizer is there.
     """
     prompts = _prompts(options)
+    without = 0
     for query, hits in run.answers():
         made = prompts.make(query.text, hits, decode_all(query))
+        without += bool(hits) and not made.citations
         prompt: dict[str, Any] = {"prompt": made.text}
         if options.messages:
             prompt = {"messages": [{"role": "user", "content": made.text}]}
         run.write_record(query, **prompt, citations=made.citations, context_tokens=made.context_tokens)
+    return without
 
 
 def _prompts(options: ContextOptions) -> PassagePrompts:

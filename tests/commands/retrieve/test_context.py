@@ -48,6 +48,19 @@ def test_every_flag_changes_the_prompt(
     assert made("bee", "--b", 0, "--k1", 0)["citations"]
 
 
+def test_a_budget_that_holds_no_passage_is_told_and_none_at_all_is_refused(
+    llmkit_run: Run, index: Path
+) -> None:
+    done = llmkit_run("retrieve", "context", index, "ant", "--budget", 1)
+    assert done.status == 0 and json.loads(done.out)["citations"] == []
+    assert done.err == (
+        "llmkit: warning: 1 prompt without passages: --budget 1 holds none of those that were found\n"
+    )
+    assert llmkit_run("retrieve", "context", index, "ant", "--budget", 30).err == ""
+    done = llmkit_run("retrieve", "context", index, "ant", "--budget", 0)
+    assert done.status == 2 and "--budget 0: no room" in done.err
+
+
 def test_prompts_go_to_generate_and_nothing_found_is_1(llmkit_run: Run, index: Path, tmp_path: Path) -> None:
     out, rejects = tmp_path / "prompts.jsonl", tmp_path / "rejects.jsonl"
     lines = b'{"query": "ant"}\n{"x": 1}\n'

@@ -55,7 +55,8 @@ def test_hits_that_were_found_before_are_judged_and_the_gate_is_1(llmkit_run: Ru
     assert done.status == 0
     assert "recall@10 0.750" in done.text
     assert "of 2 queries" in done.text
-    assert llmkit_run(*line, "--min-recall", "nan", stdin=found).status == 2
+    for share in ("nan", 80, -1):
+        assert llmkit_run(*line, "--min-recall", share, stdin=found).status == 2
     for flags in (("--k1", 2.5), ("--by", "both"), ("--rerank", "nowhere"), ("--device", "cpu")):
         done = llmkit_run(*line, *flags, stdin=found)
         assert done.status == 2 and f"{flags[0]} {flags[1]}: " in done.err and "--index INDEX" in done.err
