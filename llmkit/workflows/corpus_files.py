@@ -75,7 +75,6 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
         UsageError: one of them is, two are for stdout, a stream is to become a folder of parts, or the name
             of a new one is that of a file.
     """
-    _refuse_other_files(files)
     if files.is_folder and any(map(is_stream, inputs)):
         raise UsageError(
             "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
@@ -95,6 +94,7 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
             continue
         force = files.force or place in own
         refuse_existing(path, force=force, inputs=inputs, is_file=name in FILES)
+    _refuse_other_files(files)
 
 
 def _refuse_other_files(files: CorpusFiles) -> None:
