@@ -34,7 +34,7 @@ def plain_param(descriptor: Any) -> Any:
     if get_origin(kind) is list:
         (kind,) = get_args(kind)
     if info.parser is not None:
-        return _PlainParam(info.parser)
+        return _PlainParam(lambda value: _within(value, info.parser(value), info.min, info.max))
     if get_origin(kind) is Literal:
         return _PlainParam(lambda value: _word(value, get_args(kind)))
     if kind in _NUMBERS:
@@ -82,6 +82,11 @@ def _number(value: Any, kind: type, least: float | None, most: float | None) -> 
         number = _count(value) if kind is int else None
     if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
         raise BadParameter(f"{value!r} is not {_NUMBERS[kind]}")
+    return _within(value, number, least, most)
+
+
+def _within(value: Any, number: Any, least: float | None, most: float | None) -> Any:
+    """What a value was read as, where no bound forbids it."""
     if least is not None and not number >= least:
         raise BadParameter(f"{value!r} is below {least:g}")
     if most is not None and not number <= most:

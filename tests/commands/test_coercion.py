@@ -29,6 +29,7 @@ def _job(
     name: Annotated[str | None, Option()] = None,
     out: Annotated[Path | None, Option("--out", "-o")] = None,
     size: Annotated[int | None, Option(parser=parse_count)] = None,
+    rows: Annotated[int, Option(min=8, max=100, parser=parse_count)] = 10,
     mask: Annotated[bool, Option()] = True,
     tie: Annotated[bool | None, Option()] = None,
 ) -> None:
@@ -102,6 +103,16 @@ def test_wrong_words_are_refused_by_both_and_the_flag_is_named(
         plain(*words)
     message = caught.value.format_message()
     assert says in message and f"'{words[-2]}'" in message
+
+
+@pytest.mark.parametrize(("word", "says"), [("7", "'7' is below 8"), ("1k", "'1k' is above 100")])
+def test_the_bounds_of_an_option_hold_for_what_its_own_parser_read(plain: Call, word: str, says: str) -> None:
+    assert plain("--rows", "8")["rows"] == 8
+    with pytest.raises(BadParameter, match=says) as caught:
+        plain("--rows", word)
+    assert "'--rows'" in caught.value.format_message()
+    with pytest.raises(BadParameter, match="is below 8"):
+        plain(settings={"rows": 0})
 
 
 def test_an_empty_path_is_refused_and_named_wherever_it_stands(plain: Call) -> None:

@@ -34,6 +34,7 @@ def chat(
         Option(
             "--context",
             "-c",
+            min=2,
             parser=parse_count,
             metavar="N",
             help="Tokens a conversation may take.",

@@ -40,7 +40,9 @@ Samples = Annotated[int, Option("--samples", min=1, metavar="N", help="Texts of 
 PassAt = Annotated[
     str, Option("--pass-at", metavar="LIST", parser=list_of(expand_sizes), help="k of pass@k, such as 1,10.")
 ]
-Limit = Annotated[int | None, Option("--limit", parser=parse_count, metavar="N", help="Tasks at most.")]
+Limit = Annotated[
+    int | None, Option("--limit", min=1, parser=parse_count, metavar="N", help="Tasks at most.")
+]
 MaxTokens = Annotated[
     int | None,
     Option("--max-tokens", min=1, metavar="N", help="Of an answer.", show_default="256; 512 of a program"),

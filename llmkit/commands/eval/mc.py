@@ -29,7 +29,8 @@ By = Annotated[
 ]
 Metric = Annotated[ChoiceMetric, Option("--metric", help="What --min-accuracy and --baseline go by.")]
 Limit = Annotated[
-    int | None, Option("--limit", parser=parse_count, metavar="N", help="Questions at most, of each group.")
+    int | None,
+    Option("--limit", min=1, parser=parse_count, metavar="N", help="Questions at most, of each group."),
 ]
 MinAccuracy = Annotated[float | None, Option("--min-accuracy", metavar="X", help="Exit 1 below it.")]
 

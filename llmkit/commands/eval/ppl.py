@@ -30,7 +30,8 @@ Stride = Annotated[
 ]
 LikeName = Annotated[Like, Option("--like", help="Whose windows; see above.")]
 MaxTokens = Annotated[
-    int | None, Option(parser=parse_count, metavar="N", help="Begin no record after so many are scored.")
+    int | None,
+    Option(min=1, parser=parse_count, metavar="N", help="Begin no record after so many are scored."),
 ]
 
 
