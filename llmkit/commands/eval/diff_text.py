@@ -10,6 +10,9 @@ from llmkit.commands.terminal import text_width
 def diff_text(report: Any) -> str:
     """A DiffReport as facts, and the records that lost most."""
     interval, table = report.interval, report.table
+    told = "not known of one record" if report.records == 1 else None
+    if interval is not None:
+        told = f"{interval.low:+.6g} to {interval.high:+.6g}: {interval.method}"
     alone = [
         f"{plural(count, 'record')} only in {name}"
         for count, name in ((report.only_a, "A"), (report.only_b, "B"))
@@ -18,10 +21,7 @@ def diff_text(report: Any) -> str:
     facts: Facts = [
         (report.metric, f"{report.value_a:.6g} to {report.value_b:.6g}; {report.better} is better"),
         ("difference", f"{report.difference:+.6g}"),
-        (
-            "95 % interval",
-            f"{interval.low:+.6g} to {interval.high:+.6g}: {interval.method}" if interval else None,
-        ),
+        ("95 % interval", told),
         ("p-value", f"{report.p_value:.4g}: {report.test}" if report.p_value is not None else None),
         ("records", plural(report.records, "pair") if report.records is not None else None),
         ("left out", alone),

@@ -10,9 +10,12 @@ from llmkit.commands.terminal import text_width
 def score_text(report: Any) -> str:
     """A ScoreReport as facts, and a table of its groups."""
     interval, missing = report.interval, report.without_output
+    told = "not known of one record"
+    if interval is not None:
+        told = f"{interval.low:.4f} to {interval.high:.4f}: {interval.method}"
     facts: Facts = [
         (report.headline.name, f"{report.score:.4f} ({report.correct:,} of {report.records:,} right)"),
-        ("95 % interval", f"{interval.low:.4f} to {interval.high:.4f}: {interval.method}"),
+        ("95 % interval", told),
         ("nothing found", plural(report.nothing_found, "output") if report.nothing_found else None),
         ("no output", f"for {plural(missing, 'answer')}, counted as wrong" if missing else None),
     ]

@@ -63,7 +63,7 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
     value_b: float
     difference: float
     interval: Interval | None
-    """None, as p_value, of two reports whose noise is not known."""
+    """None, as p_value, of two reports whose noise is not known; also of one record."""
     p_value: float | None
     test: str
     table: ChangeTable | None
@@ -193,7 +193,6 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
     whole = [(x, y) for _, x, y in pairs if x is not None and y is not None]
     is_binary = all(isinstance(x, bool) and isinstance(y, bool) for x, y in whole)
     differences = [y - x for _, x, y in known]
-    low, high = bootstrap_mean(differences, seed=config.seed)
     table = _table(known) if is_binary else None
     if table is not None:
         p_value, test = mcnemar(table.lost, table.won), "McNemar's, exact"
@@ -209,6 +208,7 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
     if any(len(records) > 1 for side in (ours, theirs) for records in side.values()):
         unit = "tasks"
         notes.append("each task counts once, by the mean of its samples, which are not independent")
+    interval = _interval(differences, unit, config.seed)
     return DiffReport(
         a=before.name,
         b=after.name,
@@ -220,19 +220,29 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
         value_a=mean_a,
         value_b=mean_b,
         difference=difference,
-        interval=Interval(
-            low=low,
-            high=high,
-            method=f"paired bootstrap of {len(known)} {unit}, 10,000 samples, percentiles",
-        ),
+        interval=interval,
         p_value=p_value,
         test=test,
         table=table,
         worst=_worst(known, lower),
         verdict=_verdict(difference, p_value, better, config.alpha),
-        headline=Headline(name="difference", value=difference, error=(high - low) / 2 / Z95, better=better),
+        headline=Headline(
+            name="difference",
+            value=difference,
+            error=None if interval is None else (interval.high - interval.low) / 2 / Z95,
+            better=better,
+        ),
         notes=notes,
     )
+
+
+def _interval(differences: Sequence[float], unit: str, seed: int) -> Interval | None:
+    """Of the mean difference; None of one record, which says nothing of how much others differ."""
+    if len(differences) < 2:
+        return None
+    low, high = bootstrap_mean(differences, seed=seed)
+    method = f"paired bootstrap of {len(differences)} {unit}, 10,000 samples, percentiles"
+    return Interval(low=low, high=high, method=method)
 
 
 def _notes(left_out: int, metric: str) -> list[str]:

@@ -46,7 +46,8 @@ class ScoreReport(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     correct: int
     score: float
-    interval: Interval
+    interval: Interval | None
+    """None of one record that is neither right nor wrong, but so far right: it says nothing of others."""
     nothing_found: int
     """Outputs that hold nothing of the kind: no number, no choice, no match of --extract. They are wrong."""
     without_output: int = 0
@@ -156,20 +157,15 @@ def _report(
     groups: Mapping[str, list[float]],
     work: Work,
 ) -> ScoreReport:
-    count, mean = len(scores), sum(scores) / len(scores)
-    if match in GRADED:
-        low, high = bootstrap_mean(scores)
-        error, method = mean_error(scores), f"bootstrap of {count} records, 10,000 samples, percentiles"
-    else:
-        low, high = wilson(correct, count)
-        error, method = (high - low) / 2 / Z95, f"Wilson's, of {count} records"
+    mean = sum(scores) / len(scores)
+    interval, error = _uncertainty(match, scores, correct)
     return ScoreReport(
         outputs="stdin" if outputs == STDIO else str(outputs),
         match=match,
-        records=count,
+        records=len(scores),
         correct=correct,
         score=mean,
-        interval=Interval(low=low, high=high, method=method),
+        interval=interval,
         nothing_found=nothing,
         without_output=missing,
         groups=[
@@ -181,6 +177,20 @@ def _report(
             name=match if match in GRADED else "accuracy", value=mean, error=error or None, better="higher"
         ),
     )
+
+
+def _uncertainty(match: Match, scores: list[float], correct: int) -> tuple[Interval | None, float]:
+    """The interval of the mean, and its standard error; 0 where it is not known."""
+    count = len(scores)
+    if match not in GRADED:
+        low, high = wilson(correct, count)
+        interval = Interval(low=low, high=high, method=f"Wilson's, of {count} records")
+        return interval, (high - low) / 2 / Z95
+    if count < 2:
+        return None, mean_error(scores)
+    low, high = bootstrap_mean(scores)
+    method = f"bootstrap of {count} records, 10,000 samples, percentiles"
+    return Interval(low=low, high=high, method=method), mean_error(scores)
 
 
 def _judged(

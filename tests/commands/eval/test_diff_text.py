@@ -1,5 +1,7 @@
 """The report of eval diff, for people."""
 
+from msgspec.structs import replace
+
 from llmkit.commands.eval.diff_text import diff_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
@@ -23,3 +25,5 @@ def test_the_difference_its_test_and_the_records_that_lost_are_there() -> None:
     ):
         assert part in text
     assert text.splitlines()[-1].split() == ["q7", "1", "0"]
+    text = diff_text(replace(report, records=1, interval=None))
+    assert "95 % interval  not known of one record" in text

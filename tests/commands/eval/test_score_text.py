@@ -1,5 +1,7 @@
 """The report of eval score, for people."""
 
+from msgspec.structs import replace
+
 from llmkit.commands.eval.score_text import score_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
@@ -21,3 +23,4 @@ def test_the_share_its_interval_and_groups_are_there() -> None:
     assert "0.2200 to 0.2800: by hand" in lines[2] and "3 outputs" in lines[3]
     assert "for 7 answers, counted as wrong" in lines[4]
     assert lines[-1].split() == ["algebra", "500", "0.5000"]
+    assert "95 % interval  not known of one record" in score_text(replace(report, interval=None))

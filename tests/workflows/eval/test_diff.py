@@ -65,6 +65,13 @@ def test_numbers_are_compared_by_sign_flips_and_lower_is_better_by_name(tmp_path
     assert found.worst[0].id == "r5"
 
 
+def test_one_record_has_no_interval_as_it_says_nothing_of_others(tmp_path: Path) -> None:
+    a, b = _records(tmp_path / "a", [1.0], "nll_per_token"), _records(tmp_path / "b", [1.5], "nll_per_token")
+    found = _diff(a, b)
+    assert (found.difference, found.interval, found.headline.error) == (0.5, None, None)
+    assert found.verdict == "no difference"
+
+
 def test_records_are_paired_by_id_whatever_their_order(tmp_path: Path) -> None:
     a = _records(tmp_path / "a", [1.0, 2.0], "score", ["x", "y"])
     b = _records(tmp_path / "b", [2.0, 1.0], "score", ["y", "x"])

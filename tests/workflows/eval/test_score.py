@@ -91,6 +91,12 @@ def test_shares_between_right_and_wrong_have_a_bootstrap_interval(tmp_path: Path
     assert found.interval.low < found.score < found.interval.high and found.correct == 0
 
 
+def test_one_record_that_is_partly_right_has_no_interval(tmp_path: Path) -> None:
+    path = _write(tmp_path / "one.jsonl", {"completion": "red and blue", "answer": "red"})
+    found = _score(path, match="f1")
+    assert found.score == pytest.approx(0.5) and (found.interval, found.headline.error) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [({"answer": "a"}, 'o:1: no "completion"'), ({"completion": "a"}, 'o:1: no "answer"'),
