@@ -149,12 +149,13 @@ def _of_reports(a: Earlier, b: Earlier, config: DiffConfig) -> DiffReport:
 
 
 def _refuse_options_of_records(where: str, config: DiffConfig) -> None:
-    """Reports have one figure, which says itself which way is good, and no records to leave out."""
+    """Reports have one figure, which says itself which way is good; no records to leave out, or to draw."""
     given = {
         "--metric": config.metric is not None,
         "--lower-is-better": config.lower_is_better is True,
         "--higher-is-better": config.lower_is_better is False,
         "--common": config.common,
+        "--seed": config.seed != DiffConfig.seed,
     }
     for flag, is_given in given.items():
         if is_given:

@@ -175,6 +175,7 @@ def test_results_of_two_kinds_are_refused(tmp_path: Path) -> None:
         ({"lower_is_better": True}, "--lower-is-better"),
         ({"lower_is_better": False}, "--higher-is-better"),
         ({"common": True}, "--common"),
+        ({"seed": 3}, "--seed"),
     ],
 )
 def test_options_of_records_are_refused_for_reports(
