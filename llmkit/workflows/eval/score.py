@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,7 @@ def eval_score(
             f"--which {config.which} does nothing without --extract", hint=r"--extract 'Answer: (\w+)'"
         )
     pattern = compile_extract(config.extract)
-    of_missing: dict[str, str] = {}
-    known = None if answers is None else _answers_by_id(answers, config.answer_field, by, of_missing)
+    known = None if answers is None else _answers_by_id(answers, config.answer_field, by)
     scores: list[float] = []
     right: list[str] = []
     groups: dict[str, list[float]] = defaultdict(list)
@@ -115,14 +114,13 @@ def eval_score(
             count = index + 1
         if not count:
             raise DataError(f"{outputs}: no outputs", hint="llmkit generate --jsonl … writes them")
-        missing = [name for name in known or () if name not in seen]
-        for index, name in enumerate(missing, count):
-            answer = (known or {})[name]
+        missing = {name: one for name, one in (known or {}).items() if name not in seen}
+        for index, (name, one) in enumerate(missing.items(), count):
             scores.append(_NOTHING.score)
             if by is not None:
-                groups[of_missing.get(name, NO_OUTPUT)].append(_NOTHING.score)
-            right.append(digest_bytes(encode_line([name, answer])))
-            _keep(records, {"index": index, "id": name, **_told(_NOTHING), "answer": answer})
+                groups[one.group].append(_NOTHING.score)
+            right.append(digest_bytes(encode_line([name, one.texts])))
+            _keep(records, {"index": index, "id": name, **_told(_NOTHING), "answer": one.texts})
         records.check_all_read(len(scores))
     work = {
         "match": config.match,
@@ -212,11 +210,20 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _answers_by_id(path: Path, field: str, by: str | None, groups: dict[str, str]) -> dict[str, list[str]]:
-    """The answers by id; `groups` gets the value of `by` of those that have one."""
+@dataclass(frozen=True)
+class _Known:
+    """What one record of --answers says."""
+
+    texts: list[str]
+    group: str
+    """That it counts in where no output has its id."""
+
+
+def _answers_by_id(path: Path, field: str, by: str | None) -> dict[str, _Known]:
+    """The answers by id; `by` is the key whose value is their group, of those that have one."""
     if path == STDIO:
         raise UsageError("--answers -: name a file", hint="the outputs may come from stdin")
-    found: dict[str, list[str]] = {}
+    found: dict[str, _Known] = {}
     for line in read_records(path):
         name = record_id(line)
         if name is None or name in found:
@@ -224,13 +231,12 @@ def _answers_by_id(path: Path, field: str, by: str | None, groups: dict[str, str
                 f"{line.where}: {'no id' if name is None else f'a second record with id {name!r}'}",
                 hint="answers are looked up by id",
             )
-        found[name] = _answers(line, field)
-        if by is not None and by in line.record:
-            groups[name] = _group(line, by)
+        group = _group(line, by) if by is not None and by in line.record else NO_OUTPUT
+        found[name] = _Known(_answers(line, field), group)
     return found
 
 
-def _known(line: Line, known: Mapping[str, list[str]], path: Path | None, seen: set[str]) -> list[str]:
+def _known(line: Line, known: Mapping[str, _Known], path: Path | None, seen: set[str]) -> list[str]:
     """The answer to an output; its id joins those that were seen."""
     name = record_id(line)
     if name is None or name not in known:
@@ -242,7 +248,7 @@ def _known(line: Line, known: Mapping[str, list[str]], path: Path | None, seen: 
             hint="--answers has one answer for each; several samples of one need their answers beside them",
         )
     seen.add(name)
-    return known[name]
+    return known[name].texts
 
 
 def _group(line: Line, by: str) -> str:
