@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Request
-from llmkit.errors import UsageError
+from llmkit.errors import DataError
 from llmkit.probe.evaluate.choice import Likelihood
 from llmkit.workflows.eval.scorer import Scorer
 
@@ -39,8 +39,7 @@ def likelihoods(scorer: Scorer, questions: Iterable[Asked]) -> Iterator[Answered
     token more: it never feeds the last one.
 
     Raises:
-        UsageError: a continuation alone is longer than the context, or has no token.
-        DataError: see `Scorer.score`.
+        DataError: see `check_room` and `Scorer.score`.
     """
     waiting: list[Asked] = []
 
@@ -48,11 +47,7 @@ def likelihoods(scorer: Scorer, questions: Iterable[Asked]) -> Iterator[Answered
         for question in questions:
             waiting.append(question)
             for ids, begin in question.pairs:
-                if begin >= len(ids) or len(ids) - begin >= scorer.context:
-                    raise UsageError(
-                        f"a continuation of {len(ids) - begin} tokens, and a context of {scorer.context:,}",
-                        hint="leave out that question",
-                    )
+                check_room(ids, begin, scorer.context)
                 kept = ids[-scorer.context :]
                 first = begin - (len(ids) - len(kept))
                 yield replace(scorer.request(kept, _SAMPLING), scores_prompt="only", scores_from=first)
@@ -66,3 +61,22 @@ def likelihoods(scorer: Scorer, questions: Iterable[Asked]) -> Iterator[Answered
             logprob = math.fsum(one.score.logprob for one in drawn if one.score is not None)
             found.append(Likelihood(logprob, len(drawn), all(one.rank == 1 for one in drawn)))
         yield Answered(tuple(found), any(len(ids) > scorer.context for ids, _ in question.pairs))
+
+
+def check_room(ids: Sequence[int], begin: int, context: int) -> None:
+    """Refuse a continuation that alone fills the context, or has no token.
+
+    Args:
+        ids: of all.
+        begin: where the continuation begins.
+        context: positions that the model has.
+
+    Raises:
+        DataError: it is one.
+    """
+    tokens = len(ids) - begin
+    if not 0 < tokens < context:
+        raise DataError(
+            f"an answer of {tokens:,} tokens, and a context of {context:,}",
+            hint="leave out that question, or take a model with a longer context",
+        )

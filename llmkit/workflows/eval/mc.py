@@ -19,11 +19,11 @@ from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval, mean_error, wilson
 from llmkit.probe.evaluate.tasks_config import ChoiceForm, McConfig
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.eval.choices import Asked, likelihoods
+from llmkit.workflows.eval.choices import Asked, check_room, likelihoods
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
-from llmkit.workflows.eval.task_lines import at_line, check_examples, examples_of, has_enough
+from llmkit.workflows.eval.task_lines import at_line, at_place, check_examples, examples_of, has_enough
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.mc/1"
@@ -156,19 +156,15 @@ def _check_lengths(scorer: Scorer, items: Sequence[_Item]) -> None:
     """Find the answers that no context has room for before any weight is read.
 
     Raises:
-        DataError: there is one, or one without a token.
+        DataError: there is one: see `check_room`.
     """
     for item in items:
         for text in item.question.continuations:
             if 0 < len(text.encode()) < scorer.context - _SPARE:
                 continue
             ids, begin = scorer.pair(item.context, text)
-            if not 0 < len(ids) - begin < scorer.context:
-                raise DataError(
-                    f"{item.where}: an answer of {len(ids) - begin:,} tokens, and a context of "
-                    f"{scorer.context:,}",
-                    hint="leave out that question, or take a model with a longer context",
-                )
+            with at_place(item.where):
+                check_room(ids, begin, scorer.context)
 
 
 def _examples(dev: Path, form: ChoiceForm, config: McConfig) -> dict[str | None, list[Question]]:

@@ -1,7 +1,7 @@
 """Records of tasks: decoded whole, and named where something is wrong with them; where examples come from."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -20,9 +20,14 @@ class Example(Protocol):
 _Example = TypeVar("_Example", bound=Example)
 
 
+def at_line(line: Line) -> AbstractContextManager[None]:
+    """Put `file:line` before what is wrong with a record: see `at_place`."""
+    return at_place(line.where)
+
+
 @contextmanager
-def at_line(line: Line) -> Iterator[None]:
-    """Put `file:line` before what is wrong with a record.
+def at_place(where: str) -> Iterator[None]:
+    """Put a place before what is wrong there.
 
     Raises:
         DataError: what was raised inside, with the place.
@@ -30,7 +35,7 @@ def at_line(line: Line) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(f"{line.where}: {error.problem}", hint=error.hint) from None
+        raise DataError(f"{where}: {error.problem}", hint=error.hint) from None
 
 
 def check_examples(shots: int, dev: Path | None, usage: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError
 from llmkit.workflows.eval.choices import Asked, likelihoods
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions
@@ -69,7 +69,7 @@ def test_a_long_context_loses_its_beginning(spelled_model: Make) -> None:
     long, short = likelihoods(scorer, [Asked([(ids, len(ids) - 2)]), Asked([(cut, scorer.context - 2)])])
     assert (long.truncated, short.truncated) == (True, False)
     assert long.choices == short.choices
-    with pytest.raises(UsageError, match="continuation of"):
+    with pytest.raises(DataError, match=f"an answer of {len(ids) - 1} tokens, and a context of"):
         list(likelihoods(scorer, [Asked([(ids, 1)])]))
 
 
