@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import UsageError
+from llmkit.formats.documents import names_file
 from llmkit.probe.attention.config import AblateBy
 
 Probe = Literal["induction"]
@@ -152,11 +153,19 @@ def check_views(views: InspectViews, text: InspectText, files: InspectFiles) -> 
 
     Raises:
         UsageError: flags that do not go together.
+        MissingError: the text is written like a file and is not there.
     """
     if views.worked and (views.heads is None or len(views.heads) != 1):
         raise UsageError("--worked goes through one head", hint="--worked --heads 1.0 --query -1")
     if views.answer is not None and not (views.lens or views.attribute or views.ablate is not None):
         raise UsageError("--answer does nothing here", hint="it goes with --lens, --ablate or --attribute")
+    if views.ablate_by != InspectViews.ablate_by and views.ablate is None:
+        raise UsageError(
+            f"--ablate-by {views.ablate_by} does nothing without --ablate",
+            hint=f"--ablate all --ablate-by {views.ablate_by}",
+        )
+    if files.top_k != InspectFiles.top_k and files.edges is None:
+        raise UsageError("--top-k does nothing without --edges", hint=f"--edges - --top-k {files.top_k}")
     drawn = views.map or any((files.svg, files.png, files.edges, files.save))
     if (views.rows or views.cols) and not drawn:
         raise UsageError("--rows and --cols crop nothing here", hint="they go with --map and the files")
@@ -164,6 +173,12 @@ def check_views(views: InspectViews, text: InspectText, files: InspectFiles) -> 
     if views.before_softmax and not scored:
         raise UsageError(
             "--before-softmax shows nothing here", hint="it goes with --map, --query and the files"
+        )
+    of_file = {"--record": text.record is not None, "--field": text.field != InspectText.field}
+    if any(of_file.values()) and not names_file(text.given, is_words=text.is_words):
+        flag = next(name for name, is_given in of_file.items() if is_given)
+        raise UsageError(
+            f"{flag} is of a jsonl file, and the text is none", hint="name the file, or - for stdin"
         )
     if text.probe is not None and (text.given is not None or text.tokens is not None):
         raise UsageError(f"--probe {text.probe} is a text of its own", hint="leave the other text out")

@@ -49,6 +49,11 @@ def test_other_words_are_refused_with_one_that_works() -> None:
         ({"worked": True}, {}, {}, "one head"),
         ({"worked": True, "heads": ((0, 0), (0, 1))}, {}, {}, "one head"),
         ({"answer": "x"}, {}, {}, "--answer does nothing"),
+        ({"ablate_by": "mean", "lens": True}, {}, {}, "--ablate-by mean does nothing without --ablate"),
+        ({}, {}, {"top_k": 3}, "--top-k does nothing without --edges"),
+        ({}, {"record": "1"}, {}, "--record is of a jsonl file"),
+        ({}, {"given": __file__, "is_words": True, "record": "1"}, {}, "--record is of a jsonl file"),
+        ({}, {"given": None, "tokens": (1, 2), "field": "q"}, {}, "--field is of a jsonl file"),
         ({"rows": (0, 5)}, {}, {}, "crop nothing"),
         ({"cols": (0, 5), "lens": True}, {}, {}, "crop nothing"),
         ({"before_softmax": True, "lens": True}, {}, {}, "shows nothing"),
@@ -70,6 +75,8 @@ def test_what_does_nothing_together_is_refused(
 def test_what_goes_together_is_let_through() -> None:
     check_views(InspectViews(map=True, rows=(0, 5), before_softmax=True), TEXT, FILES)
     check_views(InspectViews(query="-1", before_softmax=True), TEXT, FILES)
+    check_views(InspectViews(ablate="all", ablate_by="mean"), TEXT, InspectFiles(edges=Path("a"), top_k=3))
+    check_views(InspectViews(), InspectText(given=__file__, record="1", field="q"), FILES)
     check_views(InspectViews(lens=True, answer="x", query="3"), TEXT, InspectFiles(html=Path("a")))
 
 
