@@ -118,7 +118,7 @@ def open_records(
     Raises:
         UsageError: see `check_records`; also, another run writes it now.
         DataError: an earlier run had other settings, or a whole line of it is damaged.
-        StoppedResumable: by Ctrl-C, with what is done kept.
+        StoppedResumable: by Ctrl-C or SIGTERM, with what is done kept.
     """
     check_records(path, force=force, inputs=inputs)
     if path is None:
@@ -143,7 +143,7 @@ def open_records(
         except BaseException as error:
             if not records.kept:
                 partial.unlink()
-            if not records.kept or not isinstance(error, KeyboardInterrupt):
+            if not records.kept or not isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise StoppedResumable(
                 f"stopped: what is complete is kept in {partial}", hint="run the same line again"

@@ -85,7 +85,7 @@ def generate_files(
     Raises:
         GateFailed: config.require finds nothing in a text, or config.extract_code no code; the output is
             complete.
-        StoppedResumable: interrupted, and files.resume keeps what is complete.
+        StoppedResumable: by Ctrl-C or SIGTERM, and files.resume keeps what is complete.
         UsageError, ConfigError, DataError, MissingError, ResourceError: see `open_job`, `read_prompt`,
             `read_rows` and `place`.
     """
@@ -239,7 +239,7 @@ def _output(job: Job, partial: Partial | None) -> Iterator[BinaryIO]:
     try:
         with partial.writing(job) as stream:
             yield stream
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # which SIGTERM raises
         raise StoppedResumable(
             f"stopped: what is complete is kept in {partial.path}", hint="run the same line again"
         ) from None

@@ -28,10 +28,11 @@ def test_a_run_that_ends_has_a_file_of_its_records_alone(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])  # Ctrl-C, SIGTERM
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "r.jsonl"
     with pytest.raises(StoppedResumable, match="kept"):
-        _stop_after(path, 2)
+        _stop_after(path, 2, error=error)
     assert not path.exists()
     partial = tmp_path / "r.jsonl.partial"
     partial.write_bytes(partial.read_bytes() + b'{"index": 2, "i')  # torn off

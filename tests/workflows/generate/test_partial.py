@@ -76,13 +76,15 @@ def bench(
     return Bench(folder, tmp_path, monkeypatch)
 
 
-def _stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Ctrl-C comes when so many records are written."""
+def _stop_after(
+    monkeypatch: pytest.MonkeyPatch, count: int, error: type[BaseException] = KeyboardInterrupt
+) -> None:
+    """Ctrl-C comes when so many records are written, or SIGTERM."""
     put, left = JsonOutput._put, [count]
 
     def counted(self: JsonOutput, record: object) -> None:
         if not left[0]:
-            raise KeyboardInterrupt
+            raise error
         left[0] -= 1
         put(self, record)
 
@@ -102,6 +104,14 @@ def test_wherever_a_run_is_stopped_the_next_gives_the_bytes_of_one_that_was_not(
     assert plan_generate(*bench.asked()).notes[0].endswith(f"goes on after {count} records")
     assert bench.run() == whole
     assert bench.report.texts + count <= LINES + 1 and not bench.partial.exists()
+
+
+def test_sigterm_keeps_records_as_ctrl_c_does(bench: Bench) -> None:
+    whole = bench.run(resume=False)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedResumable):
+        _stop_after(patch, 2, SystemExit)
+        bench.run()
+    assert bench.run() == whole
 
 
 def test_a_record_that_was_torn_off_is_written_again(bench: Bench) -> None:
