@@ -10,7 +10,8 @@ from llmkit.workflows.generate.row import Refusal, Row
 ELSEWHERE = {
     **{"n_predict": "max_tokens", "num_predict": "max_tokens", "max_new_tokens": "max_tokens"},
     **{"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty", "temp": "temperature"},
-    **{"num_return_sequences": "samples", "stop_token_ids": "stop_ids"},
+    **{"num_return_sequences": "samples", "stop_token_ids": "stop_ids", "typ_p": "typical_p"},
+    **{"n_probs": "logprobs", "response_format": "json_schema", "guided_grammar": "grammar"},
     **{"guided_json": "json_schema", "guided_regex": "regex", "guided_choice": "choice"},
 }
 """What llama.cpp, Ollama, transformers, OpenAI and vLLM say, and what rows say here."""
