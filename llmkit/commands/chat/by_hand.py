@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit.commands.chat.text import COMMANDS, HELP, describe_stats, dropped_note, reply_record
+from llmkit.commands.chat.text import COMMANDS, ELSEWHERE, HELP, describe_stats, dropped_note, reply_record
 from llmkit.commands.console import Console
 from llmkit.errors import LlmkitError, UsageError, nearest
 from llmkit.formats.jsonl import encode_line
@@ -35,7 +35,7 @@ def chat_by_hand(chat: "Chat", console: Console, *, as_json: bool = False) -> No
         except UnicodeDecodeError:
             console.note("that was not UTF-8, and is not said")
             continue
-        if line is None or line.strip() == "/quit":
+        if line is None or _known_here(line.strip()) == "/quit":
             return
         try:
             hand.take(line)
@@ -58,7 +58,7 @@ class _Hand:
         _check(text)
         if text.startswith("/") and not text.startswith("//"):
             word, _, rest = text.partition(" ")
-            self._command(word, rest.strip())
+            self._command(_known_here(word), rest.strip())
         else:
             self._show(self._chat.say(text.removeprefix("/")))
 
@@ -140,6 +140,11 @@ class _Hand:
             self._console.note("stopped")
         if turn.dropped_turns:
             self._console.note(dropped_note(turn))
+
+
+def _known_here(word: str) -> str:
+    """A command by its name here, where that is another one elsewhere."""
+    return ELSEWHERE.get(word, word)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ COMMANDS = {
     "/help": "this list",
     "/quit": "end; so does Ctrl-D",
 }
+ELSEWHERE = {"/exit": "/quit", "/bye": "/quit", "/clear": "/reset", "/regen": "/regenerate"}
+"""What llama.cpp and Ollama call some of them: typed by habit, it does the same."""
 HELP = (
     align(list(COMMANDS.items()))
     + "\n\nCtrl-C stops a reply. A message that begins with a slash is typed with two: //like this"

@@ -13,7 +13,7 @@ from llmkit.engine.completion import Piece, complete_all
 from llmkit.engine.config import NUMBERS
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
-from llmkit.errors import LlmkitError, UsageError
+from llmkit.errors import LlmkitError, UsageError, nearest
 from llmkit.formats.jsonl import raw
 from llmkit.workflows.chat.history import (
     Conversation,
@@ -26,6 +26,7 @@ from llmkit.workflows.chat.job import ChatJob
 from llmkit.workflows.chat.request import request_of
 from llmkit.workflows.chat.turn import Turn
 from llmkit.workflows.generate.adapter import OFF
+from llmkit.workflows.generate.near_keys import ELSEWHERE
 from llmkit.workflows.generate.overrides import OVERRIDES
 from llmkit.workflows.tool.talk import Said
 
@@ -119,7 +120,9 @@ class Chat:
             UsageError: no such setting, or no such value.
         """
         if name not in SETTABLE:
-            raise UsageError(f"no setting {name}", hint=f"settings: {', '.join(SETTABLE)}")
+            guess = ELSEWHERE.get(name, nearest(name, SETTABLE))
+            known = f"did you mean {guess}?" if guess in SETTABLE else f"settings: {', '.join(SETTABLE)}"
+            raise UsageError(f"no setting {name}", hint=known)
         try:
             given = {name: msgspec.convert(value, OVERRIDES[name], strict=False)}
         except msgspec.ValidationError as error:

@@ -70,6 +70,19 @@ def test_an_error_is_said_in_two_lines_and_the_session_goes_on(
     assert out == "" and err == f"{asked}{first}{asked}{asked}{second}{asked}"
 
 
+@pytest.mark.parametrize("last", ["/quit", "/exit", "/bye"])
+def test_commands_go_by_the_names_that_they_have_elsewhere_too(
+    typed: Any, capsys: pytest.CaptureFixture[str], last: str
+) -> None:
+    chat, resets = Slow(), []
+    chat.reset = lambda: resets.append("/clear")  # type: ignore[attr-defined]
+    typed("/clear", last, "never read")
+    chat_by_hand(chat, Console())  # type: ignore[arg-type]
+    err = capsys.readouterr().err
+    assert resets == ["/clear"] and "a new conversation" in err and "no command" not in err
+    assert err.count("] > ") == 2  # it asks no third time
+
+
 def test_an_adapter_is_named_by_hand(typed: Any, capsys: pytest.CaptureFixture[str]) -> None:
     chat, used = Slow(), []
 

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from llmkit.commands.chat.text import COMMANDS, HELP, describe_stats, dropped_note, reply_record
+from llmkit.commands.chat.text import COMMANDS, ELSEWHERE, HELP, describe_stats, dropped_note, reply_record
 from llmkit.workflows.chat.history import Conversation
 from llmkit.workflows.chat.turn import Turn
 
@@ -54,3 +54,7 @@ def test_the_figures_of_a_session_are_those_of_its_last_reply() -> None:
 def test_what_is_dropped_is_counted_and_the_help_has_every_command() -> None:
     assert dropped_note(TURN) == "the context is full: 1 turn dropped, the oldest"
     assert all(f"{name}  " in HELP for name in COMMANDS)
+
+
+def test_names_from_elsewhere_are_of_commands_and_none_of_ours() -> None:
+    assert set(ELSEWHERE.values()) <= set(COMMANDS) and not set(ELSEWHERE) & set(COMMANDS)

@@ -195,6 +195,10 @@ def test_a_message_can_be_said_in_another_way_and_a_turn_branched_off(start: Sta
 
 def test_settings_change_from_the_next_reply_on(start: Start) -> None:
     chat = start(seed=3)
+    for name, meant in (("temp", "temperature"), ("topk", "top_k"), ("repeat_penalty", "repetition_penalty")):
+        with pytest.raises(UsageError) as error:
+            chat.set(name, "1")
+        assert error.value.hint == f"did you mean {meant}?"
     chat.set("max_tokens", "3")
     "".join(chat.say("the License"))
     assert chat.last is not None and chat.last.completion_tokens <= 3
