@@ -20,16 +20,18 @@ def prepare() -> None:
     """Let nothing that happens to stderr end the work; a closed stdout is an error once it is written to.
 
     What is said on a stderr that is closed or full, or whose reader left, goes nowhere. What is closed is
-    given something to stand on, before a file takes its number.
+    given something to stand on, before a file takes its number. Both are UTF-8 whatever the locale, and a
+    file's name on stdout is the bytes it has.
     """
     if sys.stderr is None:
         discard(2)
     said = io.BufferedWriter(_Said(2, "w", closefd=False))
-    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
-    sys.stderr = io.TextIOWrapper(said, encoding=encoding, errors="backslashreplace", line_buffering=True)
+    sys.stderr = io.TextIOWrapper(said, encoding="utf-8", errors="backslashreplace", line_buffering=True)
     if sys.stdout is None:
         discard(1, os.O_RDONLY)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 as long as the process
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 class _Said(io.FileIO):

@@ -40,3 +40,14 @@ def test_a_stderr_that_takes_nothing_ends_no_work(to: str) -> None:
     code += "time.sleep(0.5)\nfor _ in range(3): print(1, file=sys.stderr, flush=True)\n"
     code += 'os.write(9, b"end")'
     assert _python(code, to) == "end"
+
+
+@pytest.mark.parametrize(
+    "locale", ["LC_ALL=C PYTHONUTF8=0", "PYTHONIOENCODING=latin-1", "PYTHONIOENCODING=utf-8"]
+)
+def test_what_is_said_is_utf_8_whatever_the_locale_and_a_name_is_its_bytes(locale: str) -> None:
+    code = "import sys, llmkit.commands.descriptors as d; d.prepare(); print(chr(233), chr(0xdcff))\n"
+    code += "print(chr(233), chr(0xdcff), file=sys.stderr)"
+    line = f"{locale} {sys.executable} -c '{code}' 2>&1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=True)
+    assert sorted(done.stdout.splitlines()) == [b"\xc3\xa9 \\udcff", b"\xc3\xa9 \xff"]
