@@ -17,6 +17,8 @@ from llmkit.errors import nearest
 _typers_own = typer.core.build_runtime_param  # type: ignore[attr-defined]
 _PATH_CHECKS = ("exists", "writable", "resolve_path")
 _NUMBERS = {int: "a whole number", float: "a number"}
+_NAMES_FILES = ("PATH", "FILE", "MODEL", "INDEX", "PROGRAM", "CMD")
+"""In the metavar of a text that may name a file, whose name may be any bytes."""
 
 
 def use_plain_coercion() -> None:
@@ -39,6 +41,8 @@ def plain_param(descriptor: Any) -> Any:
         return _PlainParam(lambda value: _word(value, get_args(kind)))
     if kind in _NUMBERS:
         return _PlainParam(lambda value: _number(value, kind, info.min, info.max))
+    if kind is str and not any(word in (info.metavar or "") for word in _NAMES_FILES):
+        return _PlainParam(_text_of_letters)
     if kind in _SIMPLE and not any(getattr(info, check) for check in _PATH_CHECKS):
         return _PlainParam(_SIMPLE[kind])
     return _typers_own(descriptor)
@@ -106,6 +110,13 @@ def _text(value: Any) -> str:
     if isinstance(value, list | dict):  # its repr would pass for what somebody wrote
         raise BadParameter(f"{value!r} is not a text")
     return str(value)
+
+
+def _text_of_letters(value: Any) -> str:
+    text = _text(value)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
+        raise BadParameter(f"{text!r} is not UTF-8")
+    return text
 
 
 def _truth(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Words become the values that typer's own pydantic makes of them, and what it refuses is refused better."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date
@@ -32,6 +33,8 @@ def _job(
     rows: Annotated[int, Option(min=8, max=100, parser=parse_count)] = 10,
     mask: Annotated[bool, Option()] = True,
     tie: Annotated[bool | None, Option()] = None,
+    text: Annotated[str | None, Option(metavar="TEXT")] = None,
+    file_or_text: Annotated[str | None, Option(metavar="FILE|TEXT")] = None,
 ) -> None:
     """A command with a flag of every type."""
 
@@ -123,6 +126,36 @@ def test_an_empty_path_is_refused_and_named_wherever_it_stands(plain: Call) -> N
         plain("a", "")
     with pytest.raises(BadParameter, match="it is empty"):
         plain(settings={"out": ""})
+
+
+def test_bytes_that_are_no_utf_8_are_a_name_of_a_file_and_no_text(plain: Call) -> None:
+    for flag in ("--text", "--name"):
+        with pytest.raises(BadParameter, match=r"'caf\\udce9' is not UTF-8") as caught:
+            plain(flag, os.fsdecode(b"caf\xe9"))
+        assert f"'{flag}'" in caught.value.format_message()
+    name = os.fsdecode(b"caf\xe9.txt")
+    assert plain("--file-or-text", name, name)["file_or_text"] == name
+    assert plain("--text", "caf\xe9 \U0001f600")["text"] == "caf\xe9 \U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (("tokenize", "-t", "tok", "--text"), "'--text'"),
+        (("generate", "-m", "run"), "'PROMPT'"),
+        (("generate", "-m", "run", "a", "--regex"), "'--regex'"),
+        (("generate", "-m", "run", "a", "--dry-sequence-breaker"), "'--dry-sequence-breaker'"),
+        (("chat", "-m", "run", "--system"), "'--system'"),
+        (("inspect-attention", "run"), "'TEXT'"),
+        (("show", "run", "--embeddings", "--token"), "'--token'"),
+        (("train-tokenizer", "a.txt", "--special"), "'--special'"),
+        (("retrieve", "query", "index"), "'[TEXT]'"),
+    ],
+)
+def test_no_command_takes_such_bytes_for_a_text(llmkit_run, words: tuple[str, ...], flag: str) -> None:
+    done = llmkit_run(*words, os.fsdecode(b"h\xe4"))
+    assert done.status == 2 and done.err.count("\n") == 2
+    assert f"invalid value for {flag}" in done.err and "is not UTF-8" in done.err
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,6 @@ def read_prompt(job: Job) -> Row:
     if text is None:
         assert job.files.file is not None
         text = _read_text(job.files.file)
-    elif any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
-        raise UsageError("the prompt is not UTF-8", hint="iconv -f latin1 -t utf-8 FILE | llmkit generate …")
     sampling = job.sampling
     if job.config.mark_below is not None:
         sampling = replace(sampling, logprobs=0)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llmkit.errors import UsageError
 from llmkit.formats.jsonl import BadLine, encode_line, raw
 from llmkit.formats.rejects import BadLines, bad_lines
 from llmkit.formats.streams import is_terminal, open_output
@@ -36,11 +35,6 @@ class RetrieveOptions:
     skip_bad: bool = False
     rejects: Path | None = None
     unbuffered: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises UsageError where the query is no text."""
-        if any("\ud800" <= letter <= "\udfff" for letter in self.text or ""):  # how Python keeps other bytes
-            raise UsageError("the query is not UTF-8", hint="give it in a file: --jsonl FILE")
 
 
 @dataclass

@@ -70,13 +70,11 @@ def test_a_file_is_a_prompt_but_for_one_line_feed_at_its_end(folder: Path, conte
     assert read_prompt(_job(folder, file=file)).text == text
 
 
-def test_a_prompt_that_is_not_utf_8_is_refused_wherever_it_comes_from(folder: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_no_prompt(folder: Path) -> None:
     file = folder / "prompt.txt"
     file.write_bytes(b"caf\xe9")
     with pytest.raises(DataError, match=r"prompt.txt: not UTF-8 \(found byte 0xe9 at offset 3\)"):
         read_prompt(_job(folder, file=file))
-    with pytest.raises(UsageError, match="not UTF-8"):
-        read_prompt(_job(folder, prompt="caf\udce9"))  # as Python hands over such an argument
 
 
 def test_a_chat_is_rendered_and_a_system_message_put_where_there_is_none(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """What surrounds a search: queries in, results out."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -32,11 +31,6 @@ def test_queries_of_all_files_are_answered_in_order(index: Path, tmp_path: Path)
         assert run.found == 2
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["of"], row["documents"]) for row in rows] == [("q", ["b"]), ("p", ["a"])]
-
-
-def test_a_query_of_bytes_that_are_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the query is not UTF-8"):
-        RetrieveOptions(index=tmp_path / "i", text=os.fsdecode(b"caf\xe9"))
 
 
 def test_an_output_that_is_the_index_or_another_input_is_refused(index: Path, tmp_path: Path) -> None:
