@@ -19,7 +19,7 @@ def encode_json(value: Any) -> bytes:
 
 
 def printable(name: str) -> str:
-    """A file name for JSON, which has no place for bytes that are not UTF-8."""
+    """A file name, or a page with some, for what has no place for bytes that are not UTF-8, such as JSON."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

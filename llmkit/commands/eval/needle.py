@@ -140,6 +140,7 @@ def needle(
     """
     from llmkit.commands.eval.needle_svg import needle_svg
     from llmkit.commands.eval.needle_text import needle_text
+    from llmkit.formats.json_text import printable
     from llmkit.formats.streams import check_output
     from llmkit.workflows.eval.needle import SCHEMA, eval_needle
     from llmkit.workflows.eval.needle_prompts import write_prompts
@@ -180,7 +181,7 @@ def needle(
         from llmkit.formats.streams import open_output
 
         with open_output(svg, force=told.force) as stream:
-            stream.write(needle_svg(report).encode())
+            stream.write(printable(needle_svg(report)).encode())
     if min_length is not None and (report.effective_length or 0) < min_length:
         raise GateFailed(
             f"effective length {report.effective_length or 'none'}, less than --min-length {min_length:,}",

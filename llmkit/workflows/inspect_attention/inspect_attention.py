@@ -10,6 +10,7 @@ import torch
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.atomic import refuse_existing, write_atomic
 from llmkit.formats.documents import names_file
+from llmkit.formats.json_text import printable
 from llmkit.formats.streams import STDIO, open_output
 from llmkit.model.source import check_model, is_adapter, model_files
 from llmkit.probe.attention.capture import Captured
@@ -204,7 +205,7 @@ def _pictures(
 def _write_pictures(report: InspectReport, maps: dict[str, list[RegionMap]], files: InspectFiles) -> None:
     scores = report.before_softmax
     if files.html is not None:
-        write_atomic(files.html, html_page(report, maps["page"]).encode())
+        write_atomic(files.html, printable(html_page(report, maps["page"])).encode())
     if files.png is not None:
         write_atomic(files.png, png_picture(maps["png"], scores=scores))
     if files.svg is not None:

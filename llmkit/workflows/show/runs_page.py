@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.formats.atomic import refuse_existing, write_atomic
+from llmkit.formats.json_text import printable
 from llmkit.workflows.show.runs import RunRow, RunsReport, setting_words
 
 WIDTH, HEIGHT = 600, 240
@@ -81,7 +82,7 @@ def render_runs(report: RunsReport, names: Sequence[str]) -> bytes:
         width=WIDTH,
         height=HEIGHT,
     )
-    return page.encode()
+    return printable(page).encode()
 
 
 def _points(run: RunRow, key: str) -> list[tuple[float, float]]:

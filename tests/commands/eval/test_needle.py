@@ -1,6 +1,7 @@
 """llmkit eval needle on the command line."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,6 +31,14 @@ def test_a_run_leaves_a_report_a_picture_and_records(
     answers = [json.loads(line)["answers"][0] for line in records.read_text().splitlines()]
     assert all(one.isdigit() and len(one) == 7 for one in answers)
     assert llmkit_run(*words, "--svg", svg).status == 2  # it is there already
+
+
+def test_a_picture_of_a_model_whose_name_is_no_utf_8_spells_it_out(
+    llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = spelled_model().rename(tmp_path / os.fsdecode(b"m\xff"))
+    done = llmkit_run("eval", "needle", model, *WORDS, "--svg", tmp_path / "n.svg", "--json")
+    assert done.status == 0 and r"m\xff" in (tmp_path / "n.svg").read_text()
 
 
 def test_a_length_that_is_not_used_fails_the_gate(llmkit_run, spelled_model: Callable[..., Path]) -> None:

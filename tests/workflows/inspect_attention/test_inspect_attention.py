@@ -1,5 +1,6 @@
 """The whole of it over files: what is written, what is refused, what belongs together."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,12 @@ def test_every_file_is_written_and_named_and_only_the_heads_asked_for_are_in_it(
     with pytest.raises(UsageError, match="already exists"):
         run(folder, files=files)
     run(folder, files=replace(files, force=True))
+
+
+def test_a_page_of_a_model_whose_name_is_no_utf_8_spells_it_out(folder: Path, tmp_path: Path) -> None:
+    named = folder.rename(tmp_path / os.fsdecode(b"m\xff"))
+    run(named, files=InspectFiles(html=tmp_path / "page.html"))
+    assert r"m\xff" in (tmp_path / "page.html").read_text()
 
 
 def test_an_output_that_is_an_input_is_refused_even_when_forced(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The page of runs: whole by itself, its lines where the figures are, its ticks round numbers."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -52,6 +53,11 @@ def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(page: str) -> Non
     assert "prefers-color-scheme: dark" in page
     links = [own[key] for _, own in seen.tags for key in ("src", "href") if key in own]
     assert links == ["data:,"]
+
+
+def test_a_name_that_is_no_utf_8_is_spelled_out(tmp_path: Path, write_metrics: Callable[..., Path]) -> None:
+    report = compare_runs(read_runs([write_metrics(tmp_path / "a.jsonl", steps=2)]))
+    assert "<h1>r\\xff</h1>" in render_runs(report, [os.fsdecode(b"r\xff")]).decode()
 
 
 def test_every_figure_has_a_plot_with_a_line_for_each_run(page: str) -> None:
