@@ -18,7 +18,7 @@ from llmkit.commands.console import ColorChoice, Console
 from llmkit.commands.missing_value import refuse_swallowed
 from llmkit.commands.optional_value import spell_out
 from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
-from llmkit.commands.values import ShownCount, parse_count
+from llmkit.commands.values import ShownCount, parse_count, parse_size
 from llmkit.formats.provenance import Invocation, portable
 
 use_plain_coercion()  # before any command is built: half of what a short one takes
@@ -67,7 +67,7 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         for param in self.params:
-            if _parser_of(param) is parse_count and isinstance(param.default, int):
+            if _parser_of(param) in (parse_count, parse_size) and isinstance(param.default, int):
                 param.default = ShownCount(param.default)
         common = _common_params()
         self.params = [*self.params, *common]

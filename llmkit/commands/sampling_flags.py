@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_size
 from llmkit.engine.config import SAMPLERS, Dtype, GenerateConfig, Kernels, KVDtype, SamplingConfig, Weights
 from llmkit.errors import UsageError
 
@@ -239,7 +239,7 @@ DraftTokens = Annotated[
 ]
 CacheOffload = Annotated[
     int,
-    Option(parser=parse_count, metavar="BYTES", help="Host memory for what the cache has no room for."),
+    Option(parser=parse_size, metavar="BYTES", help="Host memory for what the cache has no room for."),
 ]
 
 

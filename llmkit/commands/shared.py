@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.commands.values import parse_seconds, parse_size
 from llmkit.errors import UsageError
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.jsonl import encode_line
@@ -28,7 +28,7 @@ MaxShardSize = Annotated[
     Option(
         "--max-shard-size",
         metavar="SIZE",
-        parser=parse_count,
+        parser=parse_size,
         help="Of a file; default 5G, or one GGUF file.",
     ),
 ]

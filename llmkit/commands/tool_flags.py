@@ -9,7 +9,7 @@ from typer import Option
 
 from llmkit.commands.console import Console
 from llmkit.commands.tool_terminal import terminal_approval, told_at
-from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.commands.values import parse_seconds, parse_size
 from llmkit.progress import SILENT, Progress
 from llmkit.retrieve.tools.config import Approval, ToolLimits
 from llmkit.retrieve.tools.loop import MAX_CALLS
@@ -38,9 +38,9 @@ class Calling:
     tool_timeout: Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")] = (
         ToolLimits.seconds
     )
-    tool_output: Annotated[
-        int, Option(parser=parse_count, metavar="BYTES", help="Of one result at most.")
-    ] = ToolLimits.output_bytes
+    tool_output: Annotated[int, Option(parser=parse_size, metavar="BYTES", help="Of one result at most.")] = (
+        ToolLimits.output_bytes
+    )
     replay: Annotated[
         Path | None,
         Option(metavar="FILE", help="Results come from these transcripts; nothing is called."),

@@ -8,9 +8,9 @@ from typer import BadParameter
 
 from llmkit.formats.byte_text import format_bytes as format_bytes
 
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _NUMBER = re.compile(
-    r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgbt]?)(?P<binary>i?)(?P<unit>b?)", re.I
+    r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgt]?)(?P<binary>i?)(?P<unit>b?)", re.I
 )
 _COUNT = "a number such as 512, 64k, 64Ki, 2M, 24GiB or 1e9"
 _MOST_DIGITS = 30
@@ -21,14 +21,24 @@ _TIME = re.compile(r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<unit>[sm
 def parse_count(text: str | float) -> int:
     """A whole number: `512`, `64k` = 64,000, `64Ki` = 65,536, `2M`, `1.5G`, `24GiB`, `1e9`.
 
-    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti powers of 1024; a trailing B (bytes) is allowed.
+    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti powers of 1024; a B (bytes) may follow one of them.
 
     Args:
         text: as typed; or what a settings file has there, of whatever type: 1e9 is a float in TOML.
 
     Raises:
-        BadParameter: not a number, below 0, an unknown suffix, or not whole.
+        BadParameter: not a number, below 0, an unknown suffix, or not whole; 7B, which of tokens is seven
+            billion and of memory seven bytes.
     """
+    return _whole(text, is_size=False)
+
+
+def parse_size(text: str | float) -> int:
+    """The same of bytes: `512B` too."""
+    return _whole(text, is_size=True)
+
+
+def _whole(text: str | float, *, is_size: bool) -> int:
     if not is_typed(text):
         raise BadParameter(f"{text!r} is not {_COUNT}")
     if isinstance(text, int | float):
@@ -40,13 +50,12 @@ def parse_count(text: str | float) -> int:
     match = _NUMBER.fullmatch(text.strip().replace("_", "").replace(",", ""))
     if match is None or (match["binary"] and not match["suffix"]):
         raise BadParameter(f"{text!r} is not {_COUNT}")
-    suffix, unit = match["suffix"].lower(), match["unit"]
-    if suffix == "b" and not unit:  # 512B is bytes, 7b is billions in no file size: B alone means bytes
-        suffix = ""
+    if match["unit"] and not match["suffix"] and not is_size:
+        raise BadParameter(f"{text!r} may be bytes or billions; {match['number']}G is billions")
     number = Decimal(match["number"])  # exact, where a float is not
     if number.adjusted() > _MOST_DIGITS:
         raise BadParameter(f"{text!r} is beyond all counting")
-    value = number * (1024 if match["binary"] else 1000) ** _POWERS[suffix]
+    value = number * (1024 if match["binary"] else 1000) ** _POWERS[match["suffix"].lower()]
     if value != int(value):
         raise BadParameter(f"{text!r} is not a whole number")
     return int(value)

@@ -16,6 +16,7 @@ from llmkit.commands.values import (
     parse_finite,
     parse_seconds,
     parse_share,
+    parse_size,
     short_count,
 )
 
@@ -29,7 +30,6 @@ from llmkit.commands.values import (
             ("1_000", 1000),
             ("1,000", 1000),
             (" 7 ", 7),
-            ("512B", 512),
             ("2T", 2 * 10**12),
             (".5k", 500),
             (9, 9),
@@ -40,6 +40,13 @@ from llmkit.commands.values import (
 )
 def test_counts_read_as_people_type_them(text: str | float, value: int) -> None:
     assert parse_count(text) == value and type(parse_count(text)) is int
+
+
+def test_a_b_alone_is_bytes_of_a_size_and_no_number_of_tokens() -> None:
+    assert parse_size("512B") == 512 and parse_size("1.5kB") == parse_count("1.5kB") == 1500
+    for text, meant in (("1B", "1G"), ("7b", "7G"), ("1.5 B", "1.5G")):
+        with pytest.raises(BadParameter, match=f"may be bytes or billions; {meant} is billions"):
+            parse_count(text)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,9 @@ def test_a_round_count_is_shown_as_it_may_be_typed(count: int, text: str) -> Non
     assert type(parse_count(ShownCount(count))) is int
 
 
-@pytest.mark.parametrize("text", ["", "k", "1.5", "-3", "12q", "5i", "1e", "0x10", "64 000 k b", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["", "k", "1.5", "-3", "12q", "5i", "1e", "0x10", "64 000 k b", "1e999", "7bb", "7bi"]
+)
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
     with pytest.raises(BadParameter):
         parse_count(text)
@@ -68,7 +77,7 @@ def test_a_number_of_a_settings_file_that_is_no_count_is_refused(value: float) -
 
 
 @pytest.mark.parametrize("value", [True, False, [64], {"a": 1}, date(2020, 1, 1), None])
-@pytest.mark.parametrize("parse", [parse_count, parse_finite, parse_seconds, parse_share])
+@pytest.mark.parametrize("parse", [parse_count, parse_size, parse_finite, parse_seconds, parse_share])
 def test_what_a_settings_file_has_in_place_of_a_number_is_refused_by_each(
     parse: Callable[[Any], object], value: object
 ) -> None:

@@ -13,7 +13,7 @@ from llmkit.commands.bench.model import decode, load, prefill, train
 from llmkit.commands.bench.serve import serve
 from llmkit.commands.bench.text import print_work
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_size
 from llmkit.formats.streams import STDIO
 from llmkit.probe.config import BenchTokenizeConfig
 
@@ -42,7 +42,7 @@ def tokenize(
     ],
     rounds: Rounds = Default.rounds,
     max_bytes: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Text in a round, from the start.")
+        int, Option(parser=parse_size, metavar="N", help="Text in a round, from the start.")
     ] = Default.max_bytes,
     reporting: Reporting = REPORTING,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from llmkit.commands.values import parse_count, parse_share
+from llmkit.commands.values import parse_share, parse_size
 from llmkit.workflows.dedup.options import (
     DedupConfig,
     DedupKind,
@@ -35,7 +35,7 @@ Clusters = Annotated[
     Path | None, Option(metavar="FILE", help="A line a cluster: keeper, members, similarity.")
 ]
 Memory = Annotated[
-    int, Option(parser=parse_count, metavar="SIZE", help="Sort in parts of this.", show_default="4GiB")
+    int, Option(parser=parse_size, metavar="SIZE", help="Sort in parts of this.", show_default="4GiB")
 ]
 FailOver = Annotated[
     float | None,

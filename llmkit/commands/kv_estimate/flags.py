@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_size
 from llmkit.errors import ConfigError
 from llmkit.estimate.config import UNKNOWN_CONTEXT, Optimizer, Precision, Recompute
 
@@ -97,7 +97,7 @@ Memory = Annotated[
         "--memory",
         "--fit",
         metavar="SIZE",
-        parser=parse_count,
+        parser=parse_size,
         help="24GiB: exit 1 when a device with this much does not hold it.",
     ),
 ]

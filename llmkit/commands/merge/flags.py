@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_size
 from llmkit.model.algebra.method import Method
 from llmkit.workflows.merge.options import Dtype, MergeConfig
 
@@ -93,7 +93,7 @@ class Written:
         Dtype | None, Option("--dtype", help="Of the output; default: the first model's, adapters float32.")
     ] = MergeConfig.dtype
     max_shard_size: Annotated[
-        int, Option("--max-shard-size", metavar="SIZE", parser=parse_count, help="Of a safetensors file.")
+        int, Option("--max-shard-size", metavar="SIZE", parser=parse_size, help="Of a safetensors file.")
     ] = MergeConfig.max_shard_bytes
     tokenizer: Annotated[
         Path | None, Option("--tokenizer", "-t", metavar="PATH", help="In place of the first model's.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_size
 from llmkit.errors import UsageError
 from llmkit.workflows.quantize.options import Container, QuantizeConfig
 from llmkit.workflows.quantize.options import Method as MethodName
@@ -102,7 +102,7 @@ class Mixing:
         float | None, Option(metavar="X", min=0, help="Bits a weight: types by measured sensitivity.")
     ] = QuantizeConfig.budget_bpw
     fit: Annotated[
-        int | None, Option(parser=parse_count, metavar="SIZE", help="The same, by the size of the files.")
+        int | None, Option(parser=parse_size, metavar="SIZE", help="The same, by the size of the files.")
     ] = QuantizeConfig.fit_bytes
 
     def settings(self) -> dict[str, Any]:

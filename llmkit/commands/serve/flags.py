@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 from typer import Argument, Option
 
 from llmkit.commands.sampling_flags import Tp
-from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.commands.values import parse_count, parse_seconds, parse_size
 from llmkit.engine.config import GenerateConfig
 from llmkit.retrieve.config import By
 from llmkit.retrieve.tools.config import ToolLimits
@@ -52,7 +52,7 @@ ToolSchema = Annotated[
 ]
 MaxCalls = Annotated[int, Option(min=1, metavar="N", help="Of tools, in one answer.")]
 ToolTimeout = Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")]
-ToolOutput = Annotated[int, Option(parser=parse_count, metavar="BYTES", help="Of one result at most.")]
+ToolOutput = Annotated[int, Option(parser=parse_size, metavar="BYTES", help="Of one result at most.")]
 RetrieveIndex = Annotated[
     str | None,
     Option(metavar="INDEX[:K]", help="Put its best K passages (8) before questions, and cite them."),

@@ -19,7 +19,7 @@ from llmkit.commands.shared import (
     print_report,
 )
 from llmkit.commands.train_tokenizer.text import describe_plan, describe_report
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_size
 from llmkit.tokens.config import Normalization, PatternName, TokenizerType, TrainTokenizerConfig
 
 Default = TrainTokenizerConfig
@@ -63,7 +63,7 @@ def train_tokenizer(
         float, Option(metavar="X", help="Unigram: share of characters that are pieces; others are bytes.")
     ] = Default.character_coverage,
     max_bytes: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Of more text, train on a sample of N bytes.")
+        int, Option(parser=parse_size, metavar="N", help="Of more text, train on a sample of N bytes.")
     ] = Default.max_bytes,
     seed: Seed = Default.seed,
     valid: Annotated[
