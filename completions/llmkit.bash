@@ -186,7 +186,7 @@ _llmkit() {
                 --data) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
                 --valid) flags="" words="@files" ;;
-                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b llama-3.1-8b llama-3.1-70b mistral-7b-v0.3 qwen3-8b" ;;
                 -m|--model) flags="" words="@files" ;;
                 --rope-scaling) flags="" words="" ;;
                 --model-type) flags="" words="" ;;
@@ -992,7 +992,7 @@ _llmkit() {
         "kv-estimate")
             flags="--preset -c --context -b --batch --fit --memory --dtype --kv-dtype --tp --tensor-parallel --block-size --shared-prefix --window --no-window --prefill-chunk --layers --num-hidden-layers --heads --num-attention-heads --kv-heads --num-key-value-heads --head-dim --hidden-size --intermediate-size --vocab-size --tie-word-embeddings --no-tie-word-embeddings --solve --device --devices --measure --prompt --mfu --mbu --calibrate --price-per-hour --prices --utilisation --users --rate --concurrency --train --optimizer --precision --zero --dp --data-parallel --pp --pipeline-parallel --micro-batches --recompute --sequence-parallel --no-sequence-parallel --lora-rank --qlora --explain --plot --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b llama-3.1-8b llama-3.1-70b mistral-7b-v0.3 qwen3-8b" ;;
                 -c|--context) flags="" words="" ;;
                 -b|--batch) flags="" words="" ;;
                 --fit|--memory) flags="" words="" ;;
@@ -1042,7 +1042,7 @@ _llmkit() {
         "bench prefill")
             flags="--preset --prompt --depth --threads --dtype --weights --kernels --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b llama-3.1-8b llama-3.1-70b mistral-7b-v0.3 qwen3-8b" ;;
                 --prompt) flags="" words="" ;;
                 --depth) flags="" words="" ;;
                 --threads) flags="" words="" ;;
@@ -1063,7 +1063,7 @@ _llmkit() {
         "bench decode")
             flags="--preset --tokens --depth --batch --threads --dtype --weights --kernels --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b llama-3.1-8b llama-3.1-70b mistral-7b-v0.3 qwen3-8b" ;;
                 --tokens) flags="" words="" ;;
                 --depth) flags="" words="" ;;
                 --batch) flags="" words="" ;;
@@ -1085,7 +1085,7 @@ _llmkit() {
         "bench train")
             flags="--preset --batch-rows --seq-len --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b llama-3.1-8b llama-3.1-70b mistral-7b-v0.3 qwen3-8b" ;;
                 --batch-rows) flags="" words="" ;;
                 --seq-len) flags="" words="" ;;
                 --threads) flags="" words="" ;;
