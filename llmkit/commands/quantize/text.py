@@ -37,12 +37,15 @@ def quantize_text(report: Any, *, width: int) -> str:
 
 
 def _fallbacks(report: Any) -> Facts:
-    """The matrices that could not have the type asked for."""
+    """Why matrices could not have the type asked for, each reason once; --json has it for each matrix."""
     start = "fallback: "
+    names: dict[str, list[str]] = {}
+    for unit in report.units:
+        if unit.reason.startswith(start):
+            names.setdefault(unit.reason.removeprefix(start), []).append(unit.name)
     return [
-        ("fallback", f"{unit.name}: {unit.reason.removeprefix(start)}")
-        for unit in report.units
-        if unit.reason.startswith(start)
+        ("fallback", f"{found[0]}{f' and {len(found) - 1:,} more' if found[1:] else ''}: {reason}")
+        for reason, found in names.items()
     ]
 
 

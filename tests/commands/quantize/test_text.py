@@ -1,6 +1,39 @@
 from types import SimpleNamespace
 
-from llmkit.commands.quantize.text import sensitivity_text, sweep_plot
+from llmkit.commands.quantize.text import quantize_text, sensitivity_text, sweep_plot
+
+
+def test_a_reason_for_a_fallback_is_told_once_with_the_first_of_its_matrices() -> None:
+    units = [
+        SimpleNamespace(name=name, reason=reason, stored_as="Q8_0", parameters=8)
+        for name, reason in (
+            ("a", "fallback: a row of 128"),
+            ("b", "mixture"),
+            *(
+                ("c", "fallback: a row of 352"),
+                ("d", "fallback: a row of 128"),
+                ("e", "fallback: a row of 128"),
+            ),
+        )
+    ]
+    report = SimpleNamespace(
+        **{
+            "units": units,
+            "quality": None,
+            "notes": [],
+            "seconds": None,
+            "container": "gguf",
+            "out": "m.gguf",
+        },
+        **{"source": "m", "source_bytes": 9, "model_type": "qwen3", "parameters": 40, "type": "Q4_K_M"},
+        **{"bits_per_weight": 8.5, "size_bytes": 9, "method": "nearest", "calibration_tokens": 0},
+        imatrix=None,
+    )
+    lines = [line.split(None, 1) for line in quantize_text(report, width=80).splitlines()]
+    assert [what for name, what in lines if name == "fallback"] == [
+        "a and 2 more: a row of 128",
+        "c: a row of 352",
+    ]
 
 
 def test_a_table_has_a_row_a_unit_and_a_dash_where_nothing_was_tried() -> None:
