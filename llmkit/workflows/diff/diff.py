@@ -61,7 +61,8 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: TokenizerDiff | None = None
     shards: ShardsDiff | None = None
     provenance: list[KeyDiff] | None = None
-    """What llmkit.json says of how each was made, where both have one. No difference by itself."""
+    """What llmkit.json says of how each was made, where both have one and are of one kind. No difference by
+    itself."""
 
 
 def diff_artefacts(a: Path, b: Path, config: DiffConfig, *, progress: Progress = SILENT) -> DiffReport:
@@ -101,7 +102,7 @@ def diff_artefacts(a: Path, b: Path, config: DiffConfig, *, progress: Progress =
         config=configs,
         tokenizer=tokenizer,
         shards=shards,
-        provenance=_provenance(first.path, second.path),
+        provenance=_provenance(first, second),
     )
 
 
@@ -188,8 +189,10 @@ def _configs(a: Artefact, b: Artefact, config: DiffConfig) -> ConfigDiff | None:
     return diff_model_configs(a.path, b.path, any_dtype=config.any_dtype)
 
 
-def _provenance(a: Path, b: Path) -> list[KeyDiff] | None:
-    made = [read_provenance(path) if path.is_dir() else None for path in (a, b)]
+def _provenance(a: Artefact, b: Artefact) -> list[KeyDiff] | None:
+    if _family(a.kind) != _family(b.kind):  # made by two commands, whose settings have nothing in common
+        return None
+    made = [read_provenance(one.path) if one.path.is_dir() else None for one in (a, b)]
     if made[0] is None or made[1] is None:
         return None
     return diff_keys(FILE_NAME, made[0], made[1])

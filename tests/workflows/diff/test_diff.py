@@ -156,6 +156,17 @@ def test_what_made_them_is_told_and_does_not_count(model: Callable[[str], Path])
     assert {one.key for one in found.provenance} == {"command_line", "settings.seed", "seed"}
 
 
+def test_what_made_things_of_two_kinds_is_not_told(
+    model: Callable[[str], Path], byte_level_dir: Path, tmp_path: Path
+) -> None:
+    a, b = Path(shutil.copytree(byte_level_dir, tmp_path / "tok")), model("b")
+    shutil.copytree(byte_level_dir, b, dirs_exist_ok=True)
+    write_provenance(a, Invocation("train-tokenizer", {"vocab_size": 600}))
+    write_provenance(b, Invocation("pretrain", {"seed": 1}))
+    found = compared(a, b, only=("tokenizer",))
+    assert found.same and found.provenance is None
+
+
 def test_flags_about_what_is_not_compared_are_wrong_usage(
     model: Callable[[str], Path], byte_level_dir: Path
 ) -> None:
