@@ -996,8 +996,8 @@ _llmkit() {
                 -c|--context) flags="" words="" ;;
                 -b|--batch) flags="" words="" ;;
                 --fit|--memory) flags="" words="" ;;
-                --dtype) flags="" words="" ;;
-                --kv-dtype) flags="" words="" ;;
+                --dtype) flags="" words="float32 bfloat16 float16 fp8 int8 int4 f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q6_k q2_k q2_k_s q3_k_s q3_k_m q3_k_l q4_k_s q4_k_m q5_k_s q5_k_m iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq2_m iq3_xxs iq3_xs iq3_s iq3_m iq4_xs iq4_nl tq1_0 tq2_0 mxfp4_moe q4_0-imatrix q5_0-imatrix iq4_xs-imatrix iq4_nl-imatrix gptq-4bit-g128 gptq-8bit-g128 awq-4bit-g128 w4a16-g128 w4a16-asym-g128 w8a16 w3a16-g32 mlx-4bit-g32 mlx-4bit-g64 mlx-8bit-g32 mlx-8bit-g64 w8a8 fp8-channel fp8-block128 nf4 nf4-plain bnb-int8 mxfp4 nvfp4" ;;
+                --kv-dtype) flags="" words="float32 bfloat16 float16 fp8 int8 int4 q8_0 q5_1 q5_0 q4_1 q4_0 iq4_nl int8-token fp8-token nvfp4 fp8_ds_mla mlx-2bit-g32 mlx-2bit-g64 mlx-2bit-g128 mlx-4bit-g32 mlx-4bit-g64 mlx-4bit-g128 mlx-8bit-g32 mlx-8bit-g64 mlx-8bit-g128" ;;
                 --tp|--tensor-parallel) flags="" words="" ;;
                 --block-size) flags="" words="" ;;
                 --shared-prefix) flags="" words="" ;;
@@ -1010,7 +1010,7 @@ _llmkit() {
                 --intermediate-size) flags="" words="" ;;
                 --vocab-size) flags="" words="" ;;
                 --solve) flags="" words="context batch quant parameters" ;;
-                --device) flags="" words="" ;;
+                --device) flags="" words="h100 h200 a100-80 a100-40 l4 l40 l40s t4 a10 rtx3090 rtx4090 rtx5090 mi300x b300 m1 m1-pro m1-max m1-ultra m2 m2-pro m2-max m2-ultra m3 m3-pro m3-max m4 ddr5-5600-2ch ddr5-4800-12ch" ;;
                 --devices) flags="" words="@files" ;;
                 --prompt) flags="" words="" ;;
                 --mfu) flags="" words="" ;;

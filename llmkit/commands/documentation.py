@@ -8,6 +8,9 @@ from typing import Any, get_args
 
 import typer
 
+from llmkit.estimate.cache_dtypes import CACHE_DTYPES
+from llmkit.estimate.devices import devices
+from llmkit.estimate.scheme_names import SCHEMES
 from llmkit.model.presets import PRESETS
 from llmkit.workflows.clean.options import PRESET_NAMES
 
@@ -89,7 +92,14 @@ def read_pages(cli: Any) -> list[CommandPage]:
         cli: what `llmkit.cli.build_cli` returns.
     """
     commands = cli.list_commands(typer.Context(cli))
-    known = {"preset": PRESETS, "clean preset": PRESET_NAMES, "man command": commands}
+    known: dict[str, Iterable[str]] = {
+        **{"preset": PRESETS, "clean preset": PRESET_NAMES, "man command": commands},
+        **{
+            "kv-estimate device": devices(),
+            "kv-estimate dtype": SCHEMES,
+            "kv-estimate kv_dtype": CACHE_DTYPES,
+        },
+    }
     return list(_walk(cli, (), known))
 
 

@@ -53,6 +53,10 @@ def test_values_that_no_type_tells_are_those_of_the_command(pages: dict[str, Com
     assert "gpt2" not in choices("llmkit-clean", "preset")
     assert "gpt2" in choices("llmkit-kv-estimate", "preset")
     assert choices("llmkit-man", "command") == tuple(COMMANDS)
+    assert {"h100", "rtx4090"} <= set(choices("llmkit-kv-estimate", "device"))
+    assert {"q4_k_m", "nf4"} <= set(choices("llmkit-kv-estimate", "dtype"))
+    assert {"q8_0", "fp8"} <= set(choices("llmkit-kv-estimate", "kv_dtype"))
+    assert choices("llmkit-generate", "device") == ()  # cpu, cuda:1: others
 
 
 def test_help_is_taken_apart_into_sentence_blocks_and_examples(pages: dict[str, CommandPage]) -> None:

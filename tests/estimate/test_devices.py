@@ -19,9 +19,24 @@ def test_an_h100_is_what_its_specification_says() -> None:
     assert h100.flops == {"bf16": 989e12, "fp8": 1979e12}
 
 
-def test_the_ten_accelerators_twelve_apples_and_two_processors_are_there() -> None:
+def test_the_fourteen_accelerators_twelve_apples_and_two_processors_are_there() -> None:
     assert list(devices()) == [
-        *("h100", "h200", "a100-80", "a100-40", "l4", "l40", "rtx4090", "rtx5090", "mi300x", "b300"),
+        *(
+            "h100",
+            "h200",
+            "a100-80",
+            "a100-40",
+            "l4",
+            "l40",
+            "l40s",
+            "t4",
+            "a10",
+            "rtx3090",
+            "rtx4090",
+            "rtx5090",
+            "mi300x",
+            "b300",
+        ),
         *("m1", "m1-pro", "m1-max", "m1-ultra", "m2", "m2-pro", "m2-max", "m2-ultra"),
         *("m3", "m3-pro", "m3-max", "m4", "ddr5-5600-2ch", "ddr5-4800-12ch"),
     ]
