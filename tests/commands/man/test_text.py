@@ -41,6 +41,11 @@ def test_every_flag_and_every_example_is_on_the_page_as_typed(pages: list[Comman
             assert example in text
 
 
+def test_values_that_a_help_leaves_open_are_examples(pages: list[CommandPage]) -> None:
+    roff = next(man_page(page, pages) for page in pages if page.title == "llmkit-kv-estimate")
+    assert "Such as: h100, " in roff and "One of: context, batch, quant, parameters." in roff
+
+
 def test_mandoc_finds_nothing_wrong(pages: list[CommandPage]) -> None:
     if shutil.which("mandoc") is None:
         pytest.skip("no mandoc on this machine")
