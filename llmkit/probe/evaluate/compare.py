@@ -24,10 +24,10 @@ def mcnemar(lost: int, won: int) -> float:
     return min(1.0, 2 * tail / (1 << count))
 
 
-def sign_flip(differences: Sequence[float], *, seed: int = 0, rounds: int = ROUNDS) -> float:
+def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
     """Two-sided p-value of a mean difference: how often the mean would be as far from 0, were signs chance.
 
-    Fisher's paired randomisation test. Exact up to 16 records that differ; of more `rounds` random
+    Fisher's paired randomisation test. Exact up to 16 records that differ; of more ROUNDS random
     assignments, the one that was found counted among them, so that it is never 0.
     """
     data: NDArray[np.float64] = np.asarray([one for one in differences if one], np.float64)
@@ -39,11 +39,11 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0, rounds: int = ROUN
         return float((np.abs(signs @ data) >= least).mean())
     generator = np.random.default_rng(seed)
     reached, step = 0, max(1, 4_000_000 // len(data))
-    for first in range(0, rounds, step):
-        shape = (min(step, rounds - first), len(data))
+    for first in range(0, ROUNDS, step):
+        shape = (min(step, ROUNDS - first), len(data))
         flips = generator.integers(0, 2, shape, dtype=np.int8) * 2.0 - 1.0
         reached += int((np.abs(flips @ data) >= least).sum())
-    return (reached + 1) / (rounds + 1)
+    return (reached + 1) / (ROUNDS + 1)
 
 
 def two_sided(z: float) -> float:

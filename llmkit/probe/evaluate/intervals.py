@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from llmkit.probe.evaluate.headline import Z95
 
+DRAWS = 10_000
+"""Samples of a bootstrap."""
+
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """Where a figure lies, with 95 % confidence."""
@@ -63,14 +66,14 @@ def mean_error(values: Sequence[float]) -> float:
     return ratio_error(values, [1] * len(values))
 
 
-def bootstrap_mean(values: Sequence[float], *, seed: int = 0, rounds: int = 10_000) -> tuple[float, float]:
+def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
     """Percentiles 2.5 and 97.5 of the means of samples drawn with replacement (Efron 1979)."""
     data: NDArray[np.float64] = np.asarray(values, np.float64)
     generator = np.random.default_rng(seed)
     means: list[Any] = []
     step = max(1, 4_000_000 // max(1, len(data)))
-    for first in range(0, rounds, step):
-        drawn = generator.integers(0, len(data), (min(step, rounds - first), len(data)))
+    for first in range(0, DRAWS, step):
+        drawn = generator.integers(0, len(data), (min(step, DRAWS - first), len(data)))
         means.append(data[drawn].mean(axis=1))
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)

@@ -79,12 +79,12 @@ def detect_licences(text: str = "", html: str = "") -> list[LicenceEvidence]:
     return list(first.values())
 
 
-def best_licence(evidence: list[LicenceEvidence], least: float = LEAST) -> LicenceEvidence | None:
+def best_licence(evidence: list[LicenceEvidence]) -> LicenceEvidence | None:
     """The licence that evidence points to; None where none is sure enough, or where it points two ways.
 
     Several whole texts are all of them in force: their licences joined by AND.
     """
-    sure = [one for one in evidence if one.confidence >= least]
+    sure = [one for one in evidence if one.confidence >= LEAST]
     if not sure:
         return None
     top = sure[0]

@@ -44,7 +44,7 @@ def print_of(text: str) -> Hashes:
     return np.unique(hashes)[:MOST]
 
 
-def match_prints(text: str, least: float = LEAST_CONFIDENCE) -> list[PrintMatch]:
+def match_prints(text: str) -> list[PrintMatch]:
     """The licences whose texts are in a text, in the order in which they stand there.
 
     Of two that claim the same place (BSD-2-Clause is part of BSD-3-Clause, the Creative Commons differ in a
@@ -57,9 +57,9 @@ def match_prints(text: str, least: float = LEAST_CONFIDENCE) -> list[PrintMatch]
     found: list[PrintMatch] = []
     for licence, prints in known_prints().items():
         there = known[np.minimum(np.searchsorted(known, prints), len(known) - 1)] == prints
-        if there.mean() >= least:
+        if there.mean() >= LEAST_CONFIDENCE:
             match = _densest(licence, prints, hashes, places)
-            found += [match] if match.confidence >= least else []
+            found += [match] if match.confidence >= LEAST_CONFIDENCE else []
     beaten = {
         match.licence
         for match in found
