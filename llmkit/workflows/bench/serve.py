@@ -22,7 +22,8 @@ from llmkit.workflows.bench.load_refusal import load_refusal
 
 PROMPTS = "prompts_sha256"
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
-_PROBE_WORDS = 100
+_PROBE_WORDS = (100, 10)
+"""So many, or where the context has no room for them so many."""
 _MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
 _WORDS = (
     *("river", "stone", "garden", "winter", "letter", "window", "forest", "silver", "morning", "bread"),
@@ -192,14 +193,17 @@ async def _words_per_token(
     client: httpx.AsyncClient, url: str, config: BenchServeConfig, model: str
 ) -> float:
     """How many made-up words are a token of this model: asked for with one short request."""
-    text = _text(random.Random(-1), _PROBE_WORDS)
-    shot = _shot("probe", config, model, {"prompt": text}, 1)
-    outcome = await send_shot(client, Shot(shot.kind, shot.path, {**shot.body, "max_tokens": 1}))
+    for words in _PROBE_WORDS:
+        text = _text(random.Random(-1), words)
+        shot = _shot("probe", config, model, {"prompt": text}, 1)
+        outcome = await send_shot(client, Shot(shot.kind, shot.path, {**shot.body, "max_tokens": 1}))
+        if outcome.error != "400":
+            break
     if outcome.error is not None:
         raise load_refusal(url, outcome.error, outcome.said)
     if not outcome.prompt_tokens:
         raise DataError("the server does not say how many tokens a prompt has", hint="give --prompts FILE")
-    return _PROBE_WORDS / outcome.prompt_tokens
+    return words / outcome.prompt_tokens
 
 
 def _shots(

@@ -30,6 +30,7 @@ class Peer:
         self.url = ""
         self.listed = [{"id": "words"}]
         self.refusal: Response | None = None
+        self.context = 1000
 
     async def models(self, request: Request) -> Response:
         return self.refusal or JSONResponse({"data": self.listed})
@@ -42,6 +43,8 @@ class Peer:
         self.paths.append(request.url.path)
         self.keys.add(request.headers.get("authorization"))
         prompt = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+        if len(prompt.split()) >= self.context:
+            return JSONResponse({"error": {"message": "too long"}}, 400)
         usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": body["max_tokens"]}
         if not body["stream"]:
             return JSONResponse({"choices": [{"text": "a"}], "usage": usage})
@@ -67,6 +70,16 @@ def peer() -> Iterator[Peer]:
     yield made
     server.should_exit = True
     thread.join()
+
+
+def test_a_server_whose_context_is_short_is_asked_with_fewer_words(peer: Peer) -> None:
+    peer.context = 64
+    report = bench_serve(peer.url, BenchServeConfig(requests=2, prompt_tokens=20, max_tokens=3))
+    assert [len(one["prompt"].split()) for one in peer.bodies] == [100, 10, 20, 20]
+    assert report.rows[0].failed == 0
+    peer.context = 5
+    with pytest.raises(RemoteError, match=r"400: too long"):
+        bench_serve(peer.url, BenchServeConfig(requests=2, prompt_tokens=20, max_tokens=3))
 
 
 def test_short_and_long_prompts_have_the_sizes_asked_for_by_the_servers_own_count(peer: Peer) -> None:
