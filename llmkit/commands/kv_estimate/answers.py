@@ -40,12 +40,14 @@ def training_text(one: "TrainingEstimate", *, width: int) -> str:
     ]
     split = [
         f"{word} {settings[name]}"
-        for name, word in (
-            *(("data_parallel", "data parallel"), ("zero", "ZeRO"), ("tensor_parallel", "tensor parallel")),
-            ("pipeline_parallel", "pipeline"),
+        for name, word, whole in (
+            *(("data_parallel", "data parallel", 1), ("zero", "ZeRO", 0)),
+            *(("tensor_parallel", "tensor parallel", 1), ("pipeline_parallel", "pipeline", 1)),
         )
-        if settings[name] not in (0, 1)
+        if settings[name] != whole
     ]
+    split += [f"micro-batches {settings['micro_batches']}"] if settings["micro_batches"] else []
+    split += ["sequence parallel"] if settings["sequence_parallel"] else []
     rows = [
         ("weights", one.weights_bytes),
         ("gradients", one.gradients_bytes),

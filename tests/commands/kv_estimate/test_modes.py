@@ -41,6 +41,14 @@ def test_training_says_each_part(llmkit_run: Run) -> None:
     assert adapters["weights_bytes"] < 6_738_415_616 and adapters["trained_parameters"] < 30_000_000
 
 
+def test_training_names_every_way_in_which_it_is_split(llmkit_run: Run) -> None:
+    line = (*LLAMA, "--train", "-c", 256, "--zero", 1, "--dp", 2, "--tp", 4, "--pp", 2, "--micro-batches", 3)
+    title = " ".join(llmkit_run(*line, "--sequence-parallel").text.partition("\n\n")[0].split())
+    said = "data parallel 2, ZeRO 1, tensor parallel 4, pipeline 2, micro-batches 3, sequence parallel"
+    assert title.endswith(said)
+    assert "parallel" not in llmkit_run(*LLAMA, "--train", "-c", 256).text
+
+
 def test_flags_of_training_change_what_they_name(llmkit_run: Run) -> None:
     def memory(*flags: object) -> dict[str, int]:
         report: dict[str, int] = json.loads(llmkit_run(*LLAMA, "--train", "-c", 256, *flags, "--json").out)
