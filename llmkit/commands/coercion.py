@@ -17,8 +17,8 @@ from llmkit.errors import nearest
 _typers_own = typer.core.build_runtime_param  # type: ignore[attr-defined]
 _PATH_CHECKS = ("exists", "writable", "resolve_path")
 _NUMBERS = {int: "a whole number", float: "a number"}
-_NAMES_FILES = ("PATH", "FILE", "MODEL", "INDEX", "PROGRAM", "CMD")
-"""In the metavar of a text that may name a file, whose name may be any bytes."""
+_NAMES_FILES = ("PATH", "FILE", "MODEL", "INDEX", "PROGRAM", "CMD", "URL", "ID")
+"""In the metavar of a text that may name a file (an id and unix:PATH do), whose name may be any bytes."""
 
 
 def use_plain_coercion() -> None:

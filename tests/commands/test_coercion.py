@@ -34,6 +34,7 @@ def _job(
     mask: Annotated[bool, Option()] = True,
     tie: Annotated[bool | None, Option()] = None,
     text: Annotated[str | None, Option(metavar="TEXT")] = None,
+    id: Annotated[str | None, Option(metavar="ID")] = None,
     file_or_text: Annotated[str | None, Option(metavar="FILE|TEXT")] = None,
 ) -> None:
     """A command with a flag of every type."""
@@ -135,6 +136,7 @@ def test_bytes_that_are_no_utf_8_are_a_name_of_a_file_and_no_text(plain: Call) -
         assert f"'{flag}'" in caught.value.format_message()
     name = os.fsdecode(b"caf\xe9.txt")
     assert plain("--file-or-text", name, name)["file_or_text"] == name
+    assert plain("--id", name)["id"] == name  # a file's document has its name for an id
     assert plain("--text", "caf\xe9 \U0001f600")["text"] == "caf\xe9 \U0001f600"
 
 
