@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from llmkit.commands.facts import plural
 from llmkit.commands.shared import align, print_report
 from llmkit.commands.values import format_bytes, format_count
 from llmkit.formats.jsonl import encode_line
@@ -98,7 +99,7 @@ def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
         rows = [(one.engine, *map(str, one.case.values())) for one in plan.cases]
         sys.stdout.write(
             f"{markdown_table(header, rows)}\nbench {plan.bench} of {plan.model}, "
-            f"{format_count(plan.parameters)} parameters; {_many(plan.rounds, 'round')} and one to warm up, "
+            f"{format_count(plan.parameters)} parameters; {plural(plan.rounds, 'round')} and one to warm up, "
             f"about {format_bytes(plan.memory_bytes)} of memory\n"
         )
     elif bench_format == "json":
@@ -155,9 +156,9 @@ def _markdown(report: "BenchReport") -> str:
 def _footer(report: "BenchReport") -> str:
     """What was measured, against which ceilings, and on which machine: a line each."""
     work, machine = report.work, report.environment
-    rounds = f"{_many(work['rounds'], 'round')} in turns"
+    rounds = f"{plural(work['rounds'], 'round')} in turns"
     if "documents" in work:
-        size = f"{work['documents']:,} documents, {format_bytes(work['bytes'])}"
+        size = f"{plural(work['documents'], 'document')}, {format_bytes(work['bytes'])}"
         lines = [f"{size}, {format_count(work['tokens'])} tokens, {rounds}"]
     else:
         digest = f", sha256 {work['model_sha256'][:12]}" if work["model_sha256"] else ""
@@ -166,7 +167,7 @@ def _footer(report: "BenchReport") -> str:
             f"{digest}; {rounds}"
         ]
     lines += [
-        f"{_many(one.threads, 'thread')}, {one.dtype}: measured {one.bytes_per_second / 1e9:.1f} GB/s "
+        f"{plural(one.threads, 'thread')}, {one.dtype}: measured {one.bytes_per_second / 1e9:.1f} GB/s "
         f"({one.bytes_source}), {one.flops_per_second / 1e9:,.0f} GFLOP/s ({one.flops_source})"
         for one in report.ceilings
     ]
@@ -207,10 +208,6 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = " ".join(map(str, value)) if isinstance(value, list) else value
     return flat
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _digits(number: float) -> str:

@@ -154,8 +154,8 @@ def _describe(report: "IndexReport") -> str:
     }
     changes += [f"{count:,} {name}" for name, count in others.items() if count]
     return (
-        f"{', '.join(changes)}; {report.documents:,} documents in {report.passages:,} passages, "
-        f"{format_bytes(report.size_bytes)}"
+        f"{', '.join(changes)}; {plural(report.documents, 'document')} in "
+        f"{plural(report.passages, 'passage')}, {format_bytes(report.size_bytes)}"
     )
 
 

@@ -131,7 +131,7 @@ def test_add_delete_and_force(llmkit_run: Run, docs: Path, tmp_path: Path) -> No
     docs.write_text(DOCS.replace("}", ', "source": "new"}', 1))
     assert "0 added, 1 updated, 1 unchanged" in llmkit_run(*index_line, "--add").text
     done = llmkit_run("retrieve", "index", "--delete", "a", "-o", index, stdin=b"")
-    assert "1 deleted; 1 documents" in done.text
+    assert "1 deleted; 1 document in 1 passage" in done.text
     assert llmkit_run("retrieve", "index", "--delete", "a", "-o", index).status == 4
 
 
