@@ -1115,7 +1115,7 @@ complete -c llmkit -n '__llmkit_at eval diff' -l color -x -a 'auto always never'
 complete -c llmkit -n '__llmkit_at eval diff' -s h -l help -d 'Show this message and exit.'
 complete -c llmkit -n '__llmkit_at inspect-attention' -f
 complete -c llmkit -n '__llmkit_at inspect-attention' -s m -l model -r -F -d 'MODEL, as an option.'
-complete -c llmkit -n '__llmkit_at inspect-attention' -s p -l prompt -x -d 'TEXT, as an option: never a file.'
+complete -c llmkit -n '__llmkit_at inspect-attention' -s p -l prompt -x -d 'A text, as an option: never a file.'
 complete -c llmkit -n '__llmkit_at inspect-attention' -l tokens -x -d 'Ids in place of a text: 1,17,4.'
 complete -c llmkit -n '__llmkit_at inspect-attention' -l record -x -d 'Of jsonl: a number from 1, or an id; default the first.'
 complete -c llmkit -n '__llmkit_at inspect-attention' -l field -x -d 'Of jsonl: the text'"'"'s key.'

@@ -13,6 +13,7 @@ from typer import BadParameter
 
 from llmkit.commands.values import parse_count
 from llmkit.errors import nearest
+from llmkit.formats.not_utf8 import is_utf8
 
 _typers_own = typer.core.build_runtime_param  # type: ignore[attr-defined]
 _PATH_CHECKS = ("exists", "writable", "resolve_path")
@@ -114,7 +115,7 @@ def _text(value: Any) -> str:
 
 def _text_of_letters(value: Any) -> str:
     text = _text(value)
-    if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
+    if not is_utf8(text):
         raise BadParameter(f"{text!r} is not UTF-8")
     return text
 

@@ -38,3 +38,8 @@ def told_by_beginning(file: object, head: bytes) -> str | None:
         if head.startswith(beginning):
             return command.format(file)
     return None
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a word of the command line was UTF-8; Python keeps other bytes as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

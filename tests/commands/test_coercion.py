@@ -148,7 +148,7 @@ def test_bytes_that_are_no_utf_8_are_a_name_of_a_file_and_no_text(plain: Call) -
         (("generate", "-m", "run", "a", "--regex"), "'--regex'"),
         (("generate", "-m", "run", "a", "--dry-sequence-breaker"), "'--dry-sequence-breaker'"),
         (("chat", "-m", "run", "--system"), "'--system'"),
-        (("inspect-attention", "run"), "'TEXT'"),
+        (("inspect-attention", "run", "-p"), "'--prompt' / '-p'"),
         (("show", "run", "--embeddings", "--token"), "'--token'"),
         (("train-tokenizer", "a.txt", "--special"), "'--special'"),
         (("retrieve", "query", "index"), "'[TEXT]'"),

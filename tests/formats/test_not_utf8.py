@@ -2,6 +2,7 @@
 
 import bz2
 import lzma
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.formats.not_utf8 import utf8_hint
+from llmkit.formats.not_utf8 import is_utf8, utf8_hint
 
 TEXT = "Über den Flüssen.\nEs war einmal.\n"
 KINDS: dict[str, tuple[bytes, str]] = {
@@ -58,3 +59,8 @@ def test_commands_that_read_text_give_it(
     Path("a.txt").write_bytes(KINDS["utf-16"][0])
     done = llmkit_run(*line)
     assert done.status == 3 and done.err.splitlines()[-1].startswith("  hint: iconv -f utf-16 -t utf-8 a.txt")
+
+
+def test_a_word_of_other_bytes_is_no_utf_8() -> None:
+    assert is_utf8("") and is_utf8("é日😀\0")
+    assert not is_utf8(os.fsdecode(b"caf\xe9"))

@@ -34,11 +34,11 @@ class Asked:
 
     first: Annotated[str | None, Argument(metavar="MODEL", help="Model folder or GGUF file.")] = None
     second: Annotated[
-        str | None, Argument(metavar="TEXT", help="A text, a file (text or jsonl), or - for stdin.")
+        str | None, Argument(metavar="TEXT|FILE", help="A text, a file (text or jsonl), or - for stdin.")
     ] = None
     model: Annotated[Path | None, Option("--model", "-m", metavar="PATH", help="MODEL, as an option.")] = None
     prompt: Annotated[
-        str | None, Option("--prompt", "-p", metavar="TEXT", help="TEXT, as an option: never a file.")
+        str | None, Option("--prompt", "-p", metavar="TEXT", help="A text, as an option: never a file.")
     ] = None
 
     def model_and_text(self) -> tuple[Path, str | None]:

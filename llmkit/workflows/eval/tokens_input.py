@@ -9,7 +9,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import content_id
 from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
-from llmkit.formats.not_utf8 import utf8_hint
+from llmkit.formats.not_utf8 import is_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.workflows.eval.scorer import Scorer
 
@@ -133,7 +133,7 @@ def _with_passage(sample: Sample, passage: str) -> list[dict[str, Any]]:
 
 
 def _bare(text: str, where: str, record: Record, chat: bool) -> Sample:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
+    if not is_utf8(text):
         raise UsageError("the text is not UTF-8", hint="iconv -f latin1 -t utf-8 FILE | llmkit eval tokens …")
     if chat:
         return Sample(content_id(text), where, record, messages=[{"role": "user", "content": text}])

@@ -9,6 +9,7 @@ from torch import Tensor
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import Document, names_file, read_documents
 from llmkit.formats.jsonl import Line, decode_field, record_id
+from llmkit.formats.not_utf8 import is_utf8
 from llmkit.probe.attention.patterns import repeated_random_ids
 from llmkit.workflows.inspect_attention.config import InspectText
 from llmkit.workflows.inspect_attention.open import Inspected
@@ -65,6 +66,10 @@ def read_text(opened: Inspected, text: InspectText) -> Reading:
 def _encoded(opened: Inspected, text: InspectText) -> tuple[list[int], str]:
     assert text.given is not None
     if not names_file(text.given, is_words=text.is_words):
+        if not is_utf8(text.given):
+            raise UsageError(
+                "the text is not UTF-8", hint="give it in a file: llmkit inspect-attention MODEL FILE"
+            )
         return opened.encoder.encode(text.given), "text"
     document = _document(opened, text)
     record = document.record

@@ -1,6 +1,7 @@
 """Texts as ids: words, files, records, conversations, ids themselves, the probe."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def test_a_record_is_the_first_one_that_number_or_that_id(opened: Inspected, rec
     )
     with pytest.raises(MissingError, match=r"no record 9 \(found 4\)"):
         read(opened, given=str(records), record="9")
+
+
+def test_a_word_of_bytes_that_are_no_utf_8_is_a_file_or_refused(opened: Inspected, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the text is not UTF-8"):
+        read(opened, given=os.fsdecode(b"caf\xe9"))
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    path.write_text("the License")
+    assert read(opened, given=str(path)).ids.tolist() == read(opened, given="the License").ids.tolist()
 
 
 def test_a_conversation_goes_through_the_template_with_the_answer_opened_where_there_is_none(
