@@ -4,6 +4,7 @@ typer has pydantic do this, and importing pydantic is half of what a short comma
 types here: bool, int, float, str, Path, one of some words, a parser's result, or a list of one of these.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -18,8 +19,9 @@ from llmkit.formats.not_utf8 import is_utf8
 _typers_own = typer.core.build_runtime_param  # type: ignore[attr-defined]
 _PATH_CHECKS = ("exists", "writable", "resolve_path")
 _NUMBERS = {int: "a whole number", float: "a number"}
-_NAMES_FILES = ("PATH", "FILE", "MODEL", "INDEX", "PROGRAM", "CMD", "URL", "ID")
-"""In the metavar of a text that may name a file (an id and unix:PATH do), whose name may be any bytes."""
+_NAMES_FILES = {"PATH", "FILE", "MODEL", "INDEX", "PROGRAM", "CMD", "URL", "ID"}
+"""Words in the metavar of a text that may name a file (an id and unix:PATH do): its name may be any bytes."""
+_WORD = re.compile("[A-Z]+")
 
 
 def use_plain_coercion() -> None:
@@ -42,7 +44,7 @@ def plain_param(descriptor: Any) -> Any:
         return _PlainParam(lambda value: _word(value, get_args(kind)))
     if kind in _NUMBERS:
         return _PlainParam(lambda value: _number(value, kind, info.min, info.max))
-    if kind is str and not any(word in (info.metavar or "") for word in _NAMES_FILES):
+    if kind is str and _NAMES_FILES.isdisjoint(_WORD.findall(info.metavar or "")):
         return _PlainParam(_text_of_letters)
     if kind in _SIMPLE and not any(getattr(info, check) for check in _PATH_CHECKS):
         return _PlainParam(_SIMPLE[kind])
