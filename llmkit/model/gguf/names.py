@@ -16,9 +16,10 @@ from llmkit.model.gguf.architectures import GgufArchitecture
 from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.shapes import Shape
 
-How = Literal["same", "in_turns", "plus_one", "joined", "halves", "latent"]
+How = Literal["same", "row", "in_turns", "plus_one", "joined", "halves", "latent"]
 """
 same: under another name.
+row: a single row (1, D) as (D,).
 in_turns: the rows of each head by pairs: the first of the first half, the first of the second, and so on.
 plus_one: 1 is added; both are float32.
 joined: ours below each other.
@@ -75,6 +76,8 @@ class GgufGroup:
         match self.how:
             case "same":
                 return [first]
+            case "row":
+                return [first[0]]
             case "in_turns":
                 halves = first.reshape(self.heads, 2, -1, *first.shape[1:])
                 return [halves.swapaxes(1, 2).reshape(first.shape)]
@@ -95,6 +98,8 @@ class GgufGroup:
         match self.how:
             case "same" | "in_turns" | "plus_one":
                 return [first]
+            case "row":
+                return [first[1:]]
             case "joined":
                 return [(sum(one[0] for one in ours), *first[1:])]
             case "halves":
@@ -114,6 +119,8 @@ class GgufGroup:
         match self.how:
             case "same":
                 return [first]
+            case "row":
+                return [first.reshape(1, -1)]  # a matrix in files of before 2026-12
             case "in_turns":
                 pairs = first.reshape(self.heads, -1, 2, *first.shape[1:])
                 return [compact(pairs.swapaxes(1, 2)).reshape(first.shape)]
@@ -171,6 +178,8 @@ def _group(
         modules = _QKV if module in _QKV else _GATE_UP
         return GgufGroup(tuple(f"model.layers.{layer}.{one}.{kind}" for one in modules), (whole,), "joined")
     theirs = f"blk.{layer}.{_module(config, architecture, module)}.{kind}"
+    if module == "mlp.shared_expert_gate":
+        return GgufGroup((name,), (theirs,), "row")
     if module == "self_attn.kv_b_proj":
         return _latent(config, name, layer, theirs, present)
     if architecture.permuted and module in _QKV[:2]:

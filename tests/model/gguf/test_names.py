@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gguf_models import CASES, case_config, random_model
+from gguf_models import CASES, SHARED, case_config, random_model
 
 from llmkit.model.gguf.architectures import ARCHITECTURES
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
@@ -42,6 +42,7 @@ def test_each_of_our_tensors_is_in_one_group() -> None:
     ("group", "shapes"),
     [
         (GgufGroup(("a",), ("x",)), [(6, 4)]),
+        (GgufGroup(("a",), ("x",), "row"), [(1, 4)]),
         (GgufGroup(("a",), ("x",), "in_turns", heads=3), [(12, 5)]),
         (GgufGroup(("a",), ("x",), "in_turns", heads=3), [(12,)]),
         (GgufGroup(("a", "b", "c"), ("x",), "joined"), [(6, 4), (2, 4), (2, 4)]),
@@ -61,6 +62,14 @@ def test_unpacking_undoes_packing(group: GgufGroup, shapes: list[tuple[int, ...]
     assert [one.tolist() for one in arrays] == [one.tolist() for one in theirs]
     undone = group.unpack(arrays, [len(one) for one in ours])
     assert [one.tolist() for one in undone] == [one.tolist() for one in ours]
+
+
+def test_the_gate_of_a_shared_expert_is_a_vector_and_may_be_a_matrix_of_one_row() -> None:
+    name = "model.layers.0.mlp.shared_expert_gate.weight"
+    (group,) = gguf_groups(case_config("qwen2_moe", SHARED), [name])
+    assert group.theirs == ("blk.0.ffn_gate_inp_shexp.weight",) and group.shapes([(1, 4)]) == [(4,)]
+    for shape in ((4,), (1, 4)):  # of llama.cpp's converter; of ours before 2026-12
+        assert group.unpack([torch.ones(shape)], [1])[0].shape == (1, 4)
 
 
 def test_rows_in_turns_are_pairs_of_the_two_halves() -> None:
