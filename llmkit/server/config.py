@@ -108,6 +108,8 @@ class ServeConfig:
             raise ConfigError("TLS needs a certificate and its key", hint="--tls-cert FILE --tls-key FILE")
         if self.unix_socket is not None and self.tls_key is not None:
             raise ConfigError("TLS on a Unix socket", hint="leave out one of them")
+        if self.unix_socket is not None and (self.host, self.port) != (ServeConfig.host, ServeConfig.port):
+            raise ConfigError("a host and a port beside a Unix socket", hint="leave out --host and --port")
         if self.retrieve is None and self.passages != PassagesConfig():
             raise ConfigError("--retrieve-... does nothing without an index", hint="--retrieve INDEX")
         if self.behind_router and self.unix_socket is None:

@@ -18,6 +18,7 @@ def test_a_unix_socket_takes_the_place_of_the_host() -> None:
     [
         ({"tls_key": Path("k")}, "a certificate and its key"),
         ({"tls_key": Path("k"), "tls_certificate": Path("c"), "unix_socket": Path("s")}, "Unix socket"),
+        ({"port": 9000, "unix_socket": Path("s")}, "a port beside a Unix socket"),
         ({"log_prompts": True}, "without --log"),
         ({"queue_requests": 0}, "--queue-requests must be at least 1"),
         ({"long_places": 0}, "--long-places must be at least 1"),

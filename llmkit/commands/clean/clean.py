@@ -6,6 +6,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.clean import flags
 from llmkit.commands.clean.text import describe_explanation, describe_plan, describe_report
 from llmkit.commands.corpus_flags import Executor, PartsOut, Shard, TextField, Unbuffered, Workers
+from llmkit.commands.facts import plural
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import (
     DryRun,
@@ -111,6 +112,6 @@ def clean(
     if is_piped:
         session.console.detail(describe_report(done))
         if done.malformed_documents:
-            session.console.note(f"{done.malformed_documents:,} bad lines passed over")
+            session.console.note(f"{plural(done.malformed_documents, 'bad line')} passed over")
     else:
         print_report(done, as_json, describe_report, quiet=session.console.quiet)

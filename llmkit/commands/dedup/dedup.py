@@ -8,6 +8,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.corpus_flags import Executor, PartsOut, ReportFile, Shard, TextField, Unbuffered, Workers
 from llmkit.commands.dedup import flags
 from llmkit.commands.dedup.text import describe_plan, describe_report
+from llmkit.commands.facts import plural
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import (
     DryRun,
@@ -102,4 +103,4 @@ def dedup(
     elif sys.stderr.isatty():
         session.console.note(describe_report(found))
     elif found.bad_lines:
-        session.console.note(f"{found.bad_lines:,} bad lines passed over")
+        session.console.note(f"{plural(found.bad_lines, 'bad line')} passed over")

@@ -187,7 +187,7 @@ def generate(
 def _note_faults(report: "GenerateReport", console: Console) -> None:
     """What was passed over or refused."""
     if report.bad_lines:
-        console.note(f"{report.bad_lines:,} bad lines passed over")
+        console.note(f"{plural(report.bad_lines, 'bad line')} passed over")
     for note in report.notes:
         console.note(note)
     if report.refused_rows:

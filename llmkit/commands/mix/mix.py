@@ -19,6 +19,7 @@ from llmkit.commands.corpus_flags import (
     Workers,
     licence_settings,
 )
+from llmkit.commands.facts import plural
 from llmkit.commands.mix.text import describe_report
 from llmkit.commands.shared import (
     DryRun,
@@ -152,6 +153,6 @@ def mix(
     else:
         session.console.detail(describe_report(done))
         if bad_lines := sum(source.bad_lines for source in done.sources):
-            session.console.note(f"{bad_lines:,} bad lines passed over")
+            session.console.note(f"{plural(bad_lines, 'bad line')} passed over")
     if strict:
         check_dry(done)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from llmkit.commands.base import Session
+from llmkit.commands.facts import plural
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import DryRun, JsonReport, LogEvery, print_report
 from llmkit.commands.tokenize import flags
@@ -97,7 +98,7 @@ def tokenize(
             sources, config, color=color, progress=SILENT if is_terminal(records.out) else progress
         )
     if report.bad_lines:
-        session.console.note(f"{report.bad_lines:,} bad lines passed over")
+        session.console.note(f"{plural(report.bad_lines, 'bad line')} passed over")
     session.console.detail(
         f"{report.documents:,} documents, {report.tokens:,} tokens, {report.bytes:,} bytes"
     )

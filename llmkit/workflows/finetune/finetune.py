@@ -34,6 +34,7 @@ from llmkit.workflows.run.folder import (
     check_folder,
     check_metrics_file,
     check_records,
+    check_resume,
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
@@ -133,11 +134,12 @@ def finetune(
     _check_method(config, degrees)
     with joined_ranks(degrees, config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
-        claim = None
+        claim, resume = None, resume_now(files.out, resume)
         with ranks.first():
             if ranks.is_first:
                 check_records(files.out, files.metrics, files.tensorboard, _inputs(files), force=force)
                 claim = stack.enter_context(claimed(files.out, _inputs(files)))
+                check_resume(files.out, resume=resume, force=force)
             else:
                 files = replace(files, rejects=None)
             cache = files.out / CACHE
@@ -148,7 +150,6 @@ def finetune(
             if ranks.is_first:
                 show(job.samples)
             check_strict(job.audit, files.strict)
-            resume = resume_now(files.out, resume)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
             check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
             check_finetune_resources(job, processes_here=processes_here())

@@ -34,6 +34,7 @@ from llmkit.workflows.run.folder import (
     check_folder,
     check_metrics_file,
     check_records,
+    check_resume,
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
@@ -165,14 +166,14 @@ def pretrain(
     config = replace(config, device=own_device(config.device))
     with joined_ranks(division.degrees(), config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
-        claim = None
+        claim, resume = None, resume_now(files.out, resume)
         with ranks.first():
             if ranks.is_first:
                 check_records(files.out, files.metrics, files.tensorboard, files.inputs, force=force)
                 claim = stack.enter_context(claimed(files.out, files.begun_from))
+                check_resume(files.out, resume=resume, force=force)
             cache = files.out / CACHE
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
-            resume = resume_now(files.out, resume)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
             check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
             check_resources(job.setup, config, job.source.config, files.out, processes_here=processes_here())

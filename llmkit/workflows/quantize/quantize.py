@@ -51,14 +51,14 @@ def quantize(
     Raises:
         UsageError: a budget that cannot be kept.
         DataError: a weight is not finite, or the files are damaged.
-        StoppedResumable: by Ctrl-C, with what is done kept.
+        StoppedResumable: by Ctrl-C or SIGTERM, with what is done kept.
     """
     begun = clock()
     job = _planned(job, progress)
     with parts_of(job) as kept:
         try:
             done = round_model(job, progress, kept)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             if kept is None:
                 raise
             raise StoppedResumable(

@@ -82,29 +82,40 @@ def check_folder(out: Path, inputs: Sequence[Path]) -> None:
     refuse_unwritable(out / METRICS)
 
 
+def check_resume(out: Path, *, resume: Resume, force: bool) -> None:
+    """Find what needs no data: that a run stands in the way, or none is there to go on with.
+
+    Raises:
+        UsageError: the run was to be started over without --force.
+        MissingError: a checkpoint is required and there is none.
+        DataError: there are checkpoints, and every one of them is damaged.
+    """
+    complete, problems = list_checkpoints(out)
+    if resume == "never" and complete and not force:
+        raise UsageError(
+            f"{out}: has a run already (checkpoint {complete[-1].name})",
+            hint="choose another name with -o, go on with --resume auto, or replace it with --force",
+        )
+    if resume == "never" or complete:
+        return
+    if problems and any(map(is_finished, checkpoint_folders(out))):
+        raise _all_damaged(out, problems[0].removeprefix(f"{out / CHECKPOINTS}/"))
+    if resume == "must":
+        raise MissingError(f"{out}: no checkpoint to resume from", hint="--resume auto starts a new run")
+
+
 def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progress: Progress) -> Start:
     """Where the run in `out` goes on from.
 
     Raises:
-        UsageError: the run there has other settings, or was to be started over without --force.
-        MissingError: a checkpoint is required and there is none.
+        UsageError, MissingError: see `check_resume`; also, the run there has other settings.
         DataError: there are checkpoints, and every one of them is damaged.
     """
     complete, problems = list_checkpoints(out)
     for problem in problems:
         progress.note(f"passed over {problem}")
-    if resume == "never":
-        if complete and not force:
-            raise UsageError(
-                f"{out}: has a run already (checkpoint {complete[-1].name})",
-                hint="choose another name with -o, go on with --resume auto, or replace it with --force",
-            )
-        return Start()
-    if not complete and problems and any(map(is_finished, checkpoint_folders(out))):
-        raise _all_damaged(out, problems[0].removeprefix(f"{out / CHECKPOINTS}/"))
-    if not complete:
-        if resume == "must":
-            raise MissingError(f"{out}: no checkpoint to resume from", hint="--resume auto starts a new run")
+    check_resume(out, resume=resume, force=force)
+    if resume == "never" or not complete:
         return Start()
     damaged = []
     while complete and (what := damage(complete[-1])) is not None:

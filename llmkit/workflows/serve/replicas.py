@@ -95,6 +95,8 @@ def launch_of(job: Replicas, source: Source, socket: Path) -> Launch:
         tokenizer=job.tokenizer,
         serve=replace(
             job.serve,
+            host=ServeConfig.host,
+            port=ServeConfig.port,
             unix_socket=socket,
             tls_certificate=None,
             tls_key=None,

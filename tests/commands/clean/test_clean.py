@@ -280,14 +280,14 @@ def test_a_value_nested_too_deeply_is_a_bad_line(llmkit_run: Run) -> None:
     stopped = llmkit_run("clean", source)
     assert stopped.status == 3 and "a.jsonl:2: not a JSON object: nested too deeply" in stopped.err
     passed = llmkit_run("clean", source, "--skip-bad")
-    assert passed.status == 0 and len(rows(passed.out)) == 1 and "1 bad lines passed over" in passed.err
+    assert passed.status == 0 and len(rows(passed.out)) == 1 and "1 bad line passed over" in passed.err
 
 
 def test_a_value_that_is_no_utf_8_is_named_where_it_is_looked_at(llmkit_run: Run) -> None:
     Path("a.jsonl").write_bytes(b'{"id": "a", "text": "t", "metadata": {"license": "\xff"}}\n')
     stopped = llmkit_run("clean", "a.jsonl", "--require-license")
     assert stopped.status == 3 and stopped.err.startswith("llmkit: error: a.jsonl:1: ")
-    assert "1 bad lines" in llmkit_run("clean", "a.jsonl", "--require-license", "--skip-bad").err
+    assert "1 bad line" in llmkit_run("clean", "a.jsonl", "--require-license", "--skip-bad").err
 
 
 def test_a_plan(llmkit_run: Run, documents: str) -> None:

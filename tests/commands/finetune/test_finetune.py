@@ -377,6 +377,14 @@ def test_a_dry_run_of_several_processes_starts_none_and_counts_all(finetune: Cal
     assert refused.status == 2 and "by 2 processes" in refused.err
 
 
+def test_nothing_is_packed_where_a_run_is_in_the_way_or_missing(finetune: Callable[..., Any]) -> None:
+    missing = finetune("--resume", "must")
+    assert missing.status == 4 and not Path("run").exists(), missing.err
+    assert finetune().status == 0
+    in_the_way = finetune("--resume", "never", data="pairs.jsonl")
+    assert in_the_way.status == 2 and "has a run already" in in_the_way.err
+
+
 def test_strict_refuses_data_with_a_fault_and_shows_it(finetune: Callable[..., Any]) -> None:
     _lines("bad.jsonl", [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": ""}])
     result = finetune("--strict", "--rejects", "rejects.jsonl", data="bad.jsonl")

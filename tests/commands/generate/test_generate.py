@@ -421,7 +421,7 @@ def test_rows_done_before_a_bad_one_in_a_pipe_are_not_lost(llmkit_run: Run, gen:
     done = llmkit_run(*gen, "--jsonl", "-", stdin=b'{"prompt": "a"}\nbroken\n')
     assert done.status == 3 and json.loads(done.out)["prompt"] == "a"
     done = llmkit_run(*gen, "--jsonl", "-", "--skip-bad", stdin=b'{"prompt": "a"}\nbroken\n{"prompt": "b"}\n')
-    assert done.status == 0 and len(done.out.splitlines()) == 2 and done.err == "1 bad lines passed over\n"
+    assert done.status == 0 and len(done.out.splitlines()) == 2 and done.err == "1 bad line passed over\n"
 
 
 def test_the_plan_is_a_table_or_json_and_nothing_is_written(

@@ -118,7 +118,7 @@ def test_malformed_lines_and_folders(llmkit_run: Run) -> None:
     wrong = llmkit_run("mix", *BOTH)
     assert wrong.status == 3 and "a.jsonl:9" in wrong.err and "--skip-bad" in wrong.err
     passed = llmkit_run("mix", *BOTH, "--skip-bad")
-    assert counts(passed.out) == {"a": 4, "b": 4} and passed.err == "1 bad lines passed over\n"
+    assert counts(passed.out) == {"a": 4, "b": 4} and passed.err == "1 bad line passed over\n"
     folder = llmkit_run("mix", *BOTH, "--skip-bad", "-o", "out", "--shard", "1/1", "--log-every", "5")
     assert folder.status == 0, folder.err
     assert sorted(path.name for path in Path("out").iterdir()) == ["llmkit.json", "part-00000.jsonl.zst"]

@@ -271,6 +271,7 @@ def test_a_run_that_fails_before_its_first_checkpoint_leaves_the_one_it_was_to_r
 def test_must_needs_a_checkpoint(pretrain: Callable[..., Any]) -> None:
     done = pretrain("--resume", "must")
     assert (done.status, "no checkpoint to resume from" in done.err) == (4, True)
+    assert not Path("run").exists(), "nothing is packed for a run that cannot begin"
 
 
 def test_a_folder_that_is_no_run_is_refused(pretrain: Callable[..., Any]) -> None:

@@ -89,7 +89,7 @@ def test_a_malformed_line_is_exit_3_and_can_be_passed_over(llmkit_run: Run, tok:
     assert done.status == 3
     assert "stdin:2: not a JSON object" in done.err
     done = llmkit_run(*tok, "--skip-bad", "--ids", stdin=lines)
-    assert (done.status, len(done.out.splitlines()), done.err) == (0, 2, "1 bad lines passed over\n")
+    assert (done.status, len(done.out.splitlines()), done.err) == (0, 2, "1 bad line passed over\n")
     assert llmkit_run(*tok, "--skip-bad", "-q", stdin=lines).err == ""
 
 

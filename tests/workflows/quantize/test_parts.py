@@ -22,15 +22,16 @@ TEXT = (Path(__file__).parents[3] / "LICENSE").read_text()
 
 
 class Stopping:
-    """A listener that is interrupted when a share of all numbers is rounded."""
+    """A listener that is interrupted, or ended as by SIGTERM, when a share of all numbers is rounded."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, by: type[BaseException] = KeyboardInterrupt) -> None:
         self.share = share
+        self.by = by
 
     def update(self, done: float, total: float | None = None, **fields: float | str) -> None:
         assert total is not None
         if done > self.share * total:
-            raise KeyboardInterrupt
+            raise self.by
 
     def note(self, message: str) -> None:
         """Not interested."""
@@ -67,9 +68,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     job: Callable[..., QuantizeJob], tmp_path: Path, scale: bool
 ) -> None:
     quantize(job("whole.gguf", resume=False, scale=scale))
-    for share in (0.02, 0.4, 0.7):
+    for share, by in ((0.02, KeyboardInterrupt), (0.4, SystemExit), (0.7, KeyboardInterrupt)):
         with pytest.raises(StoppedResumable):
-            quantize(job("parts.gguf", scale=scale), progress=Stopping(share))
+            quantize(job("parts.gguf", scale=scale), progress=Stopping(share, by))
     kept = partial_path(tmp_path / "parts.gguf")
     assert {"embedding.safetensors", "layer-0.safetensors", "layer-1.safetensors"} <= {
         file.name for file in kept.iterdir()
