@@ -1,5 +1,6 @@
 """Activations that are not kept for the backward pass but computed again in it: memory for time."""
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -38,6 +39,8 @@ def recompute(layers: Iterable[nn.Module], how: ActivationCheckpointing) -> None
     options: dict[str, Any] = {"use_reentrant": False}
     if how == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
+        # its compiler asks everybody to look for operations in place, of which layers in training have none
+        logging.getLogger("torch._higher_order_ops.wrap").setLevel(logging.ERROR)
     for layer in layers:
         layer.forward = _checkpointed(layer.forward, preserve_rng_state=_draws(layer), **options)
 

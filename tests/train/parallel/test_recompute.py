@@ -1,10 +1,13 @@
 """What a backward pass computes again."""
 
 import copy
+import logging
 
 import pytest
 import torch
 from runs import Run, config_of
+from torch import nn
+from torch._dynamo.utils import counters
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmkit.model.adapters.add_lora import add_lora
@@ -83,3 +86,16 @@ def test_selective_computes_no_product_again(model: Transformer) -> None:
         return counter.get_total_flops()
 
     assert flops("none") == flops("selective") < flops("full")
+
+
+def test_a_compiled_layer_that_is_computed_again_in_parts_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[logging.LogRecord] = []
+    logger = logging.getLogger("torch._higher_order_ops.wrap")
+    monkeypatch.setattr(logger, "callHandlers", said.append)
+    layer = nn.Sequential(nn.Linear(4, 4), nn.SiLU())
+    recompute([layer], "selective")
+    layer.compile(backend="aot_eager")
+    layer(torch.ones(2, 4)).sum().backward()
+    assert said == [] and counters["stats"]["unique_graphs"] > 0
