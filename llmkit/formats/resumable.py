@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmkit.errors import UsageError
+from llmkit.errors import StoppedResumable, UsageError
 from llmkit.formats.atomic import replace_folder, sync_tree, write_atomic
 from llmkit.formats.lock import LOCK, lock_folder, open_locked
 from llmkit.formats.output_place import linked
@@ -60,6 +60,24 @@ def resumable_folder(path: Path, key: str) -> Iterator[Path]:
         replace_folder(partial, path)
         for name in (_KEY, LOCK):  # last: a folder without them is one that others may empty
             (path / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def stoppable(out: Path) -> Iterator[None]:
+    """Say that what is done of `out` is kept, however the work is stopped.
+
+    Raises:
+        StoppedResumable: by SIGTERM.
+        KeyboardInterrupt: by Ctrl-C, in words.
+    """
+    try:
+        yield
+    except SystemExit:
+        raise StoppedResumable(
+            f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
+        ) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("with what is done kept: the same line goes on") from None
 
 
 def forget_partial(path: Path) -> None:

@@ -31,17 +31,10 @@ def _gpt2(hidden_size: int, layers: int, heads: int) -> ModelConfig:
     )
 
 
-def _llama_3_scaling(factor: float) -> dict[str, Any]:
-    return {
-        "rope_type": "llama3",
-        "factor": factor,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }
-
-
-def _llama_3_1(hidden_size: int, intermediate_size: int, *, layers: int, heads: int) -> ModelConfig:
+def _llama_3(
+    hidden_size: int, intermediate_size: int, *, layers: int, heads: int, factor: float, **fields: Any
+) -> ModelConfig:
+    """Llama 3.1 and 3.2, whose rotary positions are scaled by a factor of their own."""
     return _llama(
         vocab_size=128_256,
         hidden_size=hidden_size,
@@ -51,10 +44,17 @@ def _llama_3_1(hidden_size: int, intermediate_size: int, *, layers: int, heads: 
         num_key_value_heads=8,
         max_position_embeddings=131_072,
         rope_theta=500_000.0,
-        rope_scaling=_llama_3_scaling(8.0),
+        rope_scaling={
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
         bos_token_id=128_000,
         eos_token_id=128_001,
         dtype="bfloat16",
+        **fields,
     )
 
 
@@ -124,22 +124,7 @@ RELEASED: dict[str, ModelConfig] = {
         eos_token_id=2,
         dtype="bfloat16",
     ),
-    "llama-3.2-1b": _llama(
-        vocab_size=128_256,
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=64,
-        max_position_embeddings=131_072,
-        rope_theta=500_000.0,
-        rope_scaling=_llama_3_scaling(32.0),
-        tie_word_embeddings=True,
-        bos_token_id=128_000,
-        eos_token_id=128_001,
-        dtype="bfloat16",
-    ),
+    "llama-3.2-1b": _llama_3(2048, 8192, layers=16, heads=32, factor=32.0, tie_word_embeddings=True),
     "llama-2-7b": _llama(
         vocab_size=32000,
         hidden_size=4096,
@@ -151,8 +136,8 @@ RELEASED: dict[str, ModelConfig] = {
         eos_token_id=2,
         dtype="bfloat16",
     ),
-    "llama-3.1-8b": _llama_3_1(4096, 14_336, layers=32, heads=32),
-    "llama-3.1-70b": _llama_3_1(8192, 28_672, layers=80, heads=64),
+    "llama-3.1-8b": _llama_3(4096, 14_336, layers=32, heads=32, factor=8.0),
+    "llama-3.1-70b": _llama_3(8192, 28_672, layers=80, heads=64, factor=8.0),
     "mistral-7b-v0.3": ModelConfig(
         model_type="mistral",
         vocab_size=32_768,

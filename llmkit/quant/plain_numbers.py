@@ -3,15 +3,14 @@
 import torch
 from torch import Tensor
 
+from llmkit.model.gguf.save import PLAIN_DTYPES
 from llmkit.quant.plan import QuantPlan
-
-_GGML = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def plain_dtypes(plan: QuantPlan) -> dict[str, torch.dtype]:
     """Of each tensor that is not rounded to a grid, by its name in `state_dict()`."""
     return {
-        name: _GGML.get(unit.stored_as) or getattr(torch, unit.stored_as)
+        name: PLAIN_DTYPES.get(unit.stored_as) or getattr(torch, unit.stored_as)
         for unit in plan.units
         if unit.grid is None
         for name in unit.names

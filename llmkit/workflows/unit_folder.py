@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmkit.errors import StoppedResumable, UsageError
+from llmkit.errors import UsageError
 from llmkit.formats.atomic import replace_folder, sync_tree, write_atomic
 from llmkit.formats.lock import LOCK, lock_folder, open_locked
-from llmkit.formats.resumable import partial_path
+from llmkit.formats.resumable import partial_path, stoppable
 from llmkit.workflows.units import Receipt, Unit, find_receipts
 
 _KEY, _CLOSING = ".key", ".closing"
@@ -42,14 +42,14 @@ def unit_folder(out: Path, fingerprint: str, *, shared: bool = False) -> Iterato
             with alone:
                 _prepare(partial, fingerprint)
                 if not shared:
-                    with _stoppable(out):
+                    with stoppable(out):
                         yield partial
                     return
         # Nobody holds a lock while it turns into a shared one: another job may have come between.
         if shared and (together := lock_folder(partial, shared=True)) is not None:
             with together:
                 if _key_of(partial) == fingerprint:
-                    with _stoppable(out):
+                    with stoppable(out):
                         yield partial
                     return
         if time.monotonic() > deadline:
@@ -111,19 +111,6 @@ def written_beside(out: Path) -> set[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     return {Path(path) for path in closing.split("\0") if path}
-
-
-@contextmanager
-def _stoppable(out: Path) -> Iterator[None]:
-    """Say that what is done is kept, however the work is stopped."""
-    try:
-        yield
-    except SystemExit:
-        raise StoppedResumable(
-            f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
-        ) from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("with what is done kept: the same line goes on") from None
 
 
 def _prepare(partial: Path, fingerprint: str) -> None:

@@ -28,7 +28,8 @@ FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 """general.file_type, llama.cpp's LLAMA_FTYPE."""
 _EXACT = ("ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "exp_probs_b", "attn_sinks")
 """Tensors that stay float32, beside norms, biases and other single rows: llama.cpp asks for that."""
-_PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+PLAIN_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Types of GGUF that are numbers by themselves."""
 _EMBEDDING = "model.embed_tokens.weight"
 _POSITIONS = "position_embd.weight"
 _PIECE_VALUES = 1 << 22
@@ -137,7 +138,7 @@ def _maker(
     def make() -> Iterator[NDArray[Any]]:
         exact = [one.float() for one in ours] if group.how == "plus_one" else ours
         values = group.pack(exact)[index]
-        check_finite(group.theirs[index], values, _PLAIN.get(kind))
+        check_finite(group.theirs[index], values, PLAIN_DTYPES.get(kind))
         return pieces(values, kind)
 
     return make

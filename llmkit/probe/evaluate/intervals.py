@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llmkit.probe.evaluate.headline import Z95
 
-DRAWS = 10_000
+_DRAWS = 10_000
 """Samples of a bootstrap."""
 
 
@@ -72,8 +72,22 @@ def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> tuple[float, fl
     generator = np.random.default_rng(seed)
     means: list[Any] = []
     step = max(1, 4_000_000 // max(1, len(data)))
-    for first in range(0, DRAWS, step):
-        drawn = generator.integers(0, len(data), (min(step, DRAWS - first), len(data)))
+    for first in range(0, _DRAWS, step):
+        drawn = generator.integers(0, len(data), (min(step, _DRAWS - first), len(data)))
         means.append(data[drawn].mean(axis=1))
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
+
+
+def bootstrap_interval(values: Sequence[float], what: str, *, seed: int = 0) -> Interval | None:
+    """Of a mean, by a bootstrap; None of one value, which says nothing of how much others differ.
+
+    Args:
+        values: that it is the mean of.
+        what: the kind of bootstrap and of values, for the method: "paired bootstrap of 12 tasks".
+        seed: of the samples.
+    """
+    if len(values) < 2:
+        return None
+    low, high = bootstrap_mean(values, seed=seed)
+    return Interval(low=low, high=high, method=f"{what}, {_DRAWS:,} samples, percentiles")

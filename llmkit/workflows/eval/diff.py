@@ -12,7 +12,7 @@ from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.compare import ENUMERATED, ROUNDS, mcnemar, sign_flip
 from llmkit.probe.evaluate.config import DiffConfig
 from llmkit.probe.evaluate.headline import Z95, Headline
-from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean
+from llmkit.probe.evaluate.intervals import Interval, bootstrap_interval
 from llmkit.probe.evaluate.noise import noise_between
 from llmkit.workflows.eval.diff_input import Records, by_name, check_pair, mean_metric, read_result
 from llmkit.workflows.eval.gates import Earlier
@@ -209,7 +209,8 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
     if any(len(records) > 1 for side in (ours, theirs) for records in side.values()):
         unit = "tasks"
         notes.append("each task counts once, by the mean of its samples, which are not independent")
-    interval = _interval(differences, unit, config.seed)
+    method = f"paired bootstrap of {len(differences)} {unit}"
+    interval = bootstrap_interval(differences, method, seed=config.seed)
     return DiffReport(
         a=before.name,
         b=after.name,
@@ -235,15 +236,6 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
         ),
         notes=notes,
     )
-
-
-def _interval(differences: Sequence[float], unit: str, seed: int) -> Interval | None:
-    """Of the mean difference; None of one record, which says nothing of how much others differ."""
-    if len(differences) < 2:
-        return None
-    low, high = bootstrap_mean(differences, seed=seed)
-    method = f"paired bootstrap of {len(differences)} {unit}, 10,000 samples, percentiles"
-    return Interval(low=low, high=high, method=method)
 
 
 def _notes(left_out: int, metric: str) -> list[str]:

@@ -16,7 +16,7 @@ from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.config import Match, ScoreConfig
 from llmkit.probe.evaluate.extract import compile_extract, extract
 from llmkit.probe.evaluate.headline import Z95, Headline
-from llmkit.probe.evaluate.intervals import DRAWS, Interval, bootstrap_mean, mean_error, wilson
+from llmkit.probe.evaluate.intervals import Interval, bootstrap_interval, mean_error, wilson
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
 from llmkit.workflows.eval.records import Records, another_input, check_records, inputs_told, open_records
 from llmkit.workflows.eval.task_lines import at_line
@@ -184,11 +184,7 @@ def _uncertainty(match: Match, scores: list[float], correct: int) -> tuple[Inter
         low, high = wilson(correct, count)
         interval = Interval(low=low, high=high, method=f"Wilson's, of {count} records")
         return interval, (high - low) / 2 / Z95
-    if count < 2:
-        return None, mean_error(scores)
-    low, high = bootstrap_mean(scores)
-    method = f"bootstrap of {count} records, {DRAWS:,} samples, percentiles"
-    return Interval(low=low, high=high, method=method), mean_error(scores)
+    return bootstrap_interval(scores, f"bootstrap of {count} records"), mean_error(scores)
 
 
 def _judged(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.errors import DataError, MissingError, StoppedResumable, UsageError
+from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
@@ -16,7 +16,7 @@ from llmkit.formats.json_text import encode_json
 from llmkit.formats.make_rule import write_make_rule
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines, check_rejects
-from llmkit.formats.resumable import forget_partial, resumable_folder
+from llmkit.formats.resumable import forget_partial, resumable_folder, stoppable
 from llmkit.formats.shards import INDEX, ShardIndex
 from llmkit.formats.streams import is_stream
 from llmkit.formats.token_files import index_of
@@ -138,15 +138,8 @@ def _workplace(out: Path, key: str | None) -> Iterator[Path]:
         with atomic_folder(out) as folder:
             yield folder
         return
-    try:
-        with resumable_folder(out, key) as folder:
-            yield folder
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("with what is done kept: the same line goes on") from None
-    except SystemExit:
-        raise StoppedResumable(
-            f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
-        ) from None
+    with stoppable(out), resumable_folder(out, key) as folder:
+        yield folder
 
 
 def open_job(sources: PackSources, config: PackConfig) -> PackJob:
