@@ -724,6 +724,7 @@ complete -c llmkit -n '__llmkit_at serve' -l drain-seconds -x -d 'After SIGTERM,
 complete -c llmkit -n '__llmkit_at serve' -l prompt-seconds -x -d 'To render and tokenise one prompt.'
 complete -c llmkit -n '__llmkit_at serve' -l prompt-workers -x -d 'Processes that do so.'
 complete -c llmkit -n '__llmkit_at serve' -l tool-form -x -d 'How it calls functions: hermes, llama, mistral, json, ….'
+complete -c llmkit -n '__llmkit_at serve' -l reasoning-format -x -a 'auto none' -d 'auto: thoughts are told apart, as reasoning_content; none: in the text.'
 complete -c llmkit -n '__llmkit_at serve' -l tool -x -d 'What models may call, and the server runs. Repeatable.'
 complete -c llmkit -n '__llmkit_at serve' -l tool-schema -x -d 'In place of PROGRAM --schema. Repeatable.'
 complete -c llmkit -n '__llmkit_at serve' -l max-calls -x -d 'Of tools, in one answer.'

@@ -1,6 +1,6 @@
 """What a model gives back, whatever words it is told in: endpoints' answers are made of these. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -74,6 +74,35 @@ class Piece:
     """Tokens of the prompt that the cache had; with the first piece."""
     executed: tuple[ExecutedTool, ...] = ()
     """Each with its result."""
+    thought: str = ""
+    """What the model thought before this text."""
+    thinking: bool = False
+    """Whether the tokens drawn for it were thoughts, or the marks around those."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A stretch of an answer that is text, or thought."""
+
+    text: str
+    is_thought: bool = False
+
+
+Part = Said | ToolCall | ExecutedTool
+
+
+def parts_of(pieces: Sequence[Piece]) -> list[Part]:
+    """What an answer is made of, in its order: texts, thoughts and calls; an empty one of an empty text."""
+    parts: list[Part] = []
+    for piece in pieces:
+        for text, is_thought in ((piece.thought, True), (piece.text, False)):
+            last = parts[-1] if parts else None
+            if text and isinstance(last, Said) and last.is_thought == is_thought:
+                parts[-1] = Said(last.text + text, is_thought)
+            elif text:
+                parts.append(Said(text, is_thought))
+        parts += [*piece.calls, *piece.executed]
+    return parts or [Said("")]
 
 
 @dataclass
@@ -84,6 +113,8 @@ class Usage:
     cached_tokens: int = 0
     """Of them, those that were not computed again."""
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Of them, those that were thoughts."""
 
     @property
     def total_tokens(self) -> int:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
+from llmkit.server.answer import Answered, ExecutedTool, Piece, Said, ToolCall, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.sse import event
-from llmkit.server.wire.message_blocks import executed_blocks, tool_use
+from llmkit.server.wire.message_blocks import executed_blocks, said_block, tool_use
 from llmkit.server.wire.messages import anthropic_usage, opened, stop_reason
 
 
@@ -16,7 +16,8 @@ class AnthropicStream:
     def __init__(self, who: Answered, ask: Ask) -> None:
         self._who = who
         self._block = 0
-        self._in_text = False
+        self._open: Said | None = None
+        """Whether text or thought is being told, without its text."""
         self._last = Piece(0)
 
     def begin(self, usage: Usage) -> list[bytes]:
@@ -25,17 +26,18 @@ class AnthropicStream:
         return [_event("message_start", message=message), _event("ping")]
 
     def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
-        """Text goes into a block of its own between calls."""
+        """Thoughts go into a block of their own, and so does text between calls."""
         events = []
+        if piece.thought:
+            events += self._begin(is_thought=True)
+            events.append(self._delta({"type": "thinking_delta", "thinking": piece.thought}))
         if piece.text:
-            if not self._in_text:
-                events.append(self._start({"type": "text", "text": ""}))
-                self._in_text = True
+            events += self._begin(is_thought=False)
             events.append(self._delta({"type": "text_delta", "text": piece.text}))
         for one in piece.executed:
-            events += [*self._close_text(), *self._executed(one)]
+            events += [*self._close(), *self._executed(one)]
         for call in piece.calls:
-            events += [*self._close_text(), *self._call(call)]
+            events += [*self._close(), *self._call(call)]
         self._last = piece
         return events
 
@@ -44,7 +46,7 @@ class AnthropicStream:
         reason, matched = stop_reason(self._last)
         delta = {"stop_reason": reason, "stop_sequence": matched}
         return [
-            *self._close_text(),
+            *self._close(),
             _event("message_delta", delta=delta, usage=anthropic_usage(usage)),
             _event("message_stop"),
         ]
@@ -64,11 +66,22 @@ class AnthropicStream:
         told = self._delta({"type": "input_json_delta", "partial_json": one.arguments})
         return [started, told, self._stop(), self._start(result), self._stop()]
 
-    def _close_text(self) -> list[bytes]:
-        if not self._in_text:
+    def _begin(self, *, is_thought: bool) -> list[bytes]:
+        """Open a block for text or thoughts, where it is not open."""
+        said = Said("", is_thought)
+        if self._open == said:
             return []
-        self._in_text = False
-        return [self._stop()]
+        events = [*self._close(), self._start(said_block(said))]
+        self._open = said
+        return events
+
+    def _close(self) -> list[bytes]:
+        """Close the block for text or thoughts that is open."""
+        if self._open is None:
+            return []
+        signed = [self._delta({"type": "signature_delta", "signature": ""})] * self._open.is_thought
+        self._open = None
+        return [*signed, self._stop()]
 
     def _start(self, block: dict[str, Any]) -> bytes:
         return _event("content_block_start", index=self._block, content_block=block)

@@ -81,6 +81,11 @@ class Ask:
         return () if self.tool_choice.mode == "none" else self.tools
 
     @property
+    def may_think(self) -> bool:
+        """Whether an answer may begin with thoughts; where a rule holds the text, no room for them."""
+        return self.kind == "chat" and self.sampling.rule is None and self.tool_choice.mode != "required"
+
+    @property
     def adapter(self) -> str | None:
         """What stands behind the colon of the model's name; None: the base alone."""
         return self.model.partition(":")[2] or None

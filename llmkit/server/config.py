@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from typing import Literal
 
 from llmkit.errors import ConfigError
 from llmkit.retrieve.config import By
 from llmkit.retrieve.tools.config import ToolLimits
 from llmkit.retrieve.tools.loop import MAX_CALLS
 from llmkit.server.own_origin import as_browsers_write
+
+ReasoningFormat = Literal["auto", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,9 @@ class ServeConfig:
     prompt_workers: int = 2
     tool_form: str | None = None
     """How models call functions, one of `tools.forms.FORMS`; None: as each one's chat template says."""
+    reasoning_format: ReasoningFormat = "auto"
+    """auto: what a model thinks is told apart from its answer, where its chat template has marks for it;
+    none: it stays in the text."""
     version: str = ""
     """Of the model; part of its fingerprint."""
     tools: ToolsConfig = field(default_factory=ToolsConfig)

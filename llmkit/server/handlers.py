@@ -172,14 +172,14 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
     slot.answers = len(prepared.requests)
     request.state.slot = slot
 
-    def write(index: int, one: EngineRequest, asked: Ask) -> AsyncGenerator[Piece]:
-        return _answer(index, one, asked, served, prepared, slot, began)
+    def write(index: int, one: EngineRequest, asked: Prepared) -> AsyncGenerator[Piece]:
+        return _answer(index, one, asked, served, slot, began)
 
     if ask.server_tools and state.bench is not None:
-        rounds = ToolRounds(ask, served, state.bench, caller, slot, write)
+        rounds = ToolRounds(prepared, served, state.bench, caller, slot, write)
         answers = [rounds.answer(index, one) for index, one in enumerate(prepared.requests)]
     else:
-        answers = [write(index, one, ask) for index, one in enumerate(prepared.requests)]
+        answers = [write(index, one, prepared) for index, one in enumerate(prepared.requests)]
     slot.usage.prompt_tokens = prepared.prompt_tokens
     if ask.stream:
         events = told(endpoint.stream(who, ask), together(answers, state.over), slot)
@@ -214,16 +214,17 @@ async def _with_passages(retrieval: Retrieval | None, ask: Ask) -> tuple[Ask, tu
 
 
 async def _answer(
-    index: int, one: EngineRequest, ask: Ask, served: Served, prepared: Prepared, slot: Slot, began: float
+    index: int, one: EngineRequest, prepared: Prepared, served: Served, slot: Slot, began: float
 ) -> AsyncGenerator[Piece]:
     """One of the answers; what it takes goes into the slot."""
+    ask = prepared.ask
     has_scores = one.scores_prompt is not None and one.sampling.logprobs is not None
     first = first_token(one.prompt[0], served.tokenizer) if has_scores else None
     echo = prepared.prompts[index] if ask.echo else ""
     is_first = index % ask.sampling.samples == 0  # of its prompt, which is counted once
     if ask.score_only and (first is None or len(one.prompt) == 1):  # nothing is to be computed
         slot.first_token_seconds, slot.finished = time.monotonic() - began, "length"
-        yield Piece(index, echo, () if first is None else (first,), finish="length")
+        yield Piece(index, echo, scores=() if first is None else (first,), finish="length")
         return
     reply = Reply(
         index,
@@ -231,13 +232,14 @@ async def _answer(
         with_scores=ask.sampling.logprobs is not None,
         prefill=echo,
         first=first,
-        calls=served.reader(ask),
+        reader=served.reader(prepared),
         one_call=not ask.parallel_tool_calls,
     )
-    async for piece in served.write(one, reply):
+    async for piece in served.write(one, reply, ask):
         if slot.first_token_seconds is None:
             slot.first_token_seconds = time.monotonic() - began
         slot.usage.completion_tokens += piece.drawn
+        slot.usage.reasoning_tokens += piece.drawn * piece.thinking
         slot.usage.cached_tokens += piece.cached if is_first else 0
         if piece.finish is not None:
             slot.finished = piece.finish

@@ -1,4 +1,4 @@
-"""Pieces from the engine as pieces of an answer: with scores whose text is out, finish, tool calls."""
+"""Pieces from the engine as pieces of an answer: scores whose text is out, thoughts, tool calls, finish."""
 
 import secrets
 from collections import deque
@@ -27,7 +27,7 @@ class Reply:
         with_scores: bool,
         prefill: str = "",
         first: TokenScore | None = None,
-        calls: CallReader | None = None,
+        reader: CallReader | None = None,
         one_call: bool = False,
     ) -> None:
         """
@@ -37,7 +37,7 @@ class Reply:
             with_scores: whether their log probabilities were asked for.
             prefill: what the answer begins with, before what is drawn.
             first: the prompt's first token, of a prompt that comes out with its scores; prefill is its text.
-            calls: finds functions to call in the text; None: there are none to find.
+            reader: finds thoughts and functions to call in the text; None: there are none to find.
             one_call: whether the answer ends with the first of them.
         """
         self._index = index
@@ -50,18 +50,13 @@ class Reply:
             self._prompt.place(first.id)
         self._prefill_length = len(prefill)
         self._before = len(prefill)  # of the answer, less what was decoded until the first token is drawn
-        self._calls = calls
+        self._reader = reader
         self._one_call = one_call
         self._waiting: deque[tuple[int, TokenScore]] = deque()
         self._partial: list[TokenScore] = []
         self._decoded = 0
         self._shown = 0
         self._num_calls = 0
-
-    @property
-    def finds_calls(self) -> bool:
-        """Whether there may be calls in the text."""
-        return self._calls is not None
 
     def push(self, piece: completion.Piece) -> Piece:
         """What is new in the answer."""
@@ -70,11 +65,15 @@ class Reply:
         self._shown += len(piece.text)
         done = piece.completion
         found: tuple[FoundCall, ...] = ()
-        if self._calls is not None:
-            text, found = self._calls.push(text)
+        thought, thinking = "", False
+        if self._reader is not None:
+            thinking = self._reader.thinking
+            text, found = self._reader.push(text)
+            thinking = thinking or self._reader.thinking
             if done is not None:
-                rest, more = self._calls.flush(cut=done.finish == "length")
+                rest, more = self._reader.flush(cut=done.finish == "length")
                 text, found = text + rest, (*found, *more)
+            thought = self._reader.take_thought()
         calls = tuple(self._named(one) for one in found)
         ended = done is not None and piece.matched is None
         scores = (*self._first, *self._scores(piece.token, piece.decoded, ended=ended))
@@ -93,6 +92,8 @@ class Reply:
             piece.matched,
             0 if piece.token is None or is_given else 1,
             piece.cached,
+            thought=thought,
+            thinking=thinking,
         )
 
     def _named(self, call: FoundCall) -> ToolCall:

@@ -2,18 +2,12 @@
 
 from typing import Any
 
-from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
+from llmkit.server.answer import Answered, ExecutedTool, Piece, Said, ToolCall, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.sse import event
-from llmkit.server.wire.responses import (
-    call_item,
-    closed,
-    executed_item,
-    message_item,
-    opened,
-    text_part,
-)
+from llmkit.server.wire.response_output import call_item, executed_item, said_item, said_part
+from llmkit.server.wire.responses import closed, opened
 
 
 class ResponsesStream:
@@ -22,7 +16,9 @@ class ResponsesStream:
     def __init__(self, who: Answered, ask: Ask) -> None:
         self._who = who
         self._number = 0
-        self._text: list[str] | None = None
+        self._texts: list[str] = []
+        self._open: Said | None = None
+        """Whether text or thought is being told, without its text."""
         self._output: list[dict[str, Any]] = []
         self._last = Piece(0)
 
@@ -32,24 +28,27 @@ class ResponsesStream:
         return [self._event("created", response=response), self._event("in_progress", response=response)]
 
     def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
-        """Text goes into one message, each call is an item of its own."""
+        """Text goes into one message, thoughts into one item; each call is an item of its own."""
         events: list[bytes] = []
         self._last = piece
+        if piece.thought:
+            events += self._begin(is_thought=True)
+            events.append(self._told("reasoning_text.delta", delta=piece.thought))
+            self._texts.append(piece.thought)
         if piece.text:
-            events += self._open_text()
-            assert self._text is not None
-            self._text.append(piece.text)
+            events += self._begin(is_thought=False)
             events.append(self._told("output_text.delta", delta=piece.text, logprobs=[]))
+            self._texts.append(piece.text)
         for call in piece.calls:
-            events += [*self._close_text(), *self._call(call)]
+            events += [*self._close(), *self._call(call)]
         for one in piece.executed:
-            events += [*self._close_text(), *self._executed(one)]
+            events += [*self._close(), *self._executed(one)]
         return events
 
     def end(self, usage: Usage) -> list[bytes]:
         """The whole response."""
-        events = [] if self._output or self._text is not None else self._open_text()
-        events += self._close_text(cut=self._last.finish == "length")
+        events = [] if self._output or self._open else self._begin(is_thought=False)
+        events += self._close(cut=self._last.finish == "length")
         response = closed(self._who, self._output, usage, self._last)
         kind = "incomplete" if response["status"] == "incomplete" else "completed"
         return [*events, self._event(kind, response=response)]
@@ -58,27 +57,38 @@ class ResponsesStream:
         """The SDK raises it."""
         return failure_events(error, opened(self._who), self._number)
 
-    def _open_text(self) -> list[bytes]:
-        if self._text is not None:
+    def _begin(self, *, is_thought: bool) -> list[bytes]:
+        """Open an item for text or thoughts, where it is not open."""
+        said = Said("", is_thought)
+        if self._open == said:
             return []
-        self._text = []
-        item = self._message("") | {"status": "in_progress", "content": []}
+        events = self._close()
+        self._open = said
+        item = said_item(self._who, said, len(self._output)) | {"status": "in_progress", "content": []}
         return [
+            *events,
             self._event("output_item.added", output_index=len(self._output), item=item),
-            self._told("content_part.added", part=text_part("")),
+            self._told("content_part.added", part=said_part(said)),
         ]
 
-    def _close_text(self, *, cut: bool = False) -> list[bytes]:
-        if self._text is None:
+    def _close(self, *, cut: bool = False) -> list[bytes]:
+        """Close the item for text or thoughts that is open."""
+        if self._open is None:
             return []
-        text = "".join(self._text)
-        item = message_item(self._who, text, len(self._output), cut=cut)
+        said = Said("".join(self._texts), self._open.is_thought)
+        item = said_item(self._who, said, len(self._output), cut=cut)
+        done = (
+            self._told("reasoning_text.done", text=said.text)
+            if said.is_thought
+            else self._told("output_text.done", text=said.text, logprobs=[])
+        )
         events = [
-            self._told("output_text.done", text=text, logprobs=[]),
-            self._told("content_part.done", part=text_part(text)),
+            done,
+            self._told("content_part.done", part=said_part(said)),
             self._event("output_item.done", output_index=len(self._output), item=item),
         ]
-        self._text = None
+        self._open = None
+        self._texts.clear()
         self._output.append(item)
         return events
 
@@ -108,13 +118,10 @@ class ResponsesStream:
             self._event("output_item.done", output_index=index, item=item),
         ]
 
-    def _message(self, text: str) -> dict[str, Any]:
-        """The message that is being told, which comes next in the output."""
-        return message_item(self._who, text, len(self._output))
-
     def _told(self, kind: str, **content: Any) -> bytes:
-        """An event about the text of the message."""
-        item_id = self._message("")["id"]
+        """An event about the text of the item that is open, which comes next in the output."""
+        assert self._open is not None
+        item_id = said_item(self._who, self._open, len(self._output))["id"]
         place = {"item_id": item_id, "output_index": len(self._output), "content_index": 0}
         return self._event(kind, **place, **content)
 

@@ -32,6 +32,7 @@ from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.calls import CallReader
 from llmkit.tokens.tools.forms import form_of
+from llmkit.tokens.tools.thoughts import ThoughtForm, thought_form_of
 from llmkit.tokens.tools.turns import ToolTurns
 
 
@@ -39,10 +40,14 @@ from llmkit.tokens.tools.turns import ToolTurns
 class Prepared:
     """A request ready for the engine, all of it checked."""
 
+    ask: Ask
+    """What was asked."""
     requests: tuple[Request, ...]
     """One an answer, in order."""
     prompts: tuple[str, ...]
     """The text of each prompt, where it comes out too."""
+    thinks: bool = False
+    """Whether the answers begin within thoughts, because the prompt ends there."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -81,6 +86,7 @@ class Served:
         turn_end: int | None = None,
         tool_form: str | None = None,
         tool_turns: ToolTurns | None = None,
+        tells_thoughts: bool = True,
         adapters: ServedAdapters | None = None,
     ) -> None:
         """
@@ -96,6 +102,7 @@ class Served:
             turn_end: id of the token that ends a turn of a chat.
             tool_form: how it calls functions, one of `FORMS`; None: as its chat template says.
             tool_turns: how its chat template takes tools; None: that is tried out now.
+            tells_thoughts: whether what it thinks is told apart from its answer.
             adapters: those that its engine has; None: none.
 
         Raises:
@@ -112,6 +119,7 @@ class Served:
         self.created = int(time.time())
         self.adapters = ServedAdapters() if adapters is None else adapters
         self._form = form_of(tokenizer, tool_form, turns=tool_turns)
+        self._thoughts = thought_form_of(tokenizer) if tells_thoughts else None
         self._grammars = Grammars(tokenizer, config.vocab_size)
         self._compiling = asyncio.Lock()
         self._stop_ids = frozenset(() if turn_end is None else (turn_end,))
@@ -170,25 +178,34 @@ class Served:
         texts = [text for _, text in prompts]
         if ask.ids and ask.echo:  # whose ids are known to be some
             texts = await self.prompts.decode_all(ask.ids, tenant=caller.tenant)
-        return Prepared(tuple(requests), tuple(text for text in texts for _ in range(ask.sampling.samples)))
+        thoughts = self._thoughts_of(ask)
+        thinks = thoughts is not None and thoughts.is_begun(texts[0], ask.prefill)
+        by_answer = tuple(text for text in texts for _ in range(ask.sampling.samples))
+        return Prepared(ask, tuple(requests), by_answer, thinks)
 
-    def reader(self, ask: Ask) -> CallReader | None:
-        """What finds the calls of one answer; None where there can be none."""
-        if not ask.offered_tools:
+    def reader(self, prepared: Prepared) -> CallReader | None:
+        """What finds the thoughts and calls of one answer; None where there can be none."""
+        ask = prepared.ask
+        thoughts = self._thoughts_of(ask)
+        if not ask.offered_tools and thoughts is None:
             return None
         return self._form.reader(
             ask.offered_tools,
             parallel=ask.parallel_tool_calls,
             required=ask.tool_choice.mode == "required",
+            thoughts=thoughts,
+            thinks=prepared.thinks,
         )
 
-    async def write(self, request: Request, reply: Reply) -> AsyncGenerator[Piece]:
+    async def write(self, request: Request, reply: Reply, ask: Ask) -> AsyncGenerator[Piece]:
         """One answer as it is written.
 
         Raises:
             ApiError: the engine could not.
         """
-        shown = self._form.shown if reply.finds_calls else ()
+        shown = self._form.shown if ask.offered_tools else frozenset[int]()
+        if (thoughts := self._thoughts_of(ask)) is not None:
+            shown |= thoughts.shown
         try:
             async with aclosing(self.thread.stream(request, shown=shown)) as pieces:
                 async for piece in pieces:
@@ -199,6 +216,9 @@ class Served:
             if isinstance(error, DataError) and request.grammar is None:  # the model's, not the request's
                 raise ApiError(500, error.problem, code="model_failed") from None
             raise as_api_error(error) from None
+
+    def _thoughts_of(self, ask: Ask) -> ThoughtForm | None:
+        return self._thoughts if ask.may_think else None
 
     async def _grammar(self, ask: Ask, tenant: str) -> Grammar | None:
         """What the texts must be, compiled.

@@ -77,7 +77,8 @@ class ChatStream:
 
     def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
         """An event where there is something to tell."""
-        if not (piece.text or piece.calls or piece.executed or piece.scores or piece.finish):
+        told = (piece.thought, piece.text, piece.calls, piece.executed, piece.scores, piece.finish)
+        if not any(told):
             return []
         return [data(chat_chunk(self._who, piece, usage if self._ask.continuous_usage else None))]
 

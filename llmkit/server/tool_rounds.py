@@ -20,26 +20,27 @@ from llmkit.server.tool_bench import ToolBench
 
 _SOON = 0.1
 """Seconds until there may be room again, where nothing is known."""
-Write = Callable[[int, Request, Ask], AsyncGenerator[Piece]]
-"""One text of an answer, by its index, piece by piece."""
+Write = Callable[[int, Request, Prepared], AsyncGenerator[Piece]]
+"""One text of an answer, by its index, piece by piece; the request is one of those that were prepared."""
 
 
 class ToolRounds:
     """How the answers of one request are written."""
 
     def __init__(
-        self, ask: Ask, served: Served, bench: ToolBench, caller: Caller, slot: Slot, write: Write
+        self, first: Prepared, served: Served, bench: ToolBench, caller: Caller, slot: Slot, write: Write
     ) -> None:
         """
         Args:
-            ask: with the bench's functions.
+            first: the request, with the bench's functions.
             served: the model.
             bench: runs calls.
             caller: who asks.
             slot: where what is read is counted.
             write: writes one text.
         """
-        self._ask = ask
+        self._first = first
+        self._ask = first.ask
         self._served = served
         self._bench = bench
         self._caller = caller
@@ -58,19 +59,20 @@ class ToolRounds:
         Raises:
             ApiError: the engine could not; or results leave no room for an answer.
         """
-        messages, request, ask = list(self._ask.messages), first, self._ask
-        allowed = tuple(one["function"]["name"] for one in ask.tools)
+        messages, request, prepared = list(self._ask.messages), first, self._first
+        allowed = tuple(one["function"]["name"] for one in self._ask.tools)
         done = drawn = 0
         gap = ""
         while True:
-            text, calls, last = "", list[ToolCall](), Piece(index)
-            async with aclosing(self._write(index, request, ask)) as pieces:
+            text, thought, calls, last = "", "", list[ToolCall](), Piece(index)
+            async with aclosing(self._write(index, request, prepared)) as pieces:
                 async for piece in pieces:
                     drawn += piece.drawn
                     calls += piece.calls
                     if piece.text and gap:
                         piece, gap = replace(piece, text=gap + piece.text), ""
                     text += piece.text
+                    thought += piece.thought
                     last = replace(piece, calls=())
                     if piece.finish is None:
                         yield last
@@ -81,21 +83,19 @@ class ToolRounds:
             asked, results, executed = await self._bench.run(calls, done, allowed)
             self._slot.tool_calls += len(executed)
             yield Piece(index, executed=executed)
-            messages += [
-                {"role": "assistant", "content": text.removeprefix("\n"), "tool_calls": asked},
-                *results,
-            ]
+            begun = "" if done else self._ask.prefill
+            said = {"role": "assistant", "content": begun + text.removeprefix("\n"), "tool_calls": asked}
+            messages += [said | ({"reasoning_content": thought} if thought else {}), *results]
             done += len(calls)
             gap = "\n" if text or gap else ""
             if drawn >= first.sampling.max_tokens:
                 self._slot.finished = "length"
                 yield Piece(index, finish="length")
                 return
-            ask, request = await self._next(first, messages, done, drawn)
+            prepared = await self._next(first, messages, done, drawn)
+            request = prepared.requests[0]
 
-    async def _next(
-        self, first: Request, messages: list[dict[str, Any]], done: int, drawn: int
-    ) -> tuple[Ask, Request]:
+    async def _next(self, first: Request, messages: list[dict[str, Any]], done: int, drawn: int) -> Prepared:
         """The text after some calls. With none left, it is told of no function."""
         sampling = replace(
             first.sampling,
@@ -105,13 +105,14 @@ class ToolRounds:
         ask = replace(
             self._ask,
             messages=tuple(messages),
+            prefill="",
             sampling=sampling,
             tool_choice=ToolChoice("auto" if done < self._bench.max_calls else "none"),
             seed_given=True,
         )
         prepared = await self._prepared(ask)
         self._slot.usage.prompt_tokens += prepared.prompt_tokens
-        return ask, prepared.requests[0]
+        return prepared
 
     async def _prepared(self, ask: Ask) -> Prepared:
         """The next prompt: where too many wait to be encoded, it waits, as its functions have run already."""

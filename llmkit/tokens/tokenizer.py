@@ -102,6 +102,12 @@ class Tokenizer:
         """The id of a piece or special token, as the vocabulary stores it."""
         return self.backend.token_to_id(piece)
 
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """The special tokens that were added to the vocabulary, by what they spell."""
+        added = self.backend.get_added_tokens_decoder()
+        return {token.content: index for index, token in added.items() if token.special}
+
     def with_template(self, template: str) -> "Tokenizer":
         """The same tokenizer with one chat template."""
         changed = copy.copy(self)

@@ -36,3 +36,20 @@ def test_text_and_calls_are_blocks_of_their_own() -> None:
 def test_a_failure_is_an_error_event() -> None:
     stream = AnthropicStream(Answered("msg_1", 0, "m", None), ASK)
     assert names(stream.failed(ApiError(503, "full"))) == ["error"]
+
+
+def test_thoughts_are_a_block_of_their_own_with_a_signature_of_nobody() -> None:
+    stream, usage = AnthropicStream(Answered("msg_1", 0, "m", None), ASK), Usage()
+    pieces = [Piece(0, thought="I "), Piece(0, thought="add."), Piece(0, "Seven."), Piece(0, finish="stop")]
+    events = [one for piece in pieces for one in stream.piece(piece, usage)] + stream.end(usage)
+    told = [json.loads(one.split(b"data: ")[1]) for one in events]
+    blocks = [one["content_block"] for one in told if one["type"] == "content_block_start"]
+    assert blocks == [{"type": "thinking", "thinking": "", "signature": ""}, {"type": "text", "text": ""}]
+    deltas = [(one["index"], *one["delta"].values()) for one in told if one["type"] == "content_block_delta"]
+    assert deltas == [
+        (0, "thinking_delta", "I "),
+        (0, "thinking_delta", "add."),
+        (0, "signature_delta", ""),
+        (1, "text_delta", "Seven."),
+    ]
+    assert names(events).count("content_block_stop") == 2

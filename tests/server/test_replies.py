@@ -9,6 +9,7 @@ from llmkit.server.answer import Piece
 from llmkit.server.replies import Reply, first_token
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.forms import ToolForm
+from llmkit.tokens.tools.thoughts import ThoughtForm
 
 
 def pieces_of(tokenizer: Tokenizer, text: str, stop: tuple[str, ...] = ()) -> list[Piece]:
@@ -92,6 +93,7 @@ def test_a_prompt_comes_out_as_it_was_sent_and_offsets_point_into_it(tokenizer: 
             assert score.content in text and score.offset == sent.index("é")
 
 
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
 CALL = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
 
 
@@ -105,8 +107,8 @@ def calling(
 ) -> list[Piece]:
     """The pieces of a text with calls, drawn byte by byte, as far as the answer goes."""
     writer = completion.TextWriter(0, tokenizer, Request((1,), SamplingConfig(stop=stop)))
-    calls = ToolForm("hermes", {}).reader([], parallel=not one_call)
-    reply, found = Reply(0, tokenizer, with_scores=False, calls=calls, one_call=one_call), []
+    reader = ToolForm("hermes", {}).reader(TOOLS, parallel=not one_call)
+    reply, found = Reply(0, tokenizer, with_scores=False, reader=reader, one_call=one_call), []
     ids = [one for letter in text for one in tokenizer.backend.encode(letter).ids]
     for one in ids:
         found.append(reply.push(writer.push(Drawn(one, None))))
@@ -154,3 +156,17 @@ def test_nothing_of_a_second_call_shows_where_the_text_ends_in_it(
 def test_text_after_a_call_keeps_a_last_letter_that_begins_marks(tokenizer: Tokenizer) -> None:
     found = calling(tokenizer, f"{CALL}a <")
     assert "".join(piece.text for piece in found) == "a <"
+
+
+def test_thoughts_come_before_the_text_and_their_tokens_are_told(tokenizer: Tokenizer) -> None:
+    text = "<think>\nI add.\n</think>\n\nSeven."
+    reader = ToolForm("hermes", {}).reader([], thoughts=ThoughtForm("<think>", "</think>"))
+    writer = completion.TextWriter(0, tokenizer, Request((1,), SamplingConfig()))
+    reply = Reply(0, tokenizer, with_scores=False, reader=reader)
+    ids = [one for letter in text for one in tokenizer.backend.encode(letter).ids]
+    found = [reply.push(writer.push(Drawn(one, None))) for one in ids]
+    found.append(reply.push(writer.push(Drawn(0, "stop"))))
+    assert "".join(piece.thought for piece in found) == "I add."
+    assert "".join(piece.text for piece in found) == "Seven."
+    begun, ended = len("<think>") - 1, len(text) - len("\n\nSeven.")  # its mark is known with its last letter
+    assert [piece.thinking for piece in found] == [begun <= place < ended for place in range(len(found))]

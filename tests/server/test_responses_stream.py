@@ -10,6 +10,7 @@ from llmkit.server.answer import Answered, Finish, Piece, ToolCall, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.responses_stream import ResponsesStream
+from llmkit.server.wire.responses import response_object
 
 ASK = Ask(kind="chat", model="m", sampling=SamplingConfig(), messages=({"role": "user", "content": "a"},))
 WHO = Answered("resp_1", 0, "m", None)
@@ -59,3 +60,27 @@ def test_a_failure_is_told_twice_as_an_error_and_as_the_response() -> None:
     events = told(ResponsesStream(WHO, ASK).failed(ApiError(503, "full", code="queue_full")))
     assert [one["type"] for one in events] == ["error", "response.failed"]
     assert events[0]["message"] == "full" and events[1]["response"]["error"]["code"] == "queue_full"
+
+
+def test_what_is_streamed_is_the_output_that_comes_in_one_piece() -> None:
+    call, usage = ToolCall(0, "call_1", "add", "{}"), Usage(1, 0, 3, 2)
+    pieces = [Piece(0, thought="I "), Piece(0, thought="add."), Piece(0, "So"), Piece(0, ":", calls=(call,))]
+    for finish, more in (("stop", Piece(0, "Done")), ("length", Piece(0, thought="Hm"))):
+        stream = ResponsesStream(WHO, ASK)
+        answer = [*pieces, more, Piece(0, finish=finish)]  # type: ignore[arg-type]
+        events = stream.begin(usage) + [one for piece in answer for one in stream.piece(piece, usage)]
+        found = told(events + stream.end(usage))
+        whole = response_object(WHO, [answer], usage)
+        assert found[-1]["response"] == whole
+        assert [one["item"] for one in found if one["type"].endswith("item.done")] == whole["output"]
+        thoughts = [one["delta"] for one in found if one["type"] == "response.reasoning_text.delta"]
+        assert thoughts[:2] == ["I ", "add."]
+        assert whole["usage"]["output_tokens_details"] == {"reasoning_tokens": 2}
+    assert [item["type"] for item in whole["output"]] == [
+        "reasoning",
+        "message",
+        "function_call",
+        "reasoning",
+    ]
+    assert [item["status"] for item in whole["output"]] == ["completed"] * 3 + ["incomplete"]
+    assert len({item["id"] for item in whole["output"]}) == 4

@@ -16,6 +16,7 @@ from llmkit.retrieve.tools.config import Tool, ToolError, ToolLimits, ToolSpec
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.retrieve.tools.mcp import McpServer
 from llmkit.retrieve.tools.program import ProgramTool
+from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.served import Served
 from llmkit.server.tool_bench import ToolBench
@@ -146,6 +147,26 @@ def test_an_answer_whose_functions_have_run_waits_for_room_to_go_on(
     monkeypatch.setattr(Served, "prepare", full_at_times)
     found = serve(work, weather)["choices"][0]["message"]
     assert found["content"] == expected["content"] and asked == 4 and len(weather.asked) == 1
+
+
+def test_what_an_answer_begins_with_is_said_once_before_its_calls(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, asked = Served.prepare, list[Ask]()
+
+    async def heard(self: Served, ask: Ask, caller: Any) -> Any:
+        asked.append(ask)
+        return await plain(self, ask, caller)
+
+    monkeypatch.setattr(Served, "prepare", heard)
+    turns = [*ASKED["messages"], {"role": "assistant", "content": "So:"}]
+    choice = {"type": "any", "disable_parallel_tool_use": True}
+    body = {"messages": turns, "max_tokens": 120, "temperature": 0, "tool_choice": choice}
+    serve(lambda client: post(client, "/v1/messages", body), Weather())
+    first, second = asked
+    assert (first.prefill, second.prefill) == ("So:", "")
+    assert [one["role"] for one in second.messages] == ["user", "assistant", "tool"]
+    assert second.messages[1]["content"] == "So:"
 
 
 def test_a_stream_tells_the_call_before_the_text_and_the_same_text(serve: Serve) -> None:

@@ -11,7 +11,7 @@ from llmkit.commands.values import parse_count, parse_seconds, parse_size
 from llmkit.engine.config import GenerateConfig
 from llmkit.retrieve.config import By
 from llmkit.retrieve.tools.config import ToolLimits
-from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
+from llmkit.server.config import PassagesConfig, ReasoningFormat, ServeConfig, ToolsConfig
 from llmkit.server.router.config import Engine, RouterConfig
 
 Served = Annotated[str | None, Argument(metavar="MODEL", help="What is served: the same as -m.")]
@@ -39,6 +39,9 @@ ToolForm = Annotated[
         help="How it calls functions: hermes, llama, mistral, json, ….",
         show_default="as its chat template says",
     ),
+]
+Reasoning = Annotated[
+    ReasoningFormat, Option(help="auto: thoughts are told apart, as reasoning_content; none: in the text.")
 ]
 
 # What it has beside the model
@@ -237,6 +240,7 @@ class Helpers:
     """What a model has beside itself: tools that are run here, passages of an index."""
 
     tool_form: ToolForm = None
+    reasoning_format: Reasoning = ServeConfig.reasoning_format
     tool: Tool = None
     tool_schema: ToolSchema = None
     max_calls: MaxCalls = ToolsConfig.max_calls
@@ -266,6 +270,7 @@ class Helpers:
         )
         return {
             "tool_form": self.tool_form,
+            "reasoning_format": self.reasoning_format,
             "tools": tools,
             "retrieve": self.retrieve,
             "passages": passages,

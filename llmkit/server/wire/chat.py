@@ -1,7 +1,7 @@
 """`/v1/chat/completions`: OpenAI's endpoint for conversations.
 
 Source: OpenAI's API reference, "Create chat completion", "The chat completion object", "The chat completion
-chunk object".
+chunk object"; DeepSeek's API reference, "Reasoning Model (deepseek-reasoner)".
 """
 
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage)
     for index, pieces in enumerate(answers):
         text = "".join(piece.text for piece in pieces)
         calls = [call for piece in pieces for call in piece.calls]
-        message = message_object(text, calls)
+        message = message_object(text, calls, "".join(piece.thought for piece in pieces))
         if executed := [one for piece in pieces for one in piece.executed]:
             message["executed_tools"] = [executed_object(one) for one in executed]
         if who.citations is not None:
@@ -130,9 +130,11 @@ def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage)
     return envelope(who, "chat.completion") | {"choices": choices, "usage": usage_object(usage)}
 
 
-def message_object(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
-    """An assistant's message."""
+def message_object(text: str, calls: Sequence[ToolCall], thought: str = "") -> dict[str, Any]:
+    """An assistant's message; where OpenAI tells no thoughts, in the words of DeepSeek's API."""
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if thought:
+        message["reasoning_content"] = thought
     if calls:
         message["content"] = text or None
         message["tool_calls"] = [_call(call) for call in calls]
@@ -157,6 +159,8 @@ def chat_chunk(who: Answered, piece: Piece, usage: Usage | None) -> dict[str, An
         usage: so far, where each event tells it.
     """
     delta: dict[str, Any] = {}
+    if piece.thought:
+        delta["reasoning_content"] = piece.thought
     if piece.text:
         delta["content"] = piece.text
     if piece.calls:

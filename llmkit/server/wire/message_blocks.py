@@ -8,27 +8,32 @@ from typing import Any
 
 import msgspec
 
-from llmkit.server.answer import ExecutedTool, Piece, ToolCall
+from llmkit.server.answer import ExecutedTool, Piece, Said, ToolCall, parts_of
 from llmkit.server.errors import refused
 from llmkit.server.wire.messages_in import content_text
-from llmkit.server.wire.responses import SERVER_LABEL
+from llmkit.server.wire.response_output import SERVER_LABEL
 
 
 def answer_blocks(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
-    """An answer: what the server called and what the client is to call, each at its place in the text."""
+    """An answer: thoughts, what the server called and what the client is to call, each at its place."""
     blocks: list[dict[str, Any]] = []
-    text = ""
-    for piece in pieces:
-        text += piece.text
-        if piece.executed or piece.calls:
-            blocks += _text_block(text)
-            text = ""
-        for one in piece.executed:
-            use, result = executed_blocks(one)
-            blocks += [{**use, "input": given_object(one.arguments)}, result]
-        blocks += [{**tool_use(call), "input": given_object(call.arguments)} for call in piece.calls]
-    blocks += _text_block(text)
-    return blocks or [{"type": "text", "text": ""}]
+    for part in parts_of(pieces):
+        match part:
+            case Said():
+                blocks.append(said_block(part))
+            case ToolCall():
+                blocks.append({**tool_use(part), "input": given_object(part.arguments)})
+            case ExecutedTool():
+                use, result = executed_blocks(part)
+                blocks += [{**use, "input": given_object(part.arguments)}, result]
+    return blocks
+
+
+def said_block(said: Said) -> dict[str, Any]:
+    """A block of text, or of thoughts; these are signed by nobody: whoever sends them back is believed."""
+    if said.is_thought:
+        return {"type": "thinking", "thinking": said.text, "signature": ""}
+    return {"type": "text", "text": said.text}
 
 
 def tool_use(call: ToolCall) -> dict[str, Any]:
@@ -62,12 +67,15 @@ def read_blocks(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]
     """
     turns: list[dict[str, Any]] = []
     texts: list[str] = []
+    thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for number, block in enumerate(blocks):
         match block:
             case {"type": "text", "text": str() as text}:
                 texts.append(text)
+            case {"type": "thinking", "thinking": str() as thought} if role == "assistant":
+                thoughts.append(thought)
             case {"type": "tool_use", "id": str() as name, "name": str() as said, "input": dict() as given}:
                 calls.append(_call(name, said, given))
             case {
@@ -76,28 +84,26 @@ def read_blocks(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]
                 "name": str() as said,
                 "input": dict() as given,
             }:
-                content = "".join(texts)
-                turns.append({"role": role, "content": content, "tool_calls": [_call(name, said, given)]})
-                texts = []
+                turns.append(_turn(role, texts, thoughts) | {"tool_calls": [_call(name, said, given)]})
+                texts, thoughts = [], []
             case {"type": "mcp_tool_result" | "tool_result" as kind, "tool_use_id": str() as name}:
                 content = content_text(block.get("content", ""), f"{where}[{number}].content")
                 result = {"role": "tool", "tool_call_id": name, "content": content}
                 (results if kind == "tool_result" else turns).append(result)
             case _:
                 kind = block.get("type") if isinstance(block, dict) else block
-                raise refused(
-                    f"{where}[{number}]",
-                    f"of type {kind!r}: only text, tool_use, tool_result and their mcp_ kin are read",
-                )
-    turn: dict[str, Any] = {"role": role, "content": "".join(texts)}
+                known = "only text, thinking, tool_use, tool_result and their mcp_ kin are read"
+                raise refused(f"{where}[{number}]", f"of type {kind!r}: {known}")
+    turn = _turn(role, texts, thoughts)
     if calls:
         turn["tool_calls"] = calls
     turns = [*results, *turns]
-    return [*turns, *([turn] if texts or calls or not turns else [])]
+    return [*turns, *([turn] if texts or thoughts or calls or not turns else [])]
 
 
-def _text_block(text: str) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": text}] if text else []
+def _turn(role: str, texts: list[str], thoughts: list[str]) -> dict[str, Any]:
+    turn = {"role": role, "content": "".join(texts)}
+    return turn | ({"reasoning_content": "".join(thoughts)} if thoughts else {})
 
 
 def _call(identity: str, name: str, given: dict[str, Any]) -> dict[str, Any]:

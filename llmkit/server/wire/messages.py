@@ -13,7 +13,7 @@ from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError, refused
 from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.message_blocks import answer_blocks, read_blocks
-from llmkit.server.wire.messages_in import NO_THOUGHTS, content_text, read_messages
+from llmkit.server.wire.messages_in import NO_THOUGHTS, THOUGHTS, content_text, read_messages
 from llmkit.server.wire.names import MESSAGES, named_error
 from llmkit.server.wire.rules import NO_RULE, read_format
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
@@ -21,7 +21,6 @@ from llmkit.server.wire.tools import read_offer
 
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
-    "thinking": ({"type": "disabled"},),
     "mcp_servers": ([],),
     "container": (),
     "context_management": (),
@@ -49,7 +48,7 @@ class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
     service_tier: Any = None
-    thinking: Any = None
+    thinking: dict[str, Any] | None = None
     mcp_servers: Any = None
     container: Any = None
     context_management: Any = None
@@ -110,6 +109,8 @@ def read_anthropic(
     messages = read_messages(turns, places=places)
     prefill = ""
     if messages[-1]["role"] == "assistant" and "tool_calls" not in messages[-1]:
+        if "reasoning_content" in messages[-1]:
+            raise refused(places[-1], "an answer that is to be gone on with has text alone, no thinking")
         prefill, messages = messages[-1]["content"], messages[:-1]
     return Ask(
         kind="chat",
@@ -121,7 +122,7 @@ def read_anthropic(
         tool_choice=offer.choice,
         parallel_tool_calls=parallel,
         passages=read_retrieve(told.retrieve),
-        template_kwargs={} if told.thinking is None else NO_THOUGHTS,  # the one thing that may be said of it
+        template_kwargs=_thinking(told.thinking),
         prefill=prefill,
         stream=bool(told.stream),
         user=_user(told.metadata),
@@ -225,6 +226,21 @@ def _format(output: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]
             wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
             return read_format(wanted, limits.rule_bytes, "output_config.format")
     raise refused("output_config.format", 'of type "json_schema" with a schema')
+
+
+def _thinking(thinking: dict[str, Any] | None) -> dict[str, Any]:
+    """What is said to the chat template of whether there is to be thought; how long, nothing bounds."""
+    match thinking:
+        case None:
+            return {}
+        case {"type": "disabled"} if len(thinking) == 1:
+            return NO_THOUGHTS
+        case {"type": "adaptive" | "enabled"} if len(thinking) == 1:
+            return THOUGHTS
+        case {"type": "enabled", "budget_tokens": _}:
+            param = "thinking.budget_tokens"
+            raise refused(param, "is not done here: leave it out", code="unsupported_parameter")
+    raise refused("thinking", 'of type "adaptive", "enabled" or "disabled", and nothing beside it')
 
 
 def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:

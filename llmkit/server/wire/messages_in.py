@@ -18,6 +18,8 @@ TEMPLATE_KWARGS = ("enable_thinking", "thinking", "reasoning_effort", "date_stri
 """What may be said to the chat template: none of it can change how it is run."""
 NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
 """That nothing is to be thought, as templates of Qwen and GLM know it, and those of DeepSeek and Granite."""
+THOUGHTS = dict.fromkeys(NO_THOUGHTS, True)
+"""That there is to be thought."""
 
 
 def read_messages(

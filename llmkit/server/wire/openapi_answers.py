@@ -72,6 +72,12 @@ class CachedTokens(msgspec.Struct):
     cached_tokens: int
 
 
+class ReasoningTokens(msgspec.Struct):
+    """Of the tokens written."""
+
+    reasoning_tokens: int
+
+
 class TextUsage(msgspec.Struct):
     """Tokens read and written."""
 
@@ -79,6 +85,7 @@ class TextUsage(msgspec.Struct):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
+    completion_tokens_details: ReasoningTokens
 
 
 class ScoreColumns(msgspec.Struct):

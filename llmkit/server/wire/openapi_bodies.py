@@ -165,7 +165,7 @@ def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "input": either(SOME_TEXT, items),
         "max_output_tokens": or_null(integer(minimum=1)),
         "text": or_null(reference("ResponseText")),
-        "reasoning": or_null(record({"effort": or_null(TEXT), "summary": NULL})),
+        "reasoning": or_null(record({"effort": or_null(TEXT), "summary": one_of(None, "auto")})),
     }
     return fields, [*_forced(one_of(None, "none", "auto"), ("text",))]
 
@@ -180,6 +180,7 @@ def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "stop_sequences": or_null(array(STOP, most=LIMITS.stop_strings)),
         "output_config": or_null(record({"format": or_null(reference("AnthropicFormat"))})),
         "metadata": or_null(record({"user_id": TEXT}, required=("user_id",))),
+        "thinking": or_null(record({"type": one_of("adaptive", "enabled", "disabled")}, required=("type",))),
     }
     free = either(NULL, record({"type": one_of("auto", "none")}, required=("type",), more=True))
     return fields, [*_forced(free, ("output_config",))]

@@ -54,7 +54,10 @@ def _allowed(**of: Schema) -> dict[str, Schema]:
 
 _NAMED = record({"name": TEXT}, required=("name",))
 _USE = {"id": TEXT, "name": TEXT, "input": OBJECT}
+_USES = (_block("tool_use", **_USE), _block("mcp_tool_use", **_USE))
 _SAID = _block("text", text=TEXT)
+_THOUGHT = _block("thinking", thinking=TEXT)
+_THOUGHTS = array(either(*(_block(f"{of}_text", text=TEXT) for of in ("reasoning", "summary"))), least=1)
 _RESULTS = (_result("tool_result"), _result("mcp_tool_result"))
 
 PARTS: dict[str, Schema] = {
@@ -149,6 +152,10 @@ PARTS: dict[str, Schema] = {
             required=("role", "content"),
             more=True,
         ),
+        *(
+            record({"type": one_of("reasoning"), where: _THOUGHTS}, required=("type", where), more=True)
+            for where in ("content", "summary")
+        ),
         record(
             {"type": one_of("function_call"), "call_id": TEXT, "name": TEXT, "arguments": JSON_OBJECT},
             required=("type", "name", "arguments"),
@@ -208,7 +215,7 @@ PARTS: dict[str, Schema] = {
             one_of("assistant"),
             either(
                 TEXT,
-                array(either(_SAID, _block("tool_use", **_USE), _block("mcp_tool_use", **_USE), *_RESULTS)),
+                array(either(_SAID, _THOUGHT, *_USES, *_RESULTS)),
             ),
         ),
     ),

@@ -48,14 +48,46 @@ def read_items(
                 content = content_text(result, f"{where}.output")
                 _call(turns, call)
                 turns.append({"role": "tool", "tool_call_id": call_id, "content": content})
+            case {"type": "reasoning"}:
+                turns.append({"role": "assistant", "content": "", "reasoning_content": _thought(item, where)})
             case {"role": str() as role, "content": content} if item.get("type", "message") == "message":
-                turns.append({"role": role, "content": content_text(content, f"{where}.content")})
+                text = content_text(content, f"{where}.content")
+                if role == "assistant" and turns and _is_thought(turns[-1]):
+                    turns[-1]["content"] = text
+                else:
+                    turns.append({"role": role, "content": text})
             case _:
                 kind = item.get("type")
-                known = "message, function_call, function_call_output and mcp_call are read"
+                known = "message, reasoning, function_call, function_call_output and mcp_call are read"
                 raise refused(where, f"of type {kind!r}: {known}")
         places += [where] * (len(turns) - len(places))
     return turns, places
+
+
+def _thought(item: dict[str, Any], where: str) -> str:
+    """What an item of reasoning says: the whole of it, or else its summary.
+
+    Raises:
+        ApiError: 400: it says nothing that could be read, such as what OpenAI has encrypted.
+    """
+    match item:
+        case {"content": [_, *_] as parts} | {"summary": [_, *_] as parts}:
+            pass
+        case _:
+            raise refused(where, "of type 'reasoning' and has neither content nor summary: leave it out")
+    texts = []
+    for number, part in enumerate(parts):
+        match part:
+            case {"type": "reasoning_text" | "summary_text", "text": str() as text}:
+                texts.append(text)
+            case _:
+                raise refused(f"{where}: part {number}", 'of the form {"type": "reasoning_text", "text"}')
+    return "".join(texts)
+
+
+def _is_thought(turn: dict[str, Any]) -> bool:
+    """Whether nothing but a thought has come of a turn."""
+    return "reasoning_content" in turn and not (turn["content"] or "tool_calls" in turn)
 
 
 def _call(turns: list[dict[str, Any]], call: dict[str, Any]) -> None:

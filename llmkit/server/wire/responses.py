@@ -11,13 +11,14 @@ import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import ConfigError
-from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
+from llmkit.server.answer import Answered, Piece, Said, Usage, parts_of
 from llmkit.server.ask import Ask
 from llmkit.server.errors import refused
 from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.names import RESPONSES, named_error
 from llmkit.server.wire.response_items import read_items
+from llmkit.server.wire.response_output import output_item, said_item
 from llmkit.server.wire.rules import NO_RULE, read_format
 from llmkit.server.wire.sampling import RETENTIONS, WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import as_chats_choose, read_offer
@@ -37,10 +38,8 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "stream_options": ({}, {"include_obfuscation": False}),
 }
-"""Parameters that are not done here, with the values that ask for nothing. No answer has an item of reasoning
-whose encrypted content could be included."""
-SERVER_LABEL = "llmkit"
-"""Whose tools those are that the server calls itself."""
+"""Parameters that are not done here, with the values that ask for nothing. What is thought comes as it is:
+nothing of it is encrypted."""
 
 
 class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -142,17 +141,11 @@ def response_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Us
         usage: what it took.
     """
     pieces = answers[0]
-    output: list[dict[str, Any]] = []
-    text = ""
-    for piece in pieces:
-        text += piece.text
-        if (piece.calls or piece.executed) and text:
-            output.append(message_item(who, text, len(output)))
-            text = ""
-        output += [call_item(call) for call in piece.calls]
-        output += [executed_item(one) for one in piece.executed]
-    if text or not output:
-        output.append(message_item(who, text, len(output), cut=pieces[-1].finish == "length"))
+    parts = parts_of(pieces)
+    output = [output_item(who, part, place) for place, part in enumerate(parts)]
+    last = parts[-1]
+    if isinstance(last, Said) and pieces[-1].finish == "length":
+        output[-1] = said_item(who, last, len(output) - 1, cut=True)
     return closed(who, output, usage, pieces[-1])
 
 
@@ -194,60 +187,9 @@ def closed(who: Answered, output: list[dict[str, Any]], usage: Usage, last: Piec
             "input_tokens": usage.prompt_tokens,
             "input_tokens_details": {"cached_tokens": usage.cached_tokens},
             "output_tokens": usage.completion_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
             "total_tokens": usage.total_tokens,
         },
-    }
-
-
-def message_item(who: Answered, text: str, place: int = 0, *, cut: bool = False) -> dict[str, Any]:
-    """A message at some place of the output.
-
-    Args:
-        who: answers.
-        text: of the message.
-        place: in the output.
-        cut: whether the text ends where no more was allowed.
-    """
-    own = who.id.replace("resp_", "msg_", 1)
-    return {
-        "type": "message",
-        "id": f"{own}_{place}" if place else own,
-        "status": "incomplete" if cut else "completed",
-        "role": "assistant",
-        "content": [text_part(text)],
-    }
-
-
-def text_part(text: str) -> dict[str, Any]:
-    """A part of a message."""
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-
-
-def call_item(call: ToolCall) -> dict[str, Any]:
-    """A function that is called."""
-    return {
-        "type": "function_call",
-        "id": call.id.replace("call_", "fc_", 1),
-        "call_id": call.id,
-        "name": call.name,
-        "arguments": call.arguments,
-        "status": "completed",
-    }
-
-
-def executed_item(one: ExecutedTool) -> dict[str, Any]:
-    """A function that the server called, as OpenAI has those of servers that it calls itself."""
-    return {
-        "type": "mcp_call",
-        "id": one.id.replace("call_", "mcp_", 1),
-        "server_label": SERVER_LABEL,
-        "approval_request_id": None,
-        "name": one.name,
-        "arguments": one.arguments,
-        "output": None if one.failed else one.output,
-        "error": one.output if one.failed else None,
-        "status": "failed" if one.failed else "completed",
     }
 
 
@@ -284,12 +226,14 @@ def _text(text: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]:
 
 def _reasoning(reasoning: dict[str, Any] | None) -> dict[str, Any]:
     said = {name: value for name, value in (reasoning or {}).items() if value is not None}
+    if said.get("summary") == "auto":  # the most there is, and there is none: thoughts come whole
+        said.pop("summary")
     match said:
         case {} if not said:
             return {}
         case {"effort": str() as effort} if len(said) == 1:
             return read_template_kwargs(None, effort)
-    raise refused("reasoning", 'only {"effort": TEXT} is known')
+    raise refused("reasoning", 'only {"effort": TEXT, "summary": "auto"} is known')
 
 
 def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:

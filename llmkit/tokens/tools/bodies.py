@@ -1,7 +1,7 @@
 """What stands inside calls, in the form of each family; see tools/forms.py for the marks around it."""
 
 import re
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from llmkit.tokens.tools.calls import Body, FoundCall, NotACall, TextEnded
@@ -17,6 +17,11 @@ from llmkit.tokens.tools.reading import (
     until,
 )
 
+HARMONY_MARKS = (
+    *("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>"),
+    *("<|end|>", "<|call|>", "<|return|>"),
+)
+"""Special tokens of the harmony format."""
 _CALL_KEYS = ("name", "tool_name", "arguments", "parameters", "type", "function", "id")
 
 
@@ -50,7 +55,7 @@ def mistral_body() -> Body:
         name.append(char)
         if len(name) > MOST_HEADER:
             raise NotACall
-        char = yield
+        char = yield None
     while char == "[":
         mark = yield from until("]", most=MOST_HEADER)
         if mark == "CALL_ID":
@@ -113,19 +118,24 @@ def _typed(text: str, schema: Any) -> Any:
         return text
 
 
-def harmony_body() -> Body:
-    """A message of the harmony format from its header on: what the assistant thinks is hidden, what it says
+def harmony_body(*, calls: bool = True) -> Body:
+    """A message of the harmony format from its header on: what the assistant thinks is thought, what it says
     comes out, and what it says to a function is a call.
 
     Source: openai/harmony, docs/format.md.
+
+    Args:
+        calls: whether there are functions to call; else what is said to one comes out as it stands.
     """
     header = yield from until("<|message|>", most=MOST_HEADER)
     to = re.search(r"to=functions\.([A-Za-z0-9_.-]+)", header)
     if to is not None:
+        if not calls:
+            raise NotACall
         text = yield from json_text((yield from first_char()))
         return (FoundCall(named(to[1]), arguments_of(loads(text))),)
     if re.search(r"(^|<\|channel\|>)analysis\b", header):
-        yield from _thoughts()
+        yield from thought_body("<|end|>")
     return ()
 
 
@@ -135,8 +145,24 @@ def nothing() -> Body:
     yield
 
 
-def _thoughts() -> Generator[None, str, None]:
-    try:
-        yield from until("<|end|>")
-    except TextEnded:
-        return
+def thought_body(end: str) -> Body:
+    """What is thought, up to its end mark or the end of the text, without the blanks around it.
+
+    Args:
+        end: the mark.
+    """
+    thought, held = "", ""  # held: blanks, and what may become the mark
+    has_begun = False
+    while True:
+        try:
+            held += yield thought
+        except TextEnded:
+            yield held.rstrip()
+            return ()
+        if held.endswith(end):
+            return ()
+        held = held if has_begun else held.lstrip()
+        mark = next(size for size in range(len(end) - 1, -1, -1) if held.endswith(end[:size]))
+        thought = held[: len(held) - mark].rstrip()
+        held = held[len(thought) :]
+        has_begun = has_begun or bool(thought)

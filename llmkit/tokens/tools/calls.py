@@ -1,7 +1,8 @@
-"""Functions that a model wants called, found in its text as it comes; tools/forms.py has families' shapes.
+"""Functions that a model wants called, and what it thinks before, found in its text as it comes.
 
 The text is read a character at a time, so that it cannot matter how it was cut. What may still become a call
-is held back; the readers of calls are generators that take a character at each `yield`.
+is held back; the readers of calls and thoughts are generators that take a character at each `yield`.
+Families' shapes are in tools/forms.py and tools/thoughts.py.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -21,7 +22,14 @@ class FoundCall:
 
 
 class CallReader(Protocol):
-    """Takes a text in pieces, and gives back what is text and what is a call."""
+    """Takes a text in pieces, and gives back what is text, what is a call and what is a thought."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes now is thought."""
+
+    def take_thought(self) -> str:
+        """What was thought since this was asked last."""
 
     def push(self, text: str) -> tuple[str, tuple[FoundCall, ...]]:
         """What is certain to be text, and the calls that are complete."""
@@ -44,8 +52,9 @@ class TextEnded(Exception):  # noqa: N818 (an answer, not a fault)
     """Thrown into a reader where the text ends before the call does."""
 
 
-Body = Generator[None, str, tuple[FoundCall, ...]]
-"""Takes the characters after an opening mark and returns the calls. None: the characters are to be hidden."""
+Body = Generator[str | None, str, tuple[FoundCall, ...]]
+"""Takes the characters after an opening mark and returns the calls. What it yields is thought, as far as that
+is certain; None: what it reads is no thought."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +67,26 @@ class Syntax:
     """What begins one only where no text has come yet, but thoughts or calls."""
     closes: tuple[str, ...] = ()
     """What may follow a call and is no text, such as its closing mark."""
+    told_apart: bool = False
+    """Whether thoughts are told apart; else they are text, up to THOUGHT_END."""
 
 
 class CallFinder:
-    """Finds the calls of one text.
+    """Finds the calls and thoughts of one text.
 
-    Blanks before the first text, between calls and at the end are dropped where there are calls; everything
-    else that is no call comes out as it is.
+    Blanks before the first text are dropped where there are calls or thoughts, between calls and at the end
+    where there are calls; everything else that is no call and no thought comes out as it is.
     """
 
-    def __init__(self, syntax: Syntax, *, most: int | None = None, required: bool = False) -> None:
+    def __init__(
+        self, syntax: Syntax, *, most: int | None = None, required: bool = False, begun: Body | None = None
+    ) -> None:
         """
         Args:
-            syntax: how calls stand in the text.
+            syntax: how calls and thoughts stand in the text.
             most: calls to find; what comes after them is dropped. None: all there are.
             required: whether the text can be nothing but calls.
+            begun: reads what the text begins with, where the prompt has opened it; None: it has not.
         """
         self._syntax = syntax
         self._most = most
@@ -90,6 +104,22 @@ class CallFinder:
         self._raw: list[str] = []  # of the call that is being read
         self._after_call = False
         self._fresh = True  # no text yet, or only thoughts and calls
+        self._thought: list[str] = []
+        self._thinking = self._has_thought = self._has_told = False
+        self._gap = ""  # comes out before the next thought
+        if begun is not None:
+            self._enter(begun)
+
+    @property
+    def thinking(self) -> bool:
+        """See `CallReader`."""
+        return self._thinking
+
+    def take_thought(self) -> str:
+        """See `CallReader`."""
+        thought = "".join(self._thought)
+        self._thought.clear()
+        return thought
 
     def push(self, text: str) -> tuple[str, tuple[FoundCall, ...]]:
         """See `CallReader`."""
@@ -102,7 +132,8 @@ class CallFinder:
         calls_only = self._num_calls > 0 or (cut and self._required)
         if self._body is not None:
             try:
-                self._body.throw(TextEnded())
+                self._tell(self._body.throw(TextEnded()))
+                self._finish(())
             except StopIteration as done:
                 self._finish(done.value)
             except (TextEnded, NotACall):
@@ -111,7 +142,7 @@ class CallFinder:
                     self._say("".join(self._raw))
         elif self._held and not self._after_call and not (cut and calls_only):
             self._say(self._held)
-        if not self._num_calls:
+        if not self._num_calls and (self._said or not self._has_thought):
             self._out.append(self._blank)
         self._held = self._blank = ""
         return self._taken()
@@ -129,7 +160,7 @@ class CallFinder:
             self._look(char)
             return
         try:
-            self._body.send(char)
+            self._tell(self._body.send(char))
         except StopIteration as done:
             self._finish(done.value)
         except NotACall:
@@ -172,14 +203,27 @@ class CallFinder:
             self._say(char)
 
     def _begin(self, body: Callable[[], Body]) -> None:
-        self._raw, self._held, self._body = [self._held], "", body()
+        self._raw, self._held = [self._held], ""
+        self._enter(body())
+
+    def _enter(self, body: Body) -> None:
+        self._body = body
         try:
-            next(self._body)
+            self._tell(next(body))
         except StopIteration as done:
             self._finish(done.value)
 
+    def _tell(self, thought: str | None) -> None:
+        self._thinking = thought is not None
+        if thought:
+            self._thought.append(self._gap + thought)
+            self._gap, self._has_told = "", True
+
     def _finish(self, calls: Iterable[FoundCall]) -> None:
         self._body = None
+        if self._thinking:
+            self._thinking, self._has_thought, self._blank = False, True, ""
+            self._gap = "\n" if self._has_told else ""
         found = list(calls)
         if self._most is not None:
             found = found[: self._most - self._num_calls]
@@ -189,10 +233,10 @@ class CallFinder:
         self._fresh = self._fresh or bool(found)
 
     def _say(self, text: str) -> None:
-        if self._said or not self._num_calls:
+        if self._said or not (self._num_calls or self._has_thought):
             text = self._blank + text
         self._blank = ""
         self._out.append(text)
         self._said = (self._said + text)[-len(THOUGHT_END) :]
         self._after_call = False
-        self._fresh = self._said == THOUGHT_END
+        self._fresh = self._said == THOUGHT_END and not self._syntax.told_apart

@@ -13,14 +13,22 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tools.bodies import harmony_body, json_body, mistral_body, nothing, xml_body
+from llmkit.tokens.tools.bodies import (
+    HARMONY_MARKS,
+    harmony_body,
+    json_body,
+    mistral_body,
+    nothing,
+    xml_body,
+)
 from llmkit.tokens.tools.calls import CallFinder, CallReader, Syntax
+from llmkit.tokens.tools.thoughts import ThoughtForm
 from llmkit.tokens.tools.turns import ToolTurns, tool_turns
 
 FormName = Literal["hermes", "qwen-xml", "llama", "mistral", "mistral-args", "harmony", "command-r", "json"]
@@ -42,15 +50,7 @@ _MARKS: dict[FormName, tuple[str, ...]] = {
     "llama": ("<|python_tag|>",),
     "mistral": ("[TOOL_CALLS]",),
     "mistral-args": ("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
-    "harmony": (
-        "<|start|>",
-        "<|channel|>",
-        "<|constrain|>",
-        "<|message|>",
-        "<|end|>",
-        "<|call|>",
-        "<|return|>",
-    ),
+    "harmony": HARMONY_MARKS,
     "command-r": (),
     "json": (),
 }
@@ -74,20 +74,31 @@ class ToolForm:
         return frozenset(self.marks.values())
 
     def reader(
-        self, tools: Sequence[Mapping[str, Any]], *, parallel: bool = True, required: bool = False
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        parallel: bool = True,
+        required: bool = False,
+        thoughts: ThoughtForm | None = None,
+        thinks: bool = False,
     ) -> CallReader:
-        """What finds the calls of one text.
+        """What finds the calls of one text, and what is thought in it.
 
         Args:
             tools: functions that there are, as OpenAI writes them.
             parallel: whether there may be several calls; else nothing comes after the first.
             required: whether the text can be nothing but calls.
+            thoughts: how the model thinks; None: what it thinks is text.
+            thinks: whether the text begins within thoughts.
         """
-        syntax = syntax_of(self.name, tools)
-        if self.in_words:
+        syntax = syntax_of(self.name, tools) if tools or self.name == "harmony" else Syntax({})
+        if self.in_words and tools:
             asked = syntax_of("json", tools)
             syntax = Syntax(syntax.opens, {**asked.bare, **syntax.bare}, (*syntax.closes, *asked.closes))
-        return CallFinder(syntax, most=None if parallel else 1, required=required)
+        if thoughts is not None and self.name != "harmony":  # which has its own among its messages
+            syntax = replace(syntax, bare={**thoughts.opens, **syntax.bare}, told_apart=True)
+        begun = thoughts.body() if thoughts is not None and thinks else None
+        return CallFinder(syntax, most=None if parallel else 1, required=required, begun=begun)
 
 
 def form_of(tokenizer: Tokenizer, name: str | None = None, *, turns: ToolTurns | None = None) -> ToolForm:
@@ -102,11 +113,10 @@ def form_of(tokenizer: Tokenizer, name: str | None = None, *, turns: ToolTurns |
         ConfigError: there is no form of this name.
     """
     known = form_in(tokenizer.for_tools.chat_template or "")
+    check_form(name)
     if name is not None:
-        check_form(name)
         known = next(form for form in get_args(FormName) if form == name)
-    added = tokenizer.backend.get_added_tokens_decoder()
-    ids = {token.content: index for index, token in added.items() if token.special}
+    ids = tokenizer.special_ids
     marks = {mark: ids[mark] for mark in _MARKS[known] if mark in ids}
     return ToolForm(
         known,
@@ -116,13 +126,13 @@ def form_of(tokenizer: Tokenizer, name: str | None = None, *, turns: ToolTurns |
     )
 
 
-def check_form(name: str) -> None:
-    """Refuse a form that there is not.
+def check_form(name: str | None) -> None:
+    """Refuse a form that there is not; None: none is named.
 
     Raises:
         ConfigError: there is no form of this name.
     """
-    if name not in FORMS:
+    if name is not None and name not in FORMS:
         guess = nearest(name, FORMS)
         raise ConfigError(
             f"no form of tool calls is called {name!r}",
@@ -159,7 +169,8 @@ def syntax_of(form: FormName, tools: Sequence[Mapping[str, Any]]) -> Syntax:
             return Syntax({"[TOOL_CALLS]": mistral_body})
         case "harmony":
             ends = dict.fromkeys(("<|end|>", "<|return|>", "<|call|>"), nothing)
-            return Syntax({"<|channel|>": harmony_body, "<|start|>": harmony_body, **ends})
+            message = partial(harmony_body, calls=bool(schemas))
+            return Syntax({"<|channel|>": message, "<|start|>": message, **ends})
         case "command-r":
             return Syntax({"Action:": partial(json_body, before="```json")}, closes=("```",))
         case "json":

@@ -63,14 +63,16 @@ def _line(call: Call, status: int, body: dict[str, Any]) -> dict[str, Any]:
 def _chat_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
     scores = _scores(call, row, one, tokenizer)
     logprobs = None if scores is None else score_content(scores)
-    text, calls, finish = row.prefill + (one.text or ""), list[ToolCall](), str(one.finish)
+    text, thought = row.prefill + (one.text or ""), ""
+    calls, finish = list[ToolCall](), str(one.finish)
     if call.calls is not None:
-        text, found = call.calls.read(one, row.request, tokenizer, row.prefill)
-        for place, each in enumerate(found):  # ids by the row: the same one has the same answer
+        read = call.calls.read(one, row.request, tokenizer, prompt=row.text or "", prefill=row.prefill)
+        text, thought = read.text, read.thought
+        for place, each in enumerate(read.calls):  # ids by the row: the same one has the same answer
             calls.append(ToolCall(place, f"call_{call.key}_{number}_{place}", each.name, each.arguments))
         if calls and (finish == "stop" or not call.calls.parallel):
             finish = "tool_calls"
-    message = message_object(text, calls)
+    message = message_object(text, calls, thought)
     return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": finish}
 
 

@@ -1,4 +1,4 @@
-"""Functions that a row of a batch file lets the model call, and the calls in what the model wrote."""
+"""Functions that a row of a batch file lets the model call; calls and thoughts in what the model wrote."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,17 @@ from llmkit.server.call_rule import call_rule
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.calls import FoundCall
 from llmkit.tokens.tools.forms import ToolForm
+from llmkit.tokens.tools.thoughts import ThoughtForm
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a model wrote, taken apart."""
+
+    text: str
+    """What is no call and no thought."""
+    thought: str
+    calls: tuple[FoundCall, ...]
 
 
 @dataclass(frozen=True)
@@ -18,6 +29,8 @@ class Calls:
     """What may be called, and how this model does it. Nothing is run: who asked is told of the calls."""
 
     form: ToolForm
+    thoughts: ThoughtForm | None
+    """How the model thinks; None: it does not, or a rule holds the text."""
     tools: tuple[dict[str, Any], ...]
     choice: ToolChoice
     parallel: bool
@@ -28,20 +41,28 @@ class Calls:
         return call_rule(self.form, self.tools, self.choice, parallel=self.parallel, answer=answer)
 
     def read(
-        self, one: Completion, request: Request, tokenizer: Tokenizer, prefill: str = ""
-    ) -> tuple[str, tuple[FoundCall, ...]]:
-        """The text that is no call, and the calls.
+        self, one: Completion, request: Request, tokenizer: Tokenizer, *, prompt: str, prefill: str = ""
+    ) -> Read:
+        """What was written, taken apart.
 
         Args:
             one: what was written; its text lacks special tokens, with which calls may begin.
             request: it was written for.
             tokenizer: of the model.
+            prompt: the text of the prompt.
             prefill: what the answer begins with.
         """
-        writer = TextWriter(0, tokenizer, request, shown=self.form.shown)
+        shown = self.form.shown if self.tools else frozenset[int]()
+        shown |= frozenset() if self.thoughts is None else self.thoughts.shown
+        writer = TextWriter(0, tokenizer, request, shown=shown)
         written = "".join(writer.push(token).text for token in one.drawn)
-        required = self.choice.mode == "required"
-        reader = self.form.reader(self.tools, parallel=self.parallel, required=required)
+        reader = self.form.reader(
+            self.tools,
+            parallel=self.parallel,
+            required=self.choice.mode == "required",
+            thoughts=self.thoughts,
+            thinks=self.thoughts is not None and self.thoughts.is_begun(prompt),
+        )
         text, found = reader.push(prefill + written)
         rest, more = reader.flush(cut=one.finish == "length")
-        return text + rest, (*found, *more)
+        return Read(text + rest, reader.take_thought(), (*found, *more))

@@ -159,7 +159,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
         if job.talk is not None:
             raise RefusedError("--tool is not for rows of a batch file")
         if call.is_chat:
-            calls = _calls(job, body)
+            calls = _calls(job, body, is_ruled=sampling.rule is not None)
             rule = sampling.rule if calls is None else calls.rule(sampling.rule)
             row = row_of_read_chat(
                 job, body.messages, body.tools, line.record, sampling, rule, body.template_kwargs
@@ -192,15 +192,19 @@ def _from_text(job: Job, text: str, record: Record, sampling: SamplingConfig) ->
     return row_of_text(job, text, record, sampling)
 
 
-def _calls(job: Job, body: Body) -> "Calls | None":
-    """What a row lets the model call, and how this model does it."""
-    if not body.tools or job.tokenizer is None:
+def _calls(job: Job, body: Body, *, is_ruled: bool) -> "Calls | None":
+    """What a row lets the model call, and how this model does it and thinks; None: neither."""
+    if job.tokenizer is None:
         return None
-    from llmkit.tokens.tools.forms import form_of  # for those who offer functions
+    from llmkit.tokens.tools.forms import form_of  # chats alone wait for these
+    from llmkit.tokens.tools.thoughts import thought_form_of
     from llmkit.workflows.generate.calls import Calls
 
+    thoughts = None if is_ruled or body.choice.mode == "required" else thought_form_of(job.tokenizer)
+    if not body.tools and thoughts is None:
+        return None
     form = form_of(job.tokenizer, turns=encoder_of(job).tool_turns)
-    return Calls(form, body.tools, body.choice, body.parallel)
+    return Calls(form, thoughts, body.tools, body.choice, body.parallel)
 
 
 def _has(record: Record, key: str) -> bool:

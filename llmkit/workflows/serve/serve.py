@@ -95,8 +95,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
     from llmkit.workflows.generate.device import device_memory_bytes
     from llmkit.workflows.generate.model import place
 
-    if config.tool_form is not None:
-        check_form(config.tool_form)
+    check_form(config.tool_form)
     check_places(config)
     check_aids(config)
     placement = place(job, None)
@@ -139,8 +138,7 @@ def serve(job: Job, config: ServeConfig, *, name: str | None = None, note: Calla
         KeyboardInterrupt: Ctrl-C.
         SystemExit: a second SIGTERM.
     """
-    if config.tool_form is not None:
-        check_form(config.tool_form)
+    check_form(config.tool_form)
     with open_front(config) as front, open_aids(config) as aids:
         ending = asyncio.run(reading_keys_again(front, note, _serve(job, front, aids, name, note)))
     end_as(ending)
@@ -284,6 +282,7 @@ def _served(
         turn_end=template.turn_end,
         tool_form=config.tool_form,
         tool_turns=template.turns,
+        tells_thoughts=config.reasoning_format == "auto",
         adapters=adapters,
     )
 

@@ -79,3 +79,16 @@ def test_calls_take_the_place_of_an_empty_text() -> None:
     assert choice["message"]["content"] is None and choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
     assert chat_chunk(WHO, last, None)["choices"][0]["delta"]["tool_calls"][0]["index"] == 0
+
+
+def test_thoughts_stand_beside_the_content_whole_or_in_pieces() -> None:
+    pieces = [Piece(0, thought="I "), Piece(0, thought="add."), Piece(0, "7"), Piece(0, finish="stop")]
+    who, usage = Answered("chatcmpl-1", 0, "m", None), Usage(1, 0, 4, 3)
+    whole = chat_object(who, [pieces], usage)
+    message = whole["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("7", "I add.")
+    assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": 3}
+    deltas = [chat_chunk(who, piece, None)["choices"][0]["delta"] for piece in pieces]
+    assert deltas == [{"reasoning_content": "I "}, {"reasoning_content": "add."}, {"content": "7"}, {}]
+    silent = chat_object(who, [[Piece(0, "7", finish="stop")]], usage)
+    assert "reasoning_content" not in silent["choices"][0]["message"]

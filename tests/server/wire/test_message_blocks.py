@@ -66,3 +66,12 @@ def test_a_block_that_is_not_read_is_named_by_its_place(block: Any) -> None:
 
 def test_arguments_that_are_no_object_are_none() -> None:
     assert [given_object(one) for one in ('{"a": 1}', "[1]", "{", "[" * 100_000)] == [{"a": 1}, {}, {}, {}]
+
+
+def test_thoughts_that_are_sent_back_are_thoughts_of_their_turn() -> None:
+    blocks = answer_blocks([Piece(0, thought="So"), Piece(0, thought="?"), Piece(0, "Yes.")])
+    assert [one["type"] for one in blocks] == ["thinking", "text"] and blocks[0]["thinking"] == "So?"
+    turn = {"role": "assistant", "content": "Yes.", "reasoning_content": "So?"}
+    assert read_blocks("assistant", blocks, "m") == [turn]
+    with pytest.raises(ApiError):
+        read_blocks("user", blocks, "m")

@@ -59,6 +59,13 @@ def test_that_nothing_is_to_be_thought_the_template_is_told() -> None:
     messages = [{"role": "user", "content": "a"}]
     silent = read(messages, thinking={"type": "disabled"})
     assert silent.template_kwargs == {"enable_thinking": False, "thinking": False}
+    begun = {"role": "assistant", "content": [{"type": "thinking", "thinking": "So"}]}
+    with pytest.raises(ApiError) as caught:
+        read([*messages, begun])
+    assert caught.value.param == f"messages[{len(messages)}]"
+    for kind in ("adaptive", "enabled"):
+        thoughtful = read(messages, thinking={"type": kind})
+        assert thoughtful.template_kwargs == {"enable_thinking": True, "thinking": True}
     assert read(messages).template_kwargs == {}
 
 
@@ -91,7 +98,8 @@ def test_a_format_of_the_output_is_a_rule() -> None:
         ({"output_config": {"format": {"type": "text"}}}, "output_config.format"),
         ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "thinking"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, "thinking"),
         ({"metadata": {"x": 1}}, "metadata"),
         ({"cache_control": {"type": "forever"}}, "cache_control"),
         ({"speed": "fast"}, "speed"),

@@ -34,6 +34,7 @@ UNSAID = (
     r"min_tokens: from 0 to max_tokens",
     r"(logit_bias|stop_token_ids): token id \d+ is not in the model's vocabulary",
     r"(messages|input): .* and the context has",
+    r"messages\[\d+\]: an answer that is to be gone on with",
     r"(json_schema|regex|grammar|response_format|text\.format|tools|guided_\w+|structured_outputs).*",
 )
 """What is refused for reasons that no schema has."""

@@ -74,3 +74,27 @@ def test_what_is_no_item_is_refused_by_its_place(told: Any) -> None:
     with pytest.raises(ApiError) as caught:
         read_items(None, told)
     assert caught.value.status == 400 and str(caught.value.param).startswith("input")
+
+
+@pytest.mark.parametrize("where", ["content", "summary"])
+def test_what_was_thought_is_of_the_turn_that_follows(where: str) -> None:
+    kind = "reasoning_text" if where == "content" else "summary_text"
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], where: [{"type": kind, "text": "Add."}]}
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "7"}]}
+    call = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+    (turn,), places = read_items(None, [thought, said, call])
+    assert (turn["content"], turn["reasoning_content"], len(turn["tool_calls"])) == ("7", "Add.", 1)
+    assert places == ["input[0]"]
+    (called,), _ = read_items(None, [thought, call])
+    assert (called["content"], called["reasoning_content"], len(called["tool_calls"])) == ("", "Add.", 1)
+    turns, _ = read_items(None, [said, thought, said])
+    assert [one.get("reasoning_content") for one in turns] == [None, "Add."]
+
+
+@pytest.mark.parametrize(
+    "parts", [{}, {"encrypted_content": "x", "summary": []}, {"content": [{"type": "x"}]}]
+)
+def test_thoughts_that_cannot_be_read_are_refused(parts: dict[str, Any]) -> None:
+    with pytest.raises(ApiError) as caught:
+        read_items(None, [{"type": "reasoning", **parts}])
+    assert caught.value.param is not None and caught.value.param.startswith("input[0]")

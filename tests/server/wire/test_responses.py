@@ -43,7 +43,7 @@ def test_a_format_is_a_rule() -> None:
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"text": {"format": {"type": "xml"}}}, "text.format"),
-        ({"reasoning": {"summary": "auto"}}, "reasoning"),
+        ({"reasoning": {"summary": "detailed"}}, "reasoning"),
     ],
 )
 def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> None:

@@ -127,7 +127,7 @@ def test_a_mark_that_is_a_special_token_begins_a_call(
     ids = [*tokenizer.backend.encode(written).ids, *([tokenizer.eos_id or 0] * (finish == "stop"))]
     drawn = [Drawn(one, None) for one in ids[:-1]] + [Drawn(ids[-1], finish)]
     bare = Completion(written.replace("[TOOL_CALLS]", ""), tuple(drawn), finish)
-    calls = Calls(form_of(tokenizer), tuple(ASKED["tools"]), ToolChoice(), parallel=True)  # type: ignore[arg-type]
-    said, found = calls.read(bare, Request((1,), SamplingConfig()), tokenizer)
-    assert (said if num_calls else said[: len(text)]) == text
-    assert found == (FoundCall("clock", "{}"),) * num_calls
+    calls = Calls(form_of(tokenizer), None, tuple(ASKED["tools"]), ToolChoice(), parallel=True)  # type: ignore[arg-type]
+    read = calls.read(bare, Request((1,), SamplingConfig()), tokenizer, prompt="Now?")
+    assert (read.text if num_calls else read.text[: len(text)]) == text
+    assert read.calls == (FoundCall("clock", "{}"),) * num_calls

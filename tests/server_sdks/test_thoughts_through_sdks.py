@@ -1,0 +1,186 @@
+"""Thoughts end to end: the SDKs that people use, the application, an engine that writes what it is told to.
+
+A tiny random model thinks nothing by itself: its tokens are put in the place of what it draws.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from llmkit.engine.completion import Piece, TextWriter
+from llmkit.engine.request import Drawn, Request
+from llmkit.tokens.load import load_tokenizer
+from tests.server.calling_made import calling_folder, calling_model
+from tests.server.conftest import served_app
+
+openai = pytest.importorskip("openai")
+anthropic = pytest.importorskip("anthropic")
+
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>"
+    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
+    "{{ message.content }}<|end|>{% endfor %}<|assistant|>"
+    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+)
+OPENED = TEMPLATE + "<think>\n"
+WRITTEN = "<think>\nI add.\n</think>\n\nSeven."
+HELLO = [{"role": "user", "content": "hello"}]
+CHAT = {"model": "tiny", "messages": HELLO}
+Work = Callable[[Any, Any], Awaitable[Any]]
+Asking = Callable[..., Any]
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Asking:
+    """`asking(work, template, written)` runs `work(openai client, anthropic client)` against an application
+    whose model writes that, and gives back what it gives, and the prompts that were read."""
+
+    def ask(work: Work, template: str = TEMPLATE, written: str = WRITTEN, **settings: Any) -> Any:
+        httpx2 = pytest.importorskip("httpx2")  # what anthropic's SDK speaks HTTP with
+        folder = calling_folder(tmp_path)
+        (folder / "chat_template.jinja").write_text(template)
+        tokenizer, prompts = load_tokenizer(folder), list[str]()
+        ids = tokenizer.encode(written)
+
+        async def stream(request: Request, *, shown: Collection[int] = ()) -> AsyncGenerator[Piece]:
+            prompts.append(tokenizer.decode(request.prompt))
+            writer = TextWriter(0, tokenizer, request, shown=shown)
+            most = request.sampling.max_tokens
+            drawn = [Drawn(one, None) for one in ids] + [Drawn(tokenizer.eos_id or 0, "stop")]
+            if len(drawn) > most:
+                drawn = [*drawn[: most - 1], Drawn(drawn[most - 1].id, "length")]
+            for one in drawn:
+                yield writer.push(one)
+
+        async def go() -> Any:
+            async with served_app(calling_model(folder, 512), folder, **settings) as (app, thread):
+                thread.stream = stream  # type: ignore[method-assign]
+                first = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False))
+                second = httpx2.AsyncClient(transport=httpx2.ASGITransport(app, raise_app_exceptions=False))
+                one = openai.AsyncOpenAI(base_url="http://server/v1", api_key="k", http_client=first)
+                two = anthropic.AsyncAnthropic(base_url="http://server", api_key="k", http_client=second)
+                return await work(one, two)
+
+        return asyncio.run(go()), prompts
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [(TEMPLATE, WRITTEN), (OPENED, WRITTEN.removeprefix("<think>\n"))],
+    ids=["begun by the model", "begun by the prompt"],
+)
+def test_a_chat_tells_thoughts_apart_and_takes_them_back(template: str, written: str, asking: Asking) -> None:
+    async def work(client: Any, _: Any) -> Any:
+        whole = await client.chat.completions.create(**CHAT)
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        chunks = [one async for one in await client.chat.completions.create(**CHAT, **options)]
+        told = [*HELLO, whole.choices[0].message.model_dump(exclude_none=True), *HELLO]
+        await client.chat.completions.create(model="tiny", messages=told)
+        return whole, chunks
+
+    (whole, chunks), prompts = asking(work, template, written)
+    message = whole.choices[0].message
+    assert (message.content, message.reasoning_content) == ("Seven.", "I add.")
+    assert whole.choices[0].finish_reason == "stop"
+    deltas = [one.choices[0].delta for one in chunks if one.choices]
+    assert "".join(getattr(one, "reasoning_content", "") for one in deltas) == "I add."
+    assert "".join(one.content or "" for one in deltas) == "Seven."
+    thinking = whole.usage.completion_tokens_details.reasoning_tokens
+    assert len("I add.") < thinking < whole.usage.completion_tokens - len("Seven.")
+    assert chunks[-1].usage == whole.usage
+    assert "<|assistant|><think>I add.</think>Seven.<|end|>" in prompts[-1]
+
+
+def test_a_response_has_an_item_of_what_was_thought_and_takes_it_back(asking: Asking) -> None:
+    async def work(client: Any, _: Any) -> Any:
+        whole = await client.responses.create(model="tiny", input="hello")
+        events = [one async for one in await client.responses.create(model="tiny", input="a", stream=True)]
+        again = [{"role": "user", "content": "hello"}, *whole.output, {"role": "user", "content": "so?"}]
+        await client.responses.create(
+            model="tiny", input=again, reasoning={"effort": "low", "summary": "auto"}
+        )
+        return whole, events
+
+    (whole, events), prompts = asking(work)
+    thought, message = whole.output
+    assert (thought.type, thought.content[0].text) == ("reasoning", "I add.")
+    assert whole.output_text == message.content[0].text == "Seven."
+    deltas = [one.delta for one in events if one.type == "response.reasoning_text.delta"]
+    assert "".join(deltas) == "I add."
+    assert [one.type for one in events[-1].response.output] == ["reasoning", "message"]
+    assert whole.usage.output_tokens_details.reasoning_tokens > 0
+    assert "<|assistant|><think>I add.</think>Seven.<|end|><|user|>so?" in prompts[-1]
+
+
+def test_a_message_has_a_block_of_what_was_thought_and_takes_it_back(asking: Asking) -> None:
+    asked = {"model": "tiny", "max_tokens": 200, "messages": HELLO}
+
+    async def work(_: Any, client: Any) -> Any:
+        whole = await client.messages.create(**asked)
+        async with client.messages.stream(**asked, thinking={"type": "adaptive"}) as stream:
+            events = [one async for one in stream]
+            last = await stream.get_final_message()
+        turn = {"role": "assistant", "content": [one.model_dump() for one in whole.content]}
+        await client.messages.create(**{**asked, "messages": [*HELLO, turn, *HELLO]})
+        await client.messages.create(**asked, thinking={"type": "disabled"})
+        return whole, events, last
+
+    (whole, events, last), prompts = asking(work)
+    thought, text = whole.content
+    assert (thought.type, thought.thinking, text.text) == ("thinking", "I add.", "Seven.")
+    assert [(one.type, one.thinking) for one in last.content[:1]] == [("thinking", "I add.")]
+    assert last.content[1].text == "Seven."
+    assert "".join(one.thinking for one in events if one.type == "thinking") == "I add."
+    assert "<think>I add.</think>Seven.<|end|>" in prompts[-2]
+    assert prompts[-1].endswith("<|assistant|><think></think>")
+
+
+def test_a_text_that_is_cut_within_thoughts_has_no_content(asking: Asking) -> None:
+    async def work(client: Any, other: Any) -> Any:
+        chat = await client.chat.completions.create(**CHAT, max_tokens=10)
+        response = await client.responses.create(model="tiny", input="hello", max_output_tokens=10)
+        message = await other.messages.create(model="tiny", max_tokens=10, messages=HELLO)
+        return chat, response, message
+
+    (chat, response, message), _ = asking(work, OPENED, "I add and add")
+    choice = chat.choices[0]
+    assert (choice.message.content, choice.message.reasoning_content) == ("", "I add and")
+    assert choice.finish_reason == "length" and chat.usage.completion_tokens_details.reasoning_tokens == 10
+    assert [(one.type, one.status) for one in response.output] == [("reasoning", "incomplete")]
+    assert [one.type for one in message.content] == ["thinking"] and message.stop_reason == "max_tokens"
+
+
+def test_a_server_may_leave_thoughts_in_the_text(asking: Asking) -> None:
+    async def work(client: Any, _: Any) -> Any:
+        return await client.chat.completions.create(**CHAT)
+
+    message = asking(work, tells_thoughts=False)[0].choices[0].message
+    assert message.content == WRITTEN and not hasattr(message, "reasoning_content")
+
+
+def test_a_rule_holds_the_whole_text_so_that_nothing_of_it_is_thought(asking: Asking) -> None:
+    pytest.importorskip("llguidance")
+
+    async def work(client: Any, _: Any) -> Any:
+        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+        return await client.chat.completions.create(**CHAT, response_format=wanted)
+
+    message = asking(work, OPENED, "{}")[0].choices[0].message
+    assert message.content == "{}"
+
+
+def test_what_a_client_began_may_be_thought_too(asking: Asking) -> None:
+    asked = {"model": "tiny", "max_tokens": 200}
+
+    async def work(_: Any, client: Any) -> Any:
+        begun = [*HELLO, {"role": "assistant", "content": "<think>Let me"}]
+        return await client.messages.create(**asked, messages=begun)
+
+    thought, text = asking(work, TEMPLATE, " add.</think>Seven.")[0].content
+    assert (thought.thinking, text.text) == ("add.", "Seven.")
