@@ -81,9 +81,9 @@ class Ask:
         return () if self.tool_choice.mode == "none" else self.tools
 
     @property
-    def may_think(self) -> bool:
-        """Whether an answer may begin with thoughts; where a rule holds the text, no room for them."""
-        return self.kind == "chat" and self.sampling.rule is None and self.tool_choice.mode != "required"
+    def is_held(self) -> bool:
+        """Whether a rule holds the answer from its beginning."""
+        return self.sampling.rule is not None or self.tool_choice.mode == "required"
 
     @property
     def adapter(self) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from llmkit.engine.after_thoughts import after_thoughts, marks_of
 from llmkit.engine.breaks import breaks_of
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Grammar, Grammars
@@ -120,6 +121,7 @@ class Served:
         self.adapters = ServedAdapters() if adapters is None else adapters
         self._form = form_of(tokenizer, tool_form, turns=tool_turns)
         self._thoughts = thought_form_of(tokenizer) if tells_thoughts else None
+        self._marks = None if self._thoughts is None else marks_of(self._thoughts, tokenizer)
         self._grammars = Grammars(tokenizer, config.vocab_size)
         self._compiling = asyncio.Lock()
         self._stop_ids = frozenset(() if turn_end is None else (turn_end,))
@@ -148,6 +150,9 @@ class Served:
     async def _prepare(self, ask: Ask, caller: Caller) -> Prepared:
         prompts = await self._encode(ask, caller.tenant)
         grammar = await self._grammar(ask, caller.tenant)
+        thoughts = self._thoughts_of(ask)
+        place = None if thoughts is None else thoughts.place(prompts[0][1], ask.prefill)
+        grammar = after_thoughts(grammar, self._marks, place)
         requests = []
         for number, (ids, _) in enumerate(prompts):
             sampling = self._fit(ask, len(ids))
@@ -178,10 +183,8 @@ class Served:
         texts = [text for _, text in prompts]
         if ask.ids and ask.echo:  # whose ids are known to be some
             texts = await self.prompts.decode_all(ask.ids, tenant=caller.tenant)
-        thoughts = self._thoughts_of(ask)
-        thinks = thoughts is not None and thoughts.is_begun(texts[0], ask.prefill)
         by_answer = tuple(text for text in texts for _ in range(ask.sampling.samples))
-        return Prepared(ask, tuple(requests), by_answer, thinks)
+        return Prepared(ask, tuple(requests), by_answer, thinks=place == "within")
 
     def reader(self, prepared: Prepared) -> CallReader | None:
         """What finds the thoughts and calls of one answer; None where there can be none."""
@@ -218,7 +221,10 @@ class Served:
             raise as_api_error(error) from None
 
     def _thoughts_of(self, ask: Ask) -> ThoughtForm | None:
-        return self._thoughts if ask.may_think else None
+        """How the model thinks before an answer: not at all where a rule could not be told where to begin."""
+        if ask.kind != "chat" or (ask.is_held and self._marks is None):
+            return None
+        return self._thoughts
 
     async def _grammar(self, ask: Ask, tenant: str) -> Grammar | None:
         """What the texts must be, compiled.

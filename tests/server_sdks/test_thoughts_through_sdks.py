@@ -4,16 +4,23 @@ A tiny random model thinks nothing by itself: its tokens are put in the place of
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import tokenizers
 
 from llmkit.engine.completion import Piece, TextWriter
+from llmkit.engine.config import GenerateConfig
 from llmkit.engine.request import Drawn, Request
+from llmkit.model.load import load_model
+from llmkit.model.save import save_model
 from llmkit.tokens.load import load_tokenizer
+from llmkit.workflows.generate.files import GenerateFiles
+from llmkit.workflows.generate.generate import generate_files
 from tests.server.calling_made import calling_folder, calling_model
 from tests.server.conftest import served_app
 
@@ -34,6 +41,16 @@ Work = Callable[[Any, Any], Awaitable[Any]]
 Asking = Callable[..., Any]
 
 
+def thinking_folder(folder: Path, template: str) -> Path:
+    """A tokenizer whose template knows thoughts, and which has their marks as tokens."""
+    folder = calling_folder(folder)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_tokens([tokenizers.AddedToken(mark, special=False) for mark in ("<think>", "</think>")])
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
 @pytest.fixture
 def asking(tmp_path: Path) -> Asking:
     """`asking(work, template, written)` runs `work(openai client, anthropic client)` against an application
@@ -41,8 +58,7 @@ def asking(tmp_path: Path) -> Asking:
 
     def ask(work: Work, template: str = TEMPLATE, written: str = WRITTEN, **settings: Any) -> Any:
         httpx2 = pytest.importorskip("httpx2")  # what anthropic's SDK speaks HTTP with
-        folder = calling_folder(tmp_path)
-        (folder / "chat_template.jinja").write_text(template)
+        folder = thinking_folder(tmp_path, template)
         tokenizer, prompts = load_tokenizer(folder), list[str]()
         ids = tokenizer.encode(written)
 
@@ -92,7 +108,7 @@ def test_a_chat_tells_thoughts_apart_and_takes_them_back(template: str, written:
     assert "".join(getattr(one, "reasoning_content", "") for one in deltas) == "I add."
     assert "".join(one.content or "" for one in deltas) == "Seven."
     thinking = whole.usage.completion_tokens_details.reasoning_tokens
-    assert len("I add.") < thinking < whole.usage.completion_tokens - len("Seven.")
+    assert thinking == whole.usage.completion_tokens - len("\n\nSeven.") - 1
     assert chunks[-1].usage == whole.usage
     assert "<|assistant|><think>I add.</think>Seven.<|end|>" in prompts[-1]
 
@@ -164,15 +180,59 @@ def test_a_server_may_leave_thoughts_in_the_text(asking: Asking) -> None:
     assert message.content == WRITTEN and not hasattr(message, "reasoning_content")
 
 
-def test_a_rule_holds_the_whole_text_so_that_nothing_of_it_is_thought(asking: Asking) -> None:
+def test_a_rule_holds_the_answer_and_not_the_thoughts_before_it(tmp_path: Path) -> None:
+    """The engine itself: a bias for the end mark makes the random model think of nothing, or of little."""
     pytest.importorskip("llguidance")
+    folder = thinking_folder(tmp_path, OPENED)
+    end = load_tokenizer(folder).id_of("</think>")
+    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    schema["additionalProperties"] = False
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    rules: list[dict[str, Any]] = [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}},
+        {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": False},
+    ]
 
-    async def work(client: Any, _: Any) -> Any:
-        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-        return await client.chat.completions.create(**CHAT, response_format=wanted)
+    async def go() -> list[Any]:
+        async with served_app(calling_model(folder, 512), folder) as (app, _):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            http = httpx.AsyncClient(transport=transport)
+            client = openai.AsyncOpenAI(base_url="http://server/v1", api_key="k", http_client=http)
+            create, options = client.chat.completions.create, {**CHAT, "temperature": 0, "max_tokens": 60}
+            done = [await create(**options, **rule, logit_bias={str(end): 99}) for rule in rules]
+            return [*done, await create(**options, **rules[0])]
 
-    message = asking(work, OPENED, "{}")[0].choices[0].message
-    assert message.content == "{}"
+    answer, called, cut = (one.choices[0] for one in asyncio.run(go()))
+    assert json.loads(answer.message.content) in ({"a": 1}, {"a": 2}) and answer.finish_reason == "stop"
+    (call,) = called.message.tool_calls
+    assert json.loads(call.function.arguments) in ({"a": 1}, {"a": 2})
+    assert (cut.message.content, cut.finish_reason) == ("", "length") and cut.message.reasoning_content
+
+
+def test_a_batch_row_is_answered_with_the_same_thoughts(tmp_path: Path) -> None:
+    pytest.importorskip("llguidance")
+    folder = thinking_folder(tmp_path, OPENED)
+    model, end = calling_model(folder, 512), load_tokenizer(folder).id_of("</think>")
+    save_model(model, folder)
+    rule = {"type": "json_object", "schema": {"enum": [1, 2]}}
+    biased = {"logit_bias": {str(end): 99}, "response_format": rule}
+    bodies = [{"messages": HELLO, "temperature": 0, "max_tokens": 12, **more} for more in ({}, biased)]
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    asked = [{"method": "POST", "url": "/v1/chat/completions", "body": one} for one in bodies]
+    rows.write_text("".join(json.dumps({"custom_id": str(n), **one}) + "\n" for n, one in enumerate(asked)))
+    files = GenerateFiles(model=folder, jsonl=rows, out=out)
+    generate_files(files, GenerateConfig(device="cpu", dtype="float32"))
+    batch = [json.loads(line)["response"]["body"] for line in out.read_text().splitlines()]
+
+    async def go() -> list[Any]:
+        async with served_app(load_model(folder), folder) as (app, _):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                return [(await client.post("/v1/chat/completions", json=one)).json() for one in bodies]
+
+    told = [[one["choices"][0]["message"] for one in answers] for answers in (batch, asyncio.run(go()))]
+    assert told[0] == told[1] and [bool(one["content"]) for one in told[0]] == [False, True]
+    assert told[0][0]["reasoning_content"] and told[0][1]["content"] in ("1", "2")
 
 
 def test_what_a_client_began_may_be_thought_too(asking: Asking) -> None:

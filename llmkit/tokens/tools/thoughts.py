@@ -11,6 +11,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.bodies import HARMONY_MARKS, thought_body
@@ -24,6 +25,8 @@ _MARKS = (
 )
 _HARMONY = ("<|channel|>analysis<|message|>", "<|end|>")
 _SIGNS = ("<|channel|>", "<|message|>")
+
+Place = Literal["before", "within", "after"]
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,17 @@ class ThoughtForm:
         """Reads thoughts that have begun."""
         return thought_body(self.end)
 
-    def is_begun(self, prompt: str, prefill: str = "") -> bool:
-        """Whether a text goes on with thoughts, because what stands before it ends within them.
+    def place(self, prompt: str, prefill: str = "") -> Place:
+        """Where a text goes on: before thoughts, of which there may be some; within them; or after them.
 
         Args:
             prompt: what stands before the text.
             prefill: of the answer, the beginning that was given; the end of the prompt.
         """
-        begun = prompt.removesuffix(prefill).rstrip().endswith(self.begin)
-        return (begun or prefill.lstrip().startswith(self.begin)) and self.end not in prefill
+        before = prompt.removesuffix(prefill).rstrip()
+        if before.endswith(self.begin) or prefill.lstrip().startswith(self.begin):
+            return "after" if self.end in prefill else "within"
+        return "after" if prefill.strip() or before.endswith(self.end) else "before"
 
 
 def thought_form_of(tokenizer: Tokenizer) -> ThoughtForm | None:

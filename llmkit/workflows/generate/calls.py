@@ -1,8 +1,9 @@
 """Functions that a row of a batch file lets the model call; calls and thoughts in what the model wrote."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from llmkit.engine.after_thoughts import after_thoughts, marks_of
 from llmkit.engine.completion import Completion, TextWriter
 from llmkit.engine.grammar import Rule
 from llmkit.engine.request import Request
@@ -30,7 +31,7 @@ class Calls:
 
     form: ToolForm
     thoughts: ThoughtForm | None
-    """How the model thinks; None: it does not, or a rule holds the text."""
+    """How the model thinks; None: it does not, or a rule could not be told where to begin."""
     tools: tuple[dict[str, Any], ...]
     choice: ToolChoice
     parallel: bool
@@ -39,6 +40,18 @@ class Calls:
     def rule(self, answer: Rule | None) -> Rule | None:
         """What a text must be; see `call_rule`."""
         return call_rule(self.form, self.tools, self.choice, parallel=self.parallel, answer=answer)
+
+    def freed(self, request: Request, tokenizer: Tokenizer, *, prompt: str, prefill: str = "") -> Request:
+        """A request whose rule, if it has one, holds the answer and not the thoughts before it.
+
+        Args:
+            request, tokenizer, prompt, prefill: as for `read`.
+        """
+        if request.grammar is None or self.thoughts is None:
+            return request
+        place = self.thoughts.place(prompt + prefill, prefill)
+        grammar = after_thoughts(request.grammar, marks_of(self.thoughts, tokenizer), place)
+        return replace(request, grammar=grammar)
 
     def read(
         self, one: Completion, request: Request, tokenizer: Tokenizer, *, prompt: str, prefill: str = ""
@@ -61,7 +74,7 @@ class Calls:
             parallel=self.parallel,
             required=self.choice.mode == "required",
             thoughts=self.thoughts,
-            thinks=self.thoughts is not None and self.thoughts.is_begun(prompt),
+            thinks=self.thoughts is not None and self.thoughts.place(prompt) == "within",
         )
         text, found = reader.push(prefill + written)
         rest, more = reader.flush(cut=one.finish == "length")

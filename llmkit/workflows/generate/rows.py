@@ -164,6 +164,9 @@ def _called(job: Job, line: Line) -> Row | Refusal:
             row = row_of_read_chat(
                 job, body.messages, body.tools, line.record, sampling, rule, body.template_kwargs
             )
+            if calls is not None and job.tokenizer is not None:
+                told = {"prompt": row.text or "", "prefill": row.prefill}
+                row = replace(row, request=calls.freed(row.request, job.tokenizer, **told))
         elif isinstance(body.prompt, str):
             row = row_of_text(job, body.prompt, line.record, sampling)
         else:
@@ -196,11 +199,15 @@ def _calls(job: Job, body: Body, *, is_ruled: bool) -> "Calls | None":
     """What a row lets the model call, and how this model does it and thinks; None: neither."""
     if job.tokenizer is None:
         return None
-    from llmkit.tokens.tools.forms import form_of  # chats alone wait for these
+    from llmkit.engine.after_thoughts import marks_of  # chats alone wait for these
+    from llmkit.tokens.tools.forms import form_of
     from llmkit.tokens.tools.thoughts import thought_form_of
     from llmkit.workflows.generate.calls import Calls
 
-    thoughts = None if is_ruled or body.choice.mode == "required" else thought_form_of(job.tokenizer)
+    thoughts = thought_form_of(job.tokenizer)
+    is_held = is_ruled or body.choice.mode == "required"
+    if thoughts is not None and is_held and marks_of(thoughts, job.tokenizer) is None:
+        thoughts = None
     if not body.tools and thoughts is None:
         return None
     form = form_of(job.tokenizer, turns=encoder_of(job).tool_turns)

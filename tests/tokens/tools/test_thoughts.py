@@ -76,21 +76,21 @@ def test_marks_that_are_special_tokens_show_in_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "prefill", "begun"),
+    ("prompt", "prefill", "place"),
     [
-        ("<|assistant|><think>\n", "", True),
-        ("<|assistant|><think>\n\n</think>\n\n", "", False),
-        ("<|user|>what is <think>?<|assistant|>", "", False),
-        ("<|assistant|><think>\nWell", "Well", True),
-        ("<|assistant|><think>\nWell</think>", "Well</think>", False),
-        ("<|assistant|><think>Well", "<think>Well", True),
-        ("<|assistant|>So", "So", False),
+        ("<|assistant|><think>\n", "", "within"),
+        ("<|assistant|><think>\n\n</think>\n\n", "", "after"),
+        ("<|user|>what is <think>?<|assistant|>", "", "before"),
+        ("<|assistant|><think>\nWell", "Well", "within"),
+        ("<|assistant|><think>\nWell</think>", "Well</think>", "after"),
+        ("<|assistant|><think>Well", "<think>Well", "within"),
+        ("<|assistant|>So", "So", "after"),
     ],
 )
-def test_a_prompt_that_ends_with_the_mark_has_begun_the_thoughts(
-    prompt: str, prefill: str, begun: bool
+def test_what_stands_before_a_text_says_whether_thoughts_are_to_come(
+    prompt: str, prefill: str, place: str
 ) -> None:
-    assert THINK.is_begun(prompt, prefill) == begun
+    assert THINK.place(prompt, prefill) == place
 
 
 @pytest.mark.parametrize("thinks", [False, True])
