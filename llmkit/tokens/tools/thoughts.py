@@ -67,6 +67,6 @@ def thought_form_of(tokenizer: Tokenizer) -> ThoughtForm | None:
     if all(sign in template for sign in _SIGNS):
         return ThoughtForm(*_HARMONY, frozenset(ids[mark] for mark in HARMONY_MARKS if mark in ids))
     for marks in _MARKS:
-        if marks[1] in template:
+        if any(mark in template for mark in marks):
             return ThoughtForm(*marks, frozenset(ids[mark] for mark in marks if mark in ids))
     return None

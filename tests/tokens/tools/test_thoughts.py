@@ -60,7 +60,9 @@ def test_a_template_says_whether_its_model_thinks(name: str, begin: str | None, 
         ("{{ messages[0].content }}[THINK][/THINK]", "[THINK]"),
         ("<|START_THINKING|><|END_THINKING|>", "<|START_THINKING|>"),
         ("<|channel|>final<|message|>", "<|channel|>analysis<|message|>"),
-        ("{{ messages[0].content }}<think>", None),  # which nothing ends
+        ("{{ messages[0].content }}<|assistant|><think>", "<think>"),  # what the model is to end
+        ("{{ messages[0].content.split('</think>')[-1] }}", "<think>"),
+        ("{{ messages[0].content }} I think.", None),
     ],
 )
 def test_families_have_marks_of_their_own(template: str, begin: str | None) -> None:
