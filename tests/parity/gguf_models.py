@@ -69,6 +69,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("qwen2_moe", {**SHARED, "qkv_bias": False}),
     ("qwen3_moe", {**QWEN, "norm_topk_prob": True}),
     ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2, **MHA}),
+    ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2, **MHA, **TIED}),
     ("gemma", {}),
     ("gemma2", {**WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 5.0}),
     ("gemma3_text", {**WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window_pattern": 2}),
@@ -88,6 +89,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("gpt_neox", {}),
     ("gpt_neox", {"use_parallel_residual": False, "rotary_pct": 0.5, **TIED}),
     ("stablelm", {"use_qkv_bias": True}),
+    ("stablelm", TIED),
     ("stablelm", {"use_parallel_residual": True, **MHA, "partial_rotary_factor": 0.5}),
     ("starcoder2", {}),
     ("cohere", {"logit_scale": 2.0}),
@@ -95,6 +97,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("deepseek_v3", {**LATENT, **GROUPS}),
     ("deepseek_v3", {**LATENT, **ONE_GROUP, **LATENT_YARN}),
     ("dots1", {**ROUTED, **MHA, **GROUPS, "norm_topk_prob": True}),
+    ("dots1", {**ROUTED, **MHA, **TIED}),
     ("glm4_moe", {**ROUTED, **BIAS, "use_qk_norm": True}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),
 ]

@@ -47,6 +47,10 @@ class GgufArchitecture:
     """Whether it asks for a head of its own, which a tied model then has twice."""
     needs_every_key: bool = False
     """Whether there must be as many key/value heads as query heads."""
+    heads_fill_width: bool = False
+    """Whether heads must be hidden_size wide together."""
+    needs_shared_expert: bool = False
+    """Whether layers with experts must have one for every token."""
 
 
 _TANH = ("gelu_pytorch_tanh", "gelu_new")
@@ -71,7 +75,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         seen_windows=False,
         factor_tensors=True,
     ),
-    "qwen2": GgufArchitecture("qwen2", windows="listed", seen_windows=False),
+    "qwen2": GgufArchitecture("qwen2", windows="listed", seen_windows=False, heads_fill_width=True),
     "qwen3": GgufArchitecture("qwen3", windows="listed", seen_windows=False, needs=_NO_BIAS),
     "qwen2_moe": GgufArchitecture(
         "qwen2moe",
@@ -79,6 +83,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         needs_head=True,
         windows="listed",
         seen_windows=False,
+        heads_fill_width=True,
     ),
     "qwen3_moe": GgufArchitecture(
         "qwen3moe",
@@ -88,7 +93,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         needs=_NO_BIAS,
     ),
     "olmoe": GgufArchitecture(
-        "olmoe", experts={"norm_topk_prob": False}, needs_every_key=True, needs=_NO_BIAS
+        "olmoe", experts={"norm_topk_prob": False}, needs_every_key=True, needs=_NO_BIAS, needs_head=True
     ),
     "gemma": GgufArchitecture("gemma", activations=_TANH, needs=_TIED),
     "gemma2": GgufArchitecture("gemma2", activations=_TANH, windows="periodic", window_period=2, needs=_TIED),
@@ -114,11 +119,21 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "gpt_neox": GgufArchitecture(
         "gptneox", activations=("gelu", *_GELU), joined_qkv=True, needs=_BIASED, needs_head=True
     ),
-    "stablelm": GgufArchitecture("stablelm"),
-    "starcoder2": GgufArchitecture("starcoder2", activations=_TANH, windows="listed", seen_windows=False),
+    "stablelm": GgufArchitecture("stablelm", needs_head=True),
+    "starcoder2": GgufArchitecture(
+        "starcoder2",
+        activations=_TANH,
+        windows="listed",
+        seen_windows=False,
+        needs={"output_bias": True, "mlp_bias": True},
+    ),
     "cohere": GgufArchitecture("command-r", needs=_TIED),
-    "deepseek_v2": GgufArchitecture("deepseek2", _LATENT, experts={"scoring": "softmax"}, needs=_BARE),
-    "deepseek_v3": GgufArchitecture("deepseek2", _LATENT, experts=_ROUTED, needs=_BARE),
+    "deepseek_v2": GgufArchitecture(
+        "deepseek2", _LATENT, experts={"scoring": "softmax"}, needs=_BARE, needs_shared_expert=True
+    ),
+    "deepseek_v3": GgufArchitecture(
+        "deepseek2", _LATENT, experts=_ROUTED, needs=_BARE, needs_shared_expert=True
+    ),
     "dots1": GgufArchitecture(
         "dots1",
         experts=_ROUTED,
@@ -126,8 +141,12 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         seen_windows=False,
         needs_every_key=True,
         needs=_NO_BIAS,
+        needs_head=True,
+        needs_shared_expert=True,
     ),
-    "glm4_moe": GgufArchitecture("glm4moe", experts=_ROUTED, feed_norm="post_attention_norm"),
+    "glm4_moe": GgufArchitecture(
+        "glm4moe", experts=_ROUTED, feed_norm="post_attention_norm", needs_shared_expert=True
+    ),
     "gpt_oss": GgufArchitecture(
         "gpt-oss",
         experts={"norm_topk_prob": True, "router_bias": True, "expert_bias": True, "swiglu_limit": 7.0},

@@ -13,6 +13,7 @@ from llmkit.errors import ConfigError
 from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.gguf.architectures import ARCHITECTURES, GgufArchitecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
 from llmkit.model.gguf.experts import experts_metadata
@@ -167,12 +168,25 @@ def _check_needs(config: ModelConfig, architecture: GgufArchitecture) -> None:
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     if architecture.needs_every_key and heads != kv_heads:
         raise _cannot(config, "num_key_value_heads", kv_heads, f"{heads}, num_attention_heads")
+    if architecture.heads_fill_width and heads * config.head_dim != config.hidden_size:
+        raise _cannot(config, "head_dim", config.head_dim, "hidden_size / num_attention_heads")
+    if config.experts is not None:
+        _check_experts(config, config.experts, architecture)
     direct = config.latent is not None and not config.latent.q_lora_rank
     if direct and config.num_hidden_layers not in _LAYERS_OF_LITE:
         layers = config.num_hidden_layers
         raise _cannot(
             config, "q_lora_rank", f"none in {layers} layers", "in all but models of 26 or 27 layers"
         )
+
+
+def _check_experts(config: ModelConfig, experts: ExpertsConfig, architecture: GgufArchitecture) -> None:
+    if architecture.needs_shared_expert and experts.layers and not experts.shared_intermediate_size:
+        raise _cannot(config, "shared experts", "none", "of a width above 0")
+    groups, chosen = experts.num_groups, experts.topk_groups
+    if groups > 1 and not chosen < groups < experts.num_experts:
+        found = f"{chosen} of {groups} in {experts.num_experts} experts"
+        raise _cannot(config, "groups", found, "of several experts, of which a token uses some")
 
 
 def _check(

@@ -19,6 +19,8 @@ def _made(family: str, changes: dict[str, Any]) -> Any:
         return gguf_model(Transformer(case_config(family, changes)), "float32")
 
 
+NO_SHARED = {"n_shared_experts": 0}
+ALL_GROUPS, GROUPS_OF_ONE = {"n_group": 2, "topk_group": 2}, {"n_group": 8, "topk_group": 4}
 DYNAMIC = gguf_models.rope("dynamic", factor=4.0)
 OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"], "mscale": 1.0}}
 
@@ -40,6 +42,15 @@ OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"]
         ("qwen3", gguf_models.BIAS, "output_bias False"),
         ("gpt_neox", {"attention_bias": False}, "attention_bias True"),
         ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2}, "num_key_value_heads 4, num_attention_heads"),
+        ("qwen2", gguf_models.WIDE, "head_dim hidden_size / num_attention_heads"),
+        ("qwen2_moe", {**gguf_models.SHARED, **gguf_models.WIDE}, "head_dim hidden_size / num_attention"),
+        ("starcoder2", {"use_bias": False}, "output_bias True"),
+        ("dots1", {**gguf_models.ROUTED, **gguf_models.MHA, **NO_SHARED}, "shared experts"),
+        ("glm4_moe", {**gguf_models.ROUTED, **NO_SHARED}, "shared experts"),
+        ("deepseek_v2", {**gguf_models.LATENT, **NO_SHARED}, "shared experts"),
+        ("deepseek_v3", {**gguf_models.LATENT, **gguf_models.GROUPS, **NO_SHARED}, "shared experts"),
+        ("deepseek_v3", {**gguf_models.LATENT, **ALL_GROUPS}, "groups of several .* 2 of 2 in 8"),
+        ("glm4_moe", {**gguf_models.ROUTED, **GROUPS_OF_ONE}, "groups of several .* 4 of 8 in 8"),
         ("qwen3_moe", {**gguf_models.QWEN, "mlp_only_layers": [1], "norm_topk_prob": True}, "layers"),
         ("qwen3_moe", gguf_models.QWEN, "norm_topk_prob True .found False"),
         ("deepseek_v2", {**gguf_models.LATENT, "q_lora_rank": None}, "q_lora_rank"),
