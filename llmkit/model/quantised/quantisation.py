@@ -19,6 +19,8 @@ METHODS = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq")
 """Values of quant_method that are read; MLX writes none."""
 UNREAD = (".input_scale", ".input_zero_point", ".k_scale", ".v_scale", ".input_global_scale")
 """Suffixes of tensors about activations and caches."""
+_FORMATS = ("checkpoint_format", "format")
+"""Keys of GPTQ and AWQ that say in which way codes are packed: GPTQModel's, and transformers'."""
 _HINT = "ask for the model's float32, bfloat16 or float16 weights"
 
 
@@ -51,7 +53,10 @@ def quantisation(config: Mapping[str, Any], source: str) -> Quantisation | None:
         case None if "bits" in section and "group_size" in section:
             return _mlx(keys)
         case "awq":
-            keys.only("version", None, "gemm", "GEMM")
+            for key in ("version", *_FORMATS):
+                keys.only(key, None, "gemm", "GEMM")
+            if section.get("backend") == "llm-awq":  # its own packing, whatever the version
+                keys.wrong("backend", "autoawq")
             keys.only("bits" if "bits" in section else "w_bit", 4)
             awq_layout = awq.Awq(keys.group("group_size", "q_group_size"))
             return Quantisation("awq", (awq.CODES,), lambda module: awq_layout)
@@ -123,8 +128,10 @@ def _mlx(keys: _Section) -> Quantisation:
 
 
 def _gptq(keys: _Section) -> Quantisation:
-    keys.only("checkpoint_format", None, "gptq", "gptq_v2")
-    less_one = keys.section.get("checkpoint_format") != "gptq_v2"
+    for key in _FORMATS:
+        keys.only(key, None, "gptq", "gptq_v2")
+    keys.only("is_marlin_format", None, False)
+    less_one = "gptq_v2" not in {keys.section.get(key) for key in _FORMATS}
 
     def of(section: Mapping[str, Any]) -> MatrixLayout:
         one = _Section({**keys.section, **section}, keys.source)
@@ -148,6 +155,12 @@ def _compressed(keys: _Section) -> Quantisation:
     groups = keys.section.get("config_groups")
     if not isinstance(groups, Mapping) or not groups:
         keys.wrong("config_groups", "an object with at least one group")
+    if keys.section.get("transform_config"):
+        raise ConfigError(
+            f"{keys.source}: quantised weights with a transform_config (inputs rotated as the model runs) "
+            "are not supported",
+            hint=_HINT,
+        )
     exact: dict[str, MatrixLayout] = {}
     patterns: list[tuple[re.Pattern[str], MatrixLayout]] = []
     kinds: dict[str, MatrixLayout] = {}

@@ -97,6 +97,8 @@ def _matrix(
     told = {suffix: read_part(parts[suffix]) for suffix in layout.telling if suffix in parts}
     try:
         shape = layout.shape({suffix: info.shape for suffix, info in parts.items()}, told)
+        if parts[layout.suffixes[0]].dtype in _FLOATS:  # codes never are
+            shape = None
     except KeyError as missing:
         raise DataError(
             f"{module}: no {missing.args[0].lstrip('.')}, which {quantisation.method} weights have",
@@ -107,7 +109,9 @@ def _matrix(
             f"{module}: its {quantisation.method} tensors are damaged ({error})", hint=_AGAIN
         ) from None
     if shape is None:
-        found = ", ".join(f"{suffix.lstrip('.')} {list(info.shape)}" for suffix, info in parts.items())
+        found = ", ".join(
+            f"{suffix.lstrip('.')} {info.dtype} {list(info.shape)}" for suffix, info in parts.items()
+        )
         raise DataError(
             f"{module}: its tensors are not {quantisation.method} weights as config.json describes them "
             f"(found: {found})",

@@ -156,7 +156,11 @@ def test_bitsandbytes_four_bits_are_read(plain: Path) -> None:
         (lambda tensors, module: tensors.pop(f"{module}.scales"), "no scales, which gptq weights have"),
         (
             lambda tensors, module: tensors.update({f"{module}.scales": torch.zeros(1, 64)}),
-            r"are not gptq weights as config.json describes them .*scales \[1, 64\]",
+            r"are not gptq weights as config.json describes them .*scales F32 \[1, 64\]",
+        ),
+        (
+            lambda tensors, module: tensors.update({f"{module}.qweight": torch.zeros(8, 64)}),
+            r"are not gptq weights as config.json describes them .*qweight F32 \[8, 64\]",
         ),
         (lambda tensors, module: tensors.pop(f"{module}.qweight"), "lack .*q_proj.weight"),
         (
