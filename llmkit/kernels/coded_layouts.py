@@ -1,10 +1,10 @@
 """Quantised matrices of safetensors files as codes, scales, bases: the same numbers, none of them computed.
 
-GPTQ, AWQ, compressed-tensors and MLX in 2 to 8 bits, int8, float8, and bitsandbytes' tables. Codes of up to 4
-bits take 4 in memory, others 8; scales and bases 16 each a group, or 32 where 16 do not hold them exactly.
-float8, tables of floats and groups out of order (GPTQ's desc_act) are widened as they are multiplied; others
-are multiplied as whole numbers. Not taken, and so plain numbers in memory: groups of odd lengths, float8 with
-zero points, blocks that share fewer than 16 columns with rows.
+GPTQ, AWQ, compressed-tensors and MLX in 2 to 8 bits, int8, float8, MXFP4, bitsandbytes' tables. Codes of up
+to 4 bits take 4 in memory, others 8; scales and bases 16 each a group, or 32 where 16 do not hold them
+exactly. float8, tables of floats and groups out of order (GPTQ's desc_act) are widened as they are
+multiplied; others are multiplied as whole numbers. Not taken, and so plain numbers in memory: groups of
+odd lengths, float8 with zero points, blocks that share fewer than 16 columns with rows.
 Shapes: R rows, C columns, G groups of a row.
 """
 
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.formats import bytewise
-from llmkit.formats.quantised import awq, bnb_4bit, compressed_tensors, gptq, mlx_affine
+from llmkit.formats.quantised import awq, bnb_4bit, compressed_tensors, gptq, mlx_affine, mxfp4
 from llmkit.formats.quantised.matrix_layout import Array, MatrixLayout
 from llmkit.formats.quantised.packed_ints import unpack_columns, unpack_rows
 from llmkit.kernels.coded import Coded, CodedMatrix, Codes, Grouping, Order
+from llmkit.kernels.coded_gguf import gguf_matrix
 from llmkit.kernels.memory import Floats
 
 Take = Callable[[Order], NDArray[np.uint8]]
@@ -56,6 +57,8 @@ def layout_matrix(
             return _bytewise(layout, parts, rows, columns)
         case bnb_4bit.Bnb4Bit():
             return _bnb_4bit(layout, parts, rows, columns)
+        case mxfp4.Mxfp4():
+            return gguf_matrix(mxfp4.ggml_blocks(parts), "MXFP4", rows, columns)
     return None
 
 
@@ -89,6 +92,8 @@ def takes_layout(layout: MatrixLayout, columns: int, told: Mapping[str, Array]) 
             return not told.get(bytewise.ZEROS, np.zeros(0)).any()
         case bnb_4bit.Bnb4Bit():
             return gcd(bnb_4bit.state_of(told).blocksize, columns) >= _SHORTEST
+        case mxfp4.Mxfp4():
+            return True
     return False
 
 

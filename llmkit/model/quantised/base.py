@@ -32,6 +32,8 @@ from llmkit.model.transformer import Transformer
 
 _WEIGHT = ".weight"
 _PLAIN = ("F32", "F16", "BF16")
+_STACKS = ("experts", "stack_turned", "stack_in_turns")
+"""How experts are kept, which no linear layer is."""
 
 
 def quantise_base(model: Transformer) -> None:
@@ -166,9 +168,9 @@ def _folder_codes(path: Path, model: Transformer) -> dict[str, _Codes]:
     found: dict[str, _Codes] = {}
     for group in kept:
         infos = [stored[name] for name in group.theirs]
-        matrices = [_FolderMatrix(info) for info in infos if isinstance(info, QuantisedInfo)]
-        if len(matrices) == len(infos) and group.how != "experts":
-            found |= _of_group(group, matrices, model)
+        coded = [info for info in infos if isinstance(info, QuantisedInfo)]
+        if len(coded) == len(infos) and group.how not in _STACKS:
+            found |= _of_group(group, [_FolderMatrix(info) for info in coded], model)
     return found
 
 

@@ -17,7 +17,7 @@ from llmkit.kernels.coded_gguf import GROUPINGS, gguf_matrix
 from llmkit.kernels.coded_layouts import TELLING, layout_matrix, takes_layout, widened_key
 from llmkit.model.gguf.names import GgufGroup
 from llmkit.model.names import Group
-from llmkit.model.quantised.stored import QuantisedInfo
+from llmkit.model.quantised.stored import QuantisedInfo, read_part
 
 Source = Callable[[], CodedMatrix]
 _TAKEN = re.compile(
@@ -46,6 +46,9 @@ class CodedWeights:
         infos = [one for one in found if isinstance(one, QuantisedInfo) and not one.turned]
         if len(infos) != len(found) or not self._wants(group.ours):
             return False
+        if infos[0].experts:
+            self.sources[group.ours[0]] = _each_of_stack(infos[0], in_turns=group.how == "stack_in_turns")
+            return True
         if group.how not in ("same", "joined", "experts"):
             return False
         pairs = [(one, one.read_parts(TELLING)) for one in infos]
@@ -103,6 +106,29 @@ def _stored(info: QuantisedInfo) -> Source:
         return found
 
     return read
+
+
+def _each_of_stack(info: QuantisedInfo, *, in_turns: bool) -> list[Source]:
+    """The matrix of each expert; in turns: its rows are of gate and up, and the model has all gates first."""
+    count, columns, rows = info.shape
+
+    def source(number: int) -> Source:
+        def read() -> CodedMatrix:
+            parts = {suffix: read_part(_slice(one, number)) for suffix, one in info.stored.items()}
+            found = layout_matrix(info.layout, parts, rows, columns)
+            assert found is not None
+            return found
+
+        return _ordered(read, np.arange(rows).reshape(-1, 2).T.reshape(-1)) if in_turns else read
+
+    return [source(number) for number in range(count)]
+
+
+def _slice(info: TensorInfo, number: int) -> TensorInfo:
+    """One of a stored tensor's first dimension."""
+    count, *shape = info.shape
+    nbytes = info.nbytes // count
+    return TensorInfo(info.name, info.dtype, tuple(shape), nbytes, info.file, info.offset + number * nbytes)
 
 
 def _gguf(data: GgufData, name: str) -> list[Source]:

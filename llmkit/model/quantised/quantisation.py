@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 
 from llmkit.errors import ConfigError
 from llmkit.formats import bytewise
-from llmkit.formats.quantised import awq, bnb_4bit, compressed_tensors, gptq, mlx_affine
+from llmkit.formats.quantised import awq, bnb_4bit, compressed_tensors, gptq, mlx_affine, mxfp4
 from llmkit.formats.quantised.matrix_layout import MatrixLayout
 from llmkit.model.quantised.section import quantised_section
 
-METHODS = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq")
+METHODS = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "mxfp4")
 """Values of quant_method that are read; MLX writes none."""
 UNREAD = (".input_scale", ".input_zero_point", ".k_scale", ".v_scale", ".input_global_scale")
 """Suffixes of tensors about activations and caches."""
@@ -72,6 +72,8 @@ def quantisation(config: Mapping[str, Any], source: str) -> Quantisation | None:
             return Quantisation("fp8", (bytewise.SCALE_INV,), lambda module: layout)
         case "gptq":
             return _gptq(keys)
+        case "mxfp4":
+            return Quantisation("mxfp4", (mxfp4.CODES,), lambda module: mxfp4.Mxfp4())
     keys.wrong("quant_method", *METHODS)
 
 

@@ -11,6 +11,7 @@ from llmkit.errors import DataError, LlmkitError
 from llmkit.formats.bfloat16 import widened
 from llmkit.formats.model_folder import TensorInfo
 from llmkit.formats.quantised.matrix_layout import Array, Floats, MatrixLayout
+from llmkit.formats.quantised.mxfp4 import Mxfp4
 from llmkit.model.quantised.quantisation import UNREAD, Quantisation
 
 _WEIGHT = ".weight"
@@ -33,6 +34,8 @@ class QuantisedInfo(TensorInfo, frozen=True, kw_only=True):
     """Its tensors, by suffix."""
     turned: bool = False
     """Whether the plain matrix is (inputs, outputs), GPT-2's way; layouts are always (outputs, inputs)."""
+    experts: int = 0
+    """Of a stack (experts, inputs, outputs), which the layout has one below the other; 0: it is no stack."""
 
     def read(self) -> Floats:
         """The matrix as numbers.
@@ -50,6 +53,10 @@ class QuantisedInfo(TensorInfo, frozen=True, kw_only=True):
     def values(self, parts: Mapping[str, Array]) -> Floats:
         """The same out of its tensors by suffix, as `read_part` gives them."""
         try:
+            if self.experts:
+                stack, inputs, outputs = self.shape
+                matrix = self.layout.read(parts, stack * outputs, inputs)
+                return np.ascontiguousarray(matrix.reshape(stack, outputs, inputs).swapaxes(1, 2))
             first, second = self.shape
             if self.turned:
                 return np.ascontiguousarray(self.layout.read(parts, second, first).T)
@@ -101,7 +108,7 @@ def _matrix(
             shape = None
     except KeyError as missing:
         raise DataError(
-            f"{module}: no {missing.args[0].lstrip('.')}, which {quantisation.method} weights have",
+            f"{module}: no {missing.args[0].lstrip('._')}, which {quantisation.method} weights have",
             hint="fetch the whole model again",
         ) from None
     except (LlmkitError, ValueError) as error:
@@ -110,23 +117,26 @@ def _matrix(
         ) from None
     if shape is None:
         found = ", ".join(
-            f"{suffix.lstrip('.')} {info.dtype} {list(info.shape)}" for suffix, info in parts.items()
+            f"{suffix.lstrip('._')} {info.dtype} {list(info.shape)}" for suffix, info in parts.items()
         )
         raise DataError(
             f"{module}: its tensors are not {quantisation.method} weights as config.json describes them "
             f"(found: {found})",
             hint=_AGAIN,
         )
-    name = module + _WEIGHT
+    experts = parts[layout.suffixes[0]].shape[0] if isinstance(layout, Mxfp4) else 0
+    name = module if experts else module + _WEIGHT
+    plain = shape[::-1] if name in turned else shape
     return QuantisedInfo(
         name,
         "F32",
-        shape[::-1] if name in turned else shape,
+        (experts, shape[1], shape[0] // experts) if experts else plain,
         sum(info.nbytes for info in parts.values()),
         next(iter(parts.values())).file,
         layout=layout,
         stored=parts,
         turned=name in turned,
+        experts=experts,
     )
 
 

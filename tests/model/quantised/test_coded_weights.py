@@ -11,6 +11,7 @@ import torch
 from coded_models import coded_gguf
 from gguf_copies import split_gguf
 from gguf_models import case_config, random_model
+from mxfp4_models import mxfp4_folder
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -70,6 +71,12 @@ def test_what_a_gguf_file_holds_as_codes_is_left_out(
     names = {name.split(".", 3)[-1] for name in coded.sources}
     assert {"self_attn.q_proj.weight", "model.embed_tokens.weight"} <= names | set(coded.sources)
     assert not any("norm" in name or "mlp.gate.weight" in name for name in coded.sources)
+
+
+def test_gpt_oss_s_experts_are_left_out_as_they_are_published(tmp_path: Path) -> None:
+    coded = check(mxfp4_folder(tmp_path))
+    assert {name.rpartition(".")[2] for name in coded.sources} == {"gate_up_proj", "down_proj"}
+    assert {len(one) for one in coded.sources.values()} == {8}  # experts
 
 
 @pytest.mark.parametrize("order", ["none", "one", "each"])

@@ -11,6 +11,7 @@ from llmkit.formats.quantised.bnb_4bit import Bnb4Bit
 from llmkit.formats.quantised.compressed_tensors import PackQuantized
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.formats.quantised.mlx_affine import MlxAffine
+from llmkit.formats.quantised.mxfp4 import Mxfp4
 from llmkit.model.quantised.quantisation import quantisation
 
 Q = "model.layers.0.self_attn.q_proj"
@@ -50,6 +51,7 @@ def _compressed(**groups: Any) -> dict[str, Any]:
             {"quant_method": "fp8", "weight_block_size": [128, 128]},
             Bytewise("F8_E4M3", (128, 128), inverse=True),
         ),
+        ({"quant_method": "mxfp4"}, Mxfp4()),
         ({"quant_method": "fp8"}, Bytewise("F8_E4M3", None, inverse=True)),
         ({"bits": 4, "group_size": 64}, MlxAffine(4, 64)),
         (_compressed(a={"targets": ["Linear"], "weights": INT4}), PackQuantized(4, 128)),
@@ -107,7 +109,7 @@ def test_gptqs_rules_change_bits_and_groups_of_the_modules_they_match() -> None:
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({"quant_method": "mxfp4"}, "quant_method 'mxfp4' are not supported"),
+        ({"quant_method": "modelopt"}, "quant_method 'modelopt' are not supported"),
         ({"quant_method": "gptq", "bits": 5, "group_size": 128}, "bits 5 are not supported"),
         ({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}, "checkpoint_format 'marlin'"),
         ({"quant_method": "gptq", "bits": 4, "group_size": "all"}, "group_size 'all'"),

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mxfp4_models import mxfp4_folder
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -127,6 +129,22 @@ def test_float8_blocks_are_read_and_scales_of_activations_are_left_alone(plain: 
     expected = _rewritten(plain, section, make)
     ours = load_model(plain).state_dict()
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
+
+
+def test_gpt_oss_as_it_is_published_computes_what_it_does_in_transformers(
+    tmp_path: Path, transformers: ModuleType
+) -> None:
+    folder = mxfp4_folder(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        quantization_config=transformers.Mxfp4Config(dequantize=True),
+    )
+    ids = torch.randint(96, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs.float()(ids).logits
+        assert (load_model(folder, dtype=torch.float32)(ids) - expected).abs().max() < 1e-4 * expected.std()
 
 
 def test_bitsandbytes_four_bits_are_read(plain: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_sharded_model_counts_all_its_files(tiny_model: Callable[..., Path]) -
 
 def test_a_config_that_cannot_run_here_is_still_shown(shared_data: Path, tmp_path: Path) -> None:
     published = shared_data / "configs" / "Qwen3-30B-A3B-FP8" / "config.json"
-    (tmp_path / "config.json").write_text(published.read_text().replace('"fp8"', '"mxfp4"'))
+    (tmp_path / "config.json").write_text(published.read_text().replace('"fp8"', '"modelopt"'))
     report = show_config(tmp_path / "config.json")
     assert report.supported is False and "quantised weights" in (report.why_not or "")
     assert report.shape["num_hidden_layers"] == 48
