@@ -91,6 +91,12 @@ def lost_in_gguf(tokenizer: Tokenizer) -> list[str]:
         )
     if any(one["single_word"] for one in state["added_tokens"]):
         lost.append("special tokens that are found as whole words only are found inside words too")
+    changed = _changed_before_they_are_found(tokenizer, state)
+    if changed:
+        lost.append(
+            f"{len(changed)} added tokens are looked for in text that is changed first "
+            f"({', '.join(changed[:3])}): llama.cpp looks in the text as it is, and inside words"
+        )
     if _kind(state) == BYTE_LEVEL:
         if _composes(state):
             lost.append("text is not brought into NFC first: a decomposed é has other tokens")
@@ -101,6 +107,15 @@ def lost_in_gguf(tokenizer: Tokenizer) -> list[str]:
     if spacing.remove_extra_whitespaces and _kind(state) == SENTENCEPIECE:  # of t5's, llama.cpp does it
         lost.append("spaces at the ends of a text and runs of them are kept, where this tokenizer drops them")
     return lost
+
+
+def _changed_before_they_are_found(tokenizer: Tokenizer, state: dict[str, Any]) -> list[str]:
+    """Added tokens that are normalised as text is: where that begins with a space, so do they."""
+    normalizer = tokenizer.backend.normalizer
+    if normalizer is None:
+        return []
+    texts = [one["content"] for one in state["added_tokens"] if one["normalized"]]
+    return [text for text in texts if normalizer.normalize_str(text) != text]
 
 
 def _kind(state: dict[str, Any]) -> str:

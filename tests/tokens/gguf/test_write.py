@@ -369,6 +369,20 @@ def test_what_is_lost_is_told(shared_data: Path) -> None:
     assert "inside words" in lost_in_gguf(ours)[0]
 
 
+@pytest.mark.parametrize("normalized", [True, False])
+def test_a_word_that_is_added_to_llama_is_the_same_when_read_back_or_it_is_told(
+    normalized: bool, shared_data: Path
+) -> None:
+    llama = _open(shared_data / "tokenizers" / "llama2")
+    theirs = tokenizers.Tokenizer.from_str(llama.backend.to_str())
+    theirs.add_tokens([AddedToken("qzedq", normalized=normalized)])  # transformers' default for words: True
+    ours = Tokenizer(theirs, llama.config)
+    again = gguf_tokenizer(plain(gguf_tokenizer_metadata(ours)), "a.gguf")
+    is_same = again.encode("a qzedq b") == theirs.encode("a qzedq b", add_special_tokens=False).ids
+    assert is_same is not normalized
+    assert is_same is not any("(qzedq)" in one for one in lost_in_gguf(ours))
+
+
 def llama_cpp_ids(file: Path, texts: list[str]) -> tuple[list[list[int]], list[list[int]]]:
     """Ids of texts as plain text, and with special tokens read and put around."""
     ((without, around),) = llama_cpp_answers([file], texts)
