@@ -11,6 +11,7 @@ from llmkit.errors import DataError, some_of
 from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
 from llmkit.model.arrays import filled
 from llmkit.model.config import ModelConfig
+from llmkit.model.expert_stacks import each_expert
 from llmkit.model.extend_context import extend_context
 from llmkit.model.file_names import SINUSOIDS, stored_weights
 from llmkit.model.grouped_store import AS_STORED, GroupedStore
@@ -49,7 +50,8 @@ class FolderStore(GroupedStore[Group]):
         told = quantisation(content, source)
         self._method = "" if told is None else told.method
         turned = {name for one in kept if one.how in ("turned", "joined_turned") for name in one.theirs}
-        self._stored = plain_tensors(stored_weights(read_tensors(path), config), told, turned)
+        stored = each_expert(stored_weights(read_tensors(path), config), config)
+        self._stored = plain_tensors(stored, told, turned)
         expected = self._expected()
         if config.position == "sinusoidal":
             expected[SINUSOIDS] = (config.max_position_embeddings, config.hidden_size)

@@ -20,6 +20,7 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, read_config, read_tensors
 from llmkit.model.adapters.add_lora import replace_module
 from llmkit.model.dtypes import dtype_of, kept_dtype
+from llmkit.model.expert_stacks import each_expert
 from llmkit.model.file_names import stored_weights
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.lazy_weights import LazyWeights
@@ -164,7 +165,8 @@ def _folder_codes(path: Path, model: Transformer) -> dict[str, _Codes]:
     kept = groups(model.config, model.state_dict())
     turned = {name for one in kept if one.how in ("turned", "joined_turned") for name in one.theirs}
     told = quantisation(content, str(path / CONFIG))
-    stored = plain_tensors(stored_weights(read_tensors(path), model.config), told, turned)
+    stored = each_expert(stored_weights(read_tensors(path), model.config), model.config)
+    stored = plain_tensors(stored, told, turned)
     found: dict[str, _Codes] = {}
     for group in kept:
         infos = [stored[name] for name in group.theirs]

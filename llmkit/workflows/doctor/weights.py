@@ -21,6 +21,7 @@ from llmkit.formats.model_folder import (
     weight_files,
 )
 from llmkit.model.config import ModelConfig
+from llmkit.model.expert_stacks import each_expert
 from llmkit.model.file_names import stored_weights
 from llmkit.model.quantised.quantisation import quantisation
 from llmkit.model.quantised.stored import QuantisedInfo, plain_tensors
@@ -107,7 +108,7 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
 
     together = "the config.json and the safetensors of one model belong together"
     expected = tensor_shapes(config)
-    stored = stored_weights(tensors, config)
+    stored = each_expert(stored_weights(tensors, config), config)
     with as_finding(findings, "weights.quantised", folder):
         stored = plain_tensors(stored, quantisation(read_config(folder), str(folder / CONFIG)))
     if config.tie_word_embeddings and stored.pop("lm_head.weight", None) is not None:
