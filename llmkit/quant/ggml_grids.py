@@ -140,7 +140,7 @@ class GgmlGrid:
         steps = numbers.reshape(-1, self.block // self.group)
         largest = steps.gather(1, steps.abs().argmax(1, keepdim=True))
         end = self.scale_low if self.scale_low < 0 else self.scale_high
-        d = _half(largest / end, self.name)
+        d = _away_from_zero(_half(largest / end, self.name), largest / end)
         safe = torch.where(d == 0, 1, d.float())
         scales = torch.where(d == 0, 0, steps / safe).round_().clamp_(self.scale_low, self.scale_high)
         return d.squeeze(1), scales.flatten()
@@ -150,6 +150,16 @@ class GgmlGrid:
 
 
 _LARGEST_HALF = 65504.0
+
+
+_SMALLEST_HALF = 2.0**-24
+_NORMAL_HALF = 2.0**-14
+
+
+def _away_from_zero(half: Tensor, values: Tensor) -> Tensor:
+    """The halves, those below the normal ones rounded up: of a smaller one the steps are too many times."""
+    up = torch.ceil(values.abs() / _SMALLEST_HALF) * _SMALLEST_HALF * values.sign()
+    return torch.where(values.abs() < _NORMAL_HALF, up.half(), half)
 
 
 def _half(values: Tensor, name: str) -> Tensor:

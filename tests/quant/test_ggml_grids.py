@@ -48,6 +48,17 @@ def test_zeros_stay_zeros_and_small_weights_are_finite(name: str) -> None:
     assert (values[2, 1::2].abs() < 2e-4).all()
 
 
+@pytest.mark.parametrize("name", [name for name, grid in GGML_GRIDS.items() if grid.scale_high])
+@pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-5])
+def test_superblocks_of_small_weights_lose_as_little_as_those_of_large_ones(name: str, size: float) -> None:
+    weight = torch.randn(8, 512, generator=torch.Generator().manual_seed(0))
+    lost = []
+    for scaled in (weight, weight * size):  # whose superblock's number is below the normal halves
+        lattice = GGML_GRIDS[name].fit(scaled).lattice
+        lost.append(decibels(scaled, lattice.values(lattice.round(scaled))))
+    assert lost[1] > lost[0] - 1.5
+
+
 def test_what_a_grid_cannot_hold_is_refused() -> None:
     with pytest.raises(DataError, match="a row of 128 is no whole number of blocks of Q4_K"):
         GGML_GRIDS["Q4_K"].fit(torch.ones(1, 128))
