@@ -42,6 +42,14 @@ def test_a_scaling_comes_back_with_our_own_key_or_without(changes: dict[str, Any
     assert same_scaling(back, config.rope_scaling, config.max_position_embeddings)
 
 
+def test_a_linear_scaling_by_one_is_written_and_is_none_when_it_is_read() -> None:
+    scaling = case_config("llama", gguf_models.rope("linear", factor=1.0)).rope_scaling
+    back = _round_trip(scaling, own=False)
+    assert scaling is not None and back is None
+    assert same_scaling(scaling, back, 256) and same_scaling(back, scaling, 256)
+    assert not same_scaling({**scaling, "factor": 1.5}, back, 256)
+
+
 def test_an_attention_factor_is_llama_cpps_times_its_own_growth() -> None:
     scaling = {**case_config("llama", gguf_models.YARN).rope_scaling, "attention_factor": 1.25}  # type: ignore[dict-item]
     metadata = rope_metadata("llama", 10_000.0, scaling, 256)
