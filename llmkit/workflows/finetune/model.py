@@ -99,11 +99,11 @@ def load_frozen(
 
 
 def is_quantised(path: Path) -> bool:
-    """Whether a model's file or folder has quantised matrices."""
+    """Whether a model's file or folder has quantised matrices; gpt-oss's stacks of experts do not count."""
     tensors = read_plain_tensors(path).values()
     if is_gguf(path):
         return any(tensor.dtype not in ("F32", "F16", "BF16") for tensor in tensors)
-    return any(isinstance(tensor, QuantisedInfo) for tensor in tensors)
+    return any(isinstance(tensor, QuantisedInfo) and not tensor.experts for tensor in tensors)
 
 
 def build_reference(source: ModelSource, config: FinetuneConfig, device: torch.device) -> Reference:

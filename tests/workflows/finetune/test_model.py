@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mxfp4_models import mxfp4_folder
 
 from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.config import ModelConfig
@@ -79,6 +80,15 @@ def test_qlora_keeps_four_bits_of_the_layers_matrices(base: Path) -> None:
     model = build_finetuned(_source(base), FinetuneConfig(lora=LoraConfig(), qlora=True), CPU, None)
     kept = [module for module in model.modules() if isinstance(module, QuantisedLinear)]
     assert len(kept) == 2 * 7 and not is_quantised(base)
+
+
+def test_qlora_rounds_what_gpt_oss_as_it_is_published_has_beside_its_experts(tmp_path: Path) -> None:
+    folder = mxfp4_folder(tmp_path)
+    model = build_finetuned(_source(folder), FinetuneConfig(lora=LoraConfig(), qlora=True), CPU, None)
+    kept = [name for name, one in model.named_modules() if isinstance(one, QuantisedLinear)]
+    assert {name.removesuffix(".base").rpartition(".")[2] for name in kept} == {
+        f"{one}_proj" for one in "qkvo"
+    }
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=2)])
