@@ -11,6 +11,10 @@ from llmkit.tokens.tokenizer import Tokenizer, token_content
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
+_NOT_TEXT = frozenset(
+    ("image", "image_url", "input_image", "video", "video_url", "audio", "audio_url", "input_audio", "file")
+)
+"""Types of the parts of a content that no model here reads; many templates write them as Python does."""
 
 Result = TypeVar("Result")
 
@@ -31,7 +35,8 @@ def render_chat(
 
     Args:
         tokenizer: whose template.
-        messages: {"role", "content", "tool_calls"?, …}, handed to the template as they are.
+        messages: {"role", "content", "tool_calls"?, …}, handed to the template as they are, but for a
+            content in parts of text, which is one text.
         tools: JSON schemas of the functions that the model may call.
         add_generation_prompt: end with the opening of the assistant's turn.
         settings: what a template asks for beside all that, such as enable_thinking.
@@ -39,7 +44,7 @@ def render_chat(
     Raises:
         MissingError: the tokenizer has no chat template.
         ConfigError: it does not parse.
-        DataError: the template refuses these messages.
+        DataError: the template refuses these messages, or a part of one is no text.
     """
 
     def render(template: jinja2.Template, given: dict[str, Any]) -> str:
@@ -57,6 +62,18 @@ def render_generations(
         MissingError, ConfigError, DataError: see `render_chat`.
     """
     return _rendered(tokenizer, messages, tools, False, render_with_generations)
+
+
+def joined_parts(content: Any) -> Any:
+    """Parts that are all text as one text, which every template takes; anything else as it is."""
+    texts = []
+    for part in content if isinstance(content, list) else [None]:
+        match part:
+            case {"type": "text", "text": str() as text}:
+                texts.append(text)
+            case _:
+                return content
+    return "".join(texts)
 
 
 def _rendered(
@@ -80,7 +97,7 @@ def _rendered(
             f"chat template, line {error.lineno}: {error.message}", hint="mend chat_template.jinja"
         ) from None
     given = {"documents": None, "add_generation_prompt": add_generation_prompt, **_special_tokens(tokenizer)}
-    given["messages"] = [_plain(message) for message in messages]
+    given["messages"] = [_plain(message, place) for place, message in enumerate(messages)]
     try:
         try:
             return render(template, given | {"tools": tools})
@@ -97,13 +114,26 @@ def _rendered(
         ) from None
 
 
-def _plain(message: dict[str, Any]) -> dict[str, Any]:
-    """A message without its empty keys, its reasoning under the names that templates look for."""
+def _plain(message: dict[str, Any], place: int) -> dict[str, Any]:
+    """A message without its empty keys, its text in one piece, its reasoning as templates call it."""
     message = {key: value for key, value in message.items() if value is not None}
+    if "content" in message:
+        _check_parts(message["content"], f"messages[{place}].content")
+        message["content"] = joined_parts(message["content"])
     reasoning = next((message[name] for name in _REASONING if name in message), None)
     return (
         message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
     )
+
+
+def _check_parts(content: Any, where: str) -> None:
+    for number, part in enumerate(content if isinstance(content, list) else []):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str) and kind in _NOT_TEXT:
+            raise DataError(
+                f"{where}[{number}]: of type {kind!r}: only text is read here",
+                hint='a message is {"role": "user", "content": TEXT}',
+            )
 
 
 def _special_tokens(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import msgspec
 
 from llmkit.formats.jsonl import MALFORMED, Line, decode_field
 from llmkit.tokens.audit import ExampleError
+from llmkit.tokens.chat import joined_parts
 
 Message = dict[str, Any]
 
@@ -50,19 +51,7 @@ def _message(key: str, number: int, message: Message) -> Message:
             f'message {number} has the role "{role}"',
             hint=f"roles: {', '.join(sorted(ROLES))}",
         )
-    return {**message, "content": _joined(message["content"])} if "content" in message else message
-
-
-def _joined(content: Any) -> Any:
-    """Parts that are all text as one text, which every template takes; anything else as it is."""
-    texts = []
-    for part in content if isinstance(content, list) else [None]:
-        match part:
-            case {"type": "text", "text": str() as text}:
-                texts.append(text)
-            case _:
-                return content
-    return "".join(texts)
+    return {**message, "content": joined_parts(message["content"])} if "content" in message else message
 
 
 def _turn(key: str, number: int, turn: dict[str, Any]) -> Message:

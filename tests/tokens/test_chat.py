@@ -112,3 +112,25 @@ def test_generation_blocks_stand_where_transformers_finds_them() -> None:
     )
     text, found = render_generations(_tokenizer(template), messages)  # without tools: gone through unasked
     assert (text, found) == (texts[0], blocks[0])
+
+
+TEXT_PARTS = [{"type": "text", "text": "What is "}, {"type": "text", "text": "it?"}]
+
+
+def test_a_content_in_parts_of_text_is_one_text() -> None:
+    template = "{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}"
+    assert render_chat(_tokenizer(template), [{"role": "user", "content": TEXT_PARTS}]) == "<What is it?>"
+
+
+@pytest.mark.parametrize("kind", ["image", "image_url", "input_audio", "video", "file"])
+def test_a_part_that_is_no_text_is_refused_by_its_place_whatever_the_template(kind: str) -> None:
+    message = {"role": "user", "content": [*TEXT_PARTS, {"type": kind, kind: {}}]}
+    for template in ("{% for m in messages %}{{ m.content }}{% endfor %}", "{{ messages | length }}"):
+        with pytest.raises(DataError, match=rf"^messages\[1\]\.content\[2\]: of type '{kind}': only text"):
+            render_chat(_tokenizer(template), [USER[0], message])
+
+
+def test_other_parts_are_the_templates_own_affair() -> None:
+    results = [{"name": "f", "result": 1}]
+    template = "{{ messages[0].content | tojson }}"
+    assert json.loads(render_chat(_tokenizer(template), [{"role": "tool", "content": results}])) == results

@@ -11,7 +11,9 @@ from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
 from llmkit.formats.not_utf8 import is_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input
+from llmkit.tokens.chat import joined_parts
 from llmkit.workflows.eval.scorer import Scorer
+from llmkit.workflows.eval.task_lines import at_place
 
 SEPARATOR = "\n\n"
 """Between a passage and what comes after it."""
@@ -27,7 +29,9 @@ class Sample:
     """What comes out beside the scores."""
     prompt: str = ""
     messages: list[dict[str, Any]] | None = None
-    """A conversation in place of the prompt."""
+    """A conversation in place of the prompt, as `read_conversation` gives it."""
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    """What the model may call in it."""
     answer: str | None = None
     """None: the prompt itself is what is looked at."""
     line: Line | None = None
@@ -87,14 +91,15 @@ def encode_sample(sample: Sample, scorer: Scorer, passage: str | None) -> Encode
     """
     encoder = scorer.encoder
     if sample.messages is not None:
-        head = encoder.render(sample.messages)
+        with at_place(sample.where or "the text"):
+            head = encoder.render_told(sample.messages, sample.tools)
         first = encoder.encode_rendered(head)
         ids = encoder.encode_rendered(head + (sample.answer or ""))
         start = len(first) if sample.answer is not None else 0
         if passage is None:
             return Encoded(ids, start)
         _check_answer(sample, len(ids) - start)
-        before = encoder.encode_rendered(encoder.render(_with_passage(sample, passage)))
+        before = encoder.encode_rendered(encoder.render_told(_with_passage(sample, passage), sample.tools))
         return Encoded(ids, start, before + ids[start:])
     if sample.answer is None and passage is None:
         ids = encoder.encode(sample.prompt)
@@ -146,12 +151,7 @@ def _sample(line: Line, number: int) -> Sample:
     name = record_id(line) or str(number)
     answer = decode_field(line, "completion", str) if "completion" in record else None
     if "messages" in record:
-        messages = decode_field(line, "messages", list[dict])  # type: ignore[type-arg]
-        if answer is None and messages and messages[-1].get("role") == "assistant":
-            answer, messages = messages[-1].get("content"), messages[:-1]
-            if not isinstance(answer, str):
-                raise DataError(f"{line.where}: the last reply is no text", hint="score replies of text")
-        return Sample(name, line.where, record, messages=messages, answer=answer, line=line)
+        return _talk(line, name, answer)
     for key in ("prompt", "text"):
         if key in record:
             return Sample(name, line.where, record, decode_field(line, key, str), answer=answer, line=line)
@@ -159,3 +159,19 @@ def _sample(line: Line, number: int) -> Sample:
         f"{line.where}: no text, prompt or messages (found: {', '.join(record) or 'no keys at all'})",
         hint='a record is {"text"}, {"prompt", "completion"} or {"messages"}',
     )
+
+
+def _talk(line: Line, name: str, answer: str | None) -> Sample:
+    """The sample of a conversation, read as `generate` reads it; its answer, else the last reply."""
+    from llmkit.workflows.generate.messages import read_conversation, read_functions  # only chats wait
+
+    messages = decode_field(line, "messages", list[dict[str, Any]])
+    tools = decode_field(line, "tools", list[dict[str, Any]] | None) if "tools" in line.record else None
+    if answer is None and messages and messages[-1].get("role") == "assistant":
+        answer, messages = joined_parts(messages[-1].get("content")), messages[:-1]
+        if not isinstance(answer, str):
+            raise DataError(f"{line.where}: the last reply is no text", hint="score replies of text")
+    with at_place(line.where):
+        read = read_conversation(messages) if messages else []  # an answer to nothing is one too
+        functions = read_functions(tools)
+    return Sample(name, line.where, line.record, messages=read, tools=functions, answer=answer, line=line)

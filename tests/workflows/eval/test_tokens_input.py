@@ -79,6 +79,21 @@ def test_in_a_conversation_it_stands_before_the_last_users_words(scorer: Scorer)
     assert decode(found.ids[found.start :]) == "a"
 
 
+def test_a_conversation_is_read_as_generate_reads_it_with_its_tools(scorer: Scorer, tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "what is "}, {"type": "text", "text": "it?"}]
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+    talk = [{"role": "user", "content": parts}, {"role": "assistant", "content": parts[1:]}]
+    plain, told = _rows(tmp_path / "r.jsonl", {"messages": talk}, {"messages": talk, "tools": [tool]})
+    decode = scorer.tokenizer.decode
+    asked = "<|im_start|>user\nwhat is it?<|im_end|>\n<|im_start|>assistant\n"
+    assert decode(encode_sample(plain, scorer, None).ids) == f"{asked}it?"
+    with_tools = decode(encode_sample(told, scorer, None).ids)
+    assert "look_up" in with_tools and with_tools.endswith(f"{asked}it?")
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}
+    with pytest.raises(DataError, match=r"r\.jsonl:1: messages\[0\]\.content\[0\]: of type 'image_url'"):
+        _rows(tmp_path / "r.jsonl", {"messages": [image]})
+
+
 @pytest.mark.parametrize(
     ("sample", "says"),
     [
