@@ -33,7 +33,9 @@ def context(
     template: Annotated[
         Path | None, Option(metavar="FILE", help="Jinja: query, passages, record; default built in.")
     ] = None,
-    messages: Annotated[bool, Option("--messages", help="A user's message, not a prompt.")] = False,
+    messages: Annotated[
+        bool, Option("--messages", help="A user's message, not a prompt.")
+    ] = False,
     searching: flags.Searching = flags.BY_WORDS,
     results: flags.Results = flags.TO_STDOUT,
 ) -> None:
@@ -41,6 +43,9 @@ def context(
 
     Passages that overlap are joined, what is there already is left out, and
     the budget is kept. Exit status 1 when nothing is found for any query.
+
+    Of a record with messages the query is what the user said last; --messages
+    puts the prompt in its place, as serve --retrieve does.
 
     \b
     Reads   {"query": str, ...}    a line each, or the lines of a .txt file

@@ -77,7 +77,7 @@ class Searching:
     )
     field: Annotated[
         str | None,
-        Option(metavar="KEY", help="Key of the query; default query, question, prompt or text."),
+        Option(metavar="KEY", help="Key of the query; default query, question, prompt, text or messages."),
     ] = None
 
 

@@ -11,6 +11,7 @@ from llmkit.retrieve.context import Order
 from llmkit.retrieve.passage_prompt import PassagePrompts
 from llmkit.retrieve.passages import CHARACTERS_PER_TOKEN
 from llmkit.tokens.templates import read_template
+from llmkit.workflows.retrieve.conversation import read_conversation, with_prompt
 from llmkit.workflows.retrieve.run import Run
 
 
@@ -26,7 +27,7 @@ class ContextOptions:
     template: Path | None = None
     """A file with a template; None: the built-in one."""
     messages: bool = False
-    """A user's message instead of a prompt."""
+    """A user's message instead of a prompt; in a record's own conversation, if it has one."""
 
     def __post_init__(self) -> None:
         """Refuse a budget that no passage could keep."""
@@ -53,7 +54,8 @@ def write_contexts(run: Run, options: ContextOptions) -> int:
         without += bool(hits) and not made.citations
         prompt: dict[str, Any] = {"prompt": made.text}
         if options.messages:
-            prompt = {"messages": [{"role": "user", "content": made.text}]}
+            messages = read_conversation(query.record, query.where)
+            prompt = {"messages": with_prompt(messages, query.text, made.text)}
         run.write_record(query, **prompt, citations=made.citations, context_tokens=made.context_tokens)
     return without
 

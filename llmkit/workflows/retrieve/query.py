@@ -8,12 +8,13 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.file_kind import kind_of_input
-from llmkit.formats.jsonl import BadLine, Record, decode_field, number_lines, parse_records, raw
+from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, number_lines, parse_records, raw
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.retrieve.hits import Find, Hit
+from llmkit.workflows.retrieve.conversation import MESSAGES, question
 
-FIELDS = ("query", "question", "prompt", "text")
+FIELDS = ("query", "question", "prompt", "text", MESSAGES)
 """Where a record's query is looked for, unless it is said."""
 
 
@@ -48,12 +49,18 @@ def read_queries(
         for line in parse_records(stream, name, on_bad=on_bad):
             key = field or next((name for name in FIELDS if name in line.record), FIELDS[0])
             try:
-                yield Query(decode_field(line, key, str), line.record, line.where)
+                yield Query(_text_at(line, key), line.record, line.where)
             except DataError as error:
                 if on_bad is None:
                     raise
                 problem = error.problem.removeprefix(f"{line.where}: ")
                 on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
+
+
+def _text_at(line: Line, key: str) -> str:
+    if key == MESSAGES and key in line.record:
+        return question(line.record, line.where)
+    return str(decode_field(line, key, str))
 
 
 def _from_text(stream: BinaryIO, name: str, on_bad: Callable[[BadLine], None] | None) -> Iterator[Query]:

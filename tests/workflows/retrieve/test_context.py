@@ -26,10 +26,11 @@ def make(tmp_path: Path) -> Make:
     (tmp_path / "d.jsonl").write_text(json.dumps({"id": "zoo", "text": TEXT, "source": "book"}) + "\n")
     index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(chunk=8, overlap=0))
 
-    def call(text: str, **options: Any) -> dict[str, Any]:
+    def call(text: str | dict[str, Any], **options: Any) -> dict[str, Any]:
         stream = io.BytesIO()
+        (tmp_path / "q.jsonl").write_text(json.dumps({"query": text} if isinstance(text, str) else text))
         with open_index(tmp_path / "i") as store:
-            asked = RetrieveOptions(index=tmp_path / "i", text=text)
+            asked = RetrieveOptions(index=tmp_path / "i", queries=(tmp_path / "q.jsonl",))
             bad = BadLines("test", skip=False, stream=None)
             find = open_search(store, SearchOptions(), tmp_path / "i")
             write_contexts(Run(asked, find, bad, stream), ContextOptions(**options))
@@ -77,3 +78,17 @@ def test_where_nothing_is_found_the_prompt_has_no_passages(make: Make) -> None:
     record = make("zebra")
     assert (record["citations"], record["context_tokens"]) == ([], 0)
     assert record["prompt"].endswith("Question: zebra\nAnswer:")
+
+
+def test_messages_of_the_record_stay_and_the_prompt_stands_where_the_question_stood(make: Make) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    asked = {"role": "user", "content": "bee honey", "name": "ann"}
+    record = make({"messages": [system, asked], "id": 7}, messages=True)
+    assert record["id"] == 7 and len(record["messages"]) == 2
+    assert record["messages"][0] == system
+    assert record["messages"][1]["name"] == "ann"
+    assert record["messages"][1]["content"] == make("bee honey")["prompt"]
+    assert (
+        make({"messages": [system, asked], "query": "ant"}, messages=True)["messages"][1]["content"]
+        == (make("ant")["prompt"])
+    )

@@ -27,6 +27,23 @@ def test_queries_are_read_from_jsonl_by_the_first_known_key_or_the_one_that_is_n
     assert bytes(next(read_queries(path, None)).record["n"]) == b"1"
 
 
+def test_a_conversation_asks_what_its_user_said_last(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    talk = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+    path.write_text(
+        json.dumps({"messages": talk}) + "\n" + json.dumps({"messages": talk, "text": "t"}) + "\n"
+    )
+    assert [one.text for one in read_queries(path, None)] == ["one", "t"]
+    assert [one.text for one in read_queries(path, "messages")] == ["one", "one"]
+    path.write_text('{"messages": []}\n{"id": 1}\n')
+    bad: list[BadLine] = []
+    assert list(read_queries(path, "messages", on_bad=bad.append)) == []
+    assert [one.problem for one in bad] == [
+        "no user says anything in its messages",
+        'no "messages" field (found: id)',
+    ]
+
+
 def test_plain_lines_are_queries_and_blank_ones_are_none(tmp_path: Path) -> None:
     path = tmp_path / "q.txt"
     path.write_text("one two\n\n three \n")
