@@ -10,6 +10,7 @@ from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import Document, names_file, read_documents
 from llmkit.formats.jsonl import Line, decode_field, record_id
 from llmkit.formats.not_utf8 import is_utf8
+from llmkit.formats.streams import STDIO
 from llmkit.probe.attention.patterns import repeated_random_ids
 from llmkit.workflows.inspect_attention.config import InspectText
 from llmkit.workflows.inspect_attention.open import Inspected
@@ -38,7 +39,7 @@ def read_text(opened: Inspected, text: InspectText) -> Reading:
 
     Raises:
         MissingError: no such file or record.
-        DataError: a damaged record, a chat that the template refuses, ids that the model does not have.
+        DataError: no text at all, a damaged record, a chat that the template refuses, ids that the model does not have.
         UsageError: nothing to read, or more tokens than the model has positions.
     """
     config = opened.job.model
@@ -97,11 +98,11 @@ def _document(opened: Inspected, text: InspectText) -> Document:
         number = number if document.line else 1  # a plain file
         if text.record in (None, str(number), document.id):
             return document
+    name = "stdin" if text.given == str(STDIO) else text.given
+    if text.record is None:
+        raise DataError(f"{name}: no text in it", hint="give words, or a file that has some")
     raise MissingError(
-        f"{text.given}: no record {text.record} (found {number})"
-        if text.record is not None
-        else f"{text.given}: no text in it",
-        hint="--record takes a number from 1, or an id",
+        f"{name}: no record {text.record} (found {number})", hint="--record takes a number from 1, or an id"
     )
 
 

@@ -109,5 +109,6 @@ def test_an_empty_text_and_a_record_of_neither_kind_are_refused(opened: Inspecte
     with pytest.raises(UsageError, match="no tokens in it"):
         read(opened, given=str(file))
     file.write_text("")
-    with pytest.raises(MissingError, match="no text in it"):
-        read(opened, given=str(file))
+    for nothing in (file, Path(os.devnull)):
+        with pytest.raises(DataError, match="no text in it"):
+            read(opened, given=str(nothing))
