@@ -199,6 +199,9 @@ def _explain(files: "GenerateFiles", config: GenerateConfig) -> None:
     excluded = {"--jsonl": files.jsonl, "--out": files.out, "--echo": config.echo, "--tool": files.tools}
     excluded |= {"--draft": config.draft != GenerateConfig.draft, "--prompt-cache": files.prompt_cache}
     excluded |= {"--cache-offload": config.cache_offload > 0, "--tp": config.tp > 1}
+    drawn = config.sampling
+    excluded |= {"--samples": drawn.get("samples", 1) > 1, "--logprobs": "logprobs" in drawn}
+    excluded |= {"--require": config.require is not None, "--extract-code": config.extract_code}
     for flag, is_given in excluded.items():
         if is_given:
             raise UsageError(

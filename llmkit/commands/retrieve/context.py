@@ -33,9 +33,7 @@ def context(
     template: Annotated[
         Path | None, Option(metavar="FILE", help="Jinja: query, passages, record; default built in.")
     ] = None,
-    messages: Annotated[
-        bool, Option("--messages", help="A user's message, not a prompt.")
-    ] = False,
+    messages: Annotated[bool, Option("--messages", help="A user's message, not a prompt.")] = False,
     searching: flags.Searching = flags.BY_WORDS,
     results: flags.Results = flags.TO_STDOUT,
 ) -> None:

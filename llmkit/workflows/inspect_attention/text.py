@@ -39,7 +39,8 @@ def read_text(opened: Inspected, text: InspectText) -> Reading:
 
     Raises:
         MissingError: no such file or record.
-        DataError: no text at all, a damaged record, a chat that the template refuses, ids that the model does not have.
+        DataError: no text at all, a damaged record, a chat that the template refuses, ids that the model
+            does not have.
         UsageError: nothing to read, or more tokens than the model has positions.
     """
     config = opened.job.model
