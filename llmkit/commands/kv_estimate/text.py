@@ -108,7 +108,7 @@ def _table(estimates: "list[KVEstimate]", width: int) -> list[str]:
         ]
     taken = sum(2 + max(map(len, (name, *values))) for name, values in columns.items())
     room = max(width - taken, NARROWEST_NAME)
-    names = [_end(visible(one.model or one.model_type or ""), room) for one in estimates]
+    names = _ends([visible(one.model or one.model_type or "") for one in estimates], room)
     rows = [("model", *columns), *zip(names, *columns.values(), strict=True)]
     return [", ".join(shared), "", align(rows, right=tuple(range(1, len(columns) + 1)))]
 
@@ -143,6 +143,16 @@ def _hanging(start: str, remark: str, width: int) -> list[str]:
 
 def _size(size: int | None) -> str:
     return "" if size is None else format_bytes(size)
+
+
+def _ends(names: list[str], room: int) -> list[str]:
+    """Names, or their ends: longer than there is room for where two would look the same."""
+    longest = max(map(len, names))
+    for length in range(room, longest):
+        ends = [_end(name, length) for name in names]
+        if len(set(ends)) == len(set(names)):
+            return ends
+    return names
 
 
 def _end(name: str, room: int) -> str:

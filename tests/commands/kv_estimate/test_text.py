@@ -91,6 +91,20 @@ def test_a_long_name_keeps_its_end_in_a_table(shared_data: Path) -> None:
     assert [name.endswith(folder.name) for name, folder in zip(names, folders, strict=True)] == [True, True]
 
 
+def test_names_that_are_cut_can_be_told_apart(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64}
+    config |= {"intermediate_size": 128, "vocab_size": 100}
+    paths = [tmp_path / f"{name}-with-a-long-name-Instruct" for name in ("one", "two")]
+    for path in paths:
+        path.mkdir()
+        (path / "config.json").write_text(json.dumps(config))
+    text = estimates_text(
+        estimate_models(ModelSources(paths=(*paths, paths[0])), EstimateConfig(context=8)), width=50
+    )
+    first, second, again = [line.split()[0] for line in text.splitlines() if "Instruct" in line]
+    assert first == again != second
+
+
 def test_what_the_figures_leave_out_is_said() -> None:
     assert "not counted  activations, workspace, the program itself\n" in _text("gpt2", context=9999)
     assert "context      beyond the 1,024 positions of gpt2" in _text("gpt2", context=9999)
