@@ -26,9 +26,9 @@ def query(
 ) -> None:
     """Find the passages that answer a query best.
 
-    By words: BM25, as Lucene scores it. By meaning: the cosine of vectors, from
-    the model of `retrieve index --embed`. By both: the sum of 1 / (5 + place),
-    weighted. Exit status 1 when nothing is found for any query.
+    By words: BM25, as Lucene scores it. By meaning: the cosine of vectors, less
+    the mean of all, from the model of `retrieve index --embed`. By both: the sum
+    of 1 / (5 + place), weighted. Exit status 1 when nothing is found for any query.
 
     What another engine holds is searched by its address instead of a file, by
     words as it scores them, and by vectors with --embed-url or --embed. Fields

@@ -148,8 +148,8 @@ class IndexSearch:
             self._close = stack.pop_all().close
 
     def __call__(self, query: str, most: int) -> list[Hit]:
-        """Passages, the best first."""
-        return self._ranked(query, most)
+        """Passages, the best first; none where nothing is asked, to which some vector is always near."""
+        return self._ranked(query, most) if query.strip() else []
 
     def close(self) -> None:
         """Give back what it holds beside the index."""

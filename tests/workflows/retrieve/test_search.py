@@ -34,9 +34,9 @@ def index(tmp_path: Path, model: Path) -> Path:
     return tmp_path / "i"
 
 
-def found(index: Path, options: SearchOptions, most: int = 9) -> list[Hit]:
+def found(index: Path, options: SearchOptions, most: int = 9, query: str = "bee") -> list[Hit]:
     with open_index(index) as store:
-        return open_search(store, options, index)("bee", most)
+        return open_search(store, options, index)(query, most)
 
 
 def test_words_find_what_has_them_meaning_ranks_everything_and_both_fuse_the_two(index: Path) -> None:
@@ -49,6 +49,13 @@ def test_words_find_what_has_them_meaning_ranks_everything_and_both_fuse_the_two
         both = found(index, SearchOptions(by="both", **options))
         assert [(one.document, one.score) for one in both] == fused
         assert found(index, SearchOptions(by="both", **options), most=1) == both[:1]
+
+
+@pytest.mark.parametrize("by", ["words", "meaning", "both"])
+def test_a_query_that_asks_nothing_finds_nothing(index: Path, by: By) -> None:
+    assert (
+        found(index, SearchOptions(by=by), query="") == found(index, SearchOptions(by=by), query=" \n") == []
+    )
 
 
 def test_so_many_are_ranked_again_and_so_many_given(index: Path, model: Path) -> None:
