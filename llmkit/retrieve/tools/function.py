@@ -1,13 +1,14 @@
 """A Python function as a program: `python -m llmkit.retrieve.tools.function FILE.py NAME [--schema]`.
 
 It runs in a process of its own, as every tool does: it can crash, hang or use up memory there. Its schema is
-made of its signature and the first paragraph of its docstring.
+made of its signature, the first paragraph of its docstring and what that says of arguments under `Args:`.
 """
 
 import contextlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ _NAMES: dict[Any, str] = {
     **{str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"},
     **{dict: "object", list: "array"},
 }
+_ARGUMENT = re.compile(r"(\w+)(?: *\(.*?\))?: *(.*)")
+"""A line under `Args:` that begins an argument: its name, its type in brackets, what it is."""
 
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
@@ -45,21 +48,41 @@ def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
     Raises:
         SystemExit: it has arguments that cannot be given by name, or of a type that JSON does not have.
     """
-    hints = get_type_hints(function)
+    hints, doc = get_type_hints(function), inspect.getdoc(function) or ""
     properties, required = {}, []
+    told = _told_arguments(doc)
     for name, one in inspect.signature(function).parameters.items():
         if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
             raise SystemExit(f"{function.__name__}: argument {name} cannot be given by name")
-        properties[name] = _schema(hints[name], name) if name in hints else {}
+        about = {"description": told[name]} if name in told else {}
+        properties[name] = {**(_schema(hints[name], name) if name in hints else {}), **about}
         if one.default is one.empty:
             required.append(name)
-    about = (inspect.getdoc(function) or "").partition("\n\n")[0]
     parameters = {"type": "object", "properties": properties, "required": required}
     return {
         "name": function.__name__,
-        "description": " ".join(about.split()),
+        "description": " ".join(re.split(r"\n\n|\nArgs:\n", doc)[0].split()),
         "parameters": {**parameters, "additionalProperties": False},
     }
+
+
+def _told_arguments(doc: str) -> dict[str, str]:
+    """What a docstring in Google's style says of arguments, by their names."""
+    told: dict[str, str] = {}
+    name = margin = None
+    for line in doc.partition("\nArgs:\n")[2].splitlines():
+        words = line.strip()
+        indent = len(line) - len(line.lstrip())
+        if words and not indent:
+            break  # the next section
+        margin = margin or indent or None
+        begins = _ARGUMENT.fullmatch(words) if indent == margin else None
+        if begins is not None:
+            name = begins[1]
+            told[name] = begins[2]
+        elif words and name is not None:
+            told[name] = f"{told[name]} {words}".strip()
+    return told
 
 
 def _schema(kind: Any, name: str) -> dict[str, Any]:

@@ -99,3 +99,45 @@ def test_arguments_that_no_model_can_give_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(SystemExit, match="no function area"):
         load_function(tmp_path / "empty.py", "area")
+
+
+def test_a_model_is_told_of_arguments_what_transformers_tells_it() -> None:
+    from transformers.utils import get_json_schema
+
+    def weather(place: str, days: int = 1, unit: str = "C") -> str:
+        """
+        What the weather will be.
+
+        Args:
+            place: The town: with its
+                country, as "Pori, FI".
+            days (int): How far ahead.
+            unit: C or F.
+
+        Returns:
+            place: not this
+        """
+        return place + unit * days
+
+    theirs = get_json_schema(weather)["function"]
+    ours = schema_of(weather)
+    assert ours["description"] == theirs["description"]
+    assert ours["parameters"]["properties"] == theirs["parameters"]["properties"]
+    assert ours["parameters"]["properties"]["place"]["description"] == (
+        'The town: with its country, as "Pori, FI".'
+    )
+
+
+def test_what_a_docstring_says_of_arguments_is_no_part_of_the_functions_own_description() -> None:
+    def near(a: int, b: int) -> None:
+        """Near.
+        Args:
+            b: Other
+        """
+
+    found = schema_of(near)
+    assert found["description"] == "Near."
+    assert found["parameters"]["properties"] == {
+        "a": {"type": "integer"},
+        "b": {"type": "integer", "description": "Other"},
+    }
