@@ -109,7 +109,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
         refuse_twice(name, content, decoded)
     except MALFORMED as error:
         hint = "pipe one JSON object in" if path == STDIO else f"python -m json.tool {path}"
-        raise DataError(f"{name}: not a JSON object ({error})", hint=hint) from None
+        what = error if content.strip() else "there is nothing in it"
+        raise DataError(f"{name}: not a JSON object ({what})", hint=hint) from None
     return decoded
 
 

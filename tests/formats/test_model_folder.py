@@ -230,6 +230,6 @@ def test_a_header_or_a_config_with_a_key_twice_is_damaged(tmp_path: Path) -> Non
 def test_of_stdin_that_is_no_object_no_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
-        with pytest.raises(DataError, match="stdin: not a JSON object") as refused:
+        with pytest.raises(DataError, match=r"stdin: not a JSON object \(there is nothing in it") as refused:
             read_json_object(Path("-"))
     assert refused.value.hint == "pipe one JSON object in"

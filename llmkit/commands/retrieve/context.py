@@ -75,4 +75,4 @@ def context(
             f"llmkit: warning: {plural(without, 'prompt')} without passages: --budget {budget:,} holds none "
             "of those that were found"
         )
-    finish(ctx, run.bad.count, run.found)
+    finish(ctx, run)

@@ -7,10 +7,11 @@ from typer import Option
 
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.retrieve import flags
-from llmkit.errors import GateFailed
+from llmkit.errors import DataError, GateFailed
 
 if TYPE_CHECKING:
     from llmkit.retrieve.hits import Hit
+    from llmkit.workflows.retrieve.run import Run
 
 
 @with_flag_groups
@@ -59,18 +60,21 @@ def query(
                 run.write_record(one, hits=hits)
             else:
                 run.write(_readable(hits).encode())
-    finish(ctx, run.bad.count, run.found)
+    finish(ctx, run)
 
 
-def finish(ctx: typer.Context, bad: int, found: int) -> None:
+def finish(ctx: typer.Context, run: "Run") -> None:
     """Say what was passed over; nothing found is an answer that is no.
 
     Raises:
         GateFailed: nothing was found.
+        DataError: nothing was asked.
     """
-    if bad:
-        ctx.obj.console.note(f"{bad} malformed lines passed over")
-    if not found:
+    if run.bad.count:
+        ctx.obj.console.note(f"{run.bad.count} malformed lines passed over")
+    if not run.asked:
+        raise DataError("no queries", hint='a line each: {"query": "..."}, or the lines of a .txt file')
+    if not run.found:
         raise GateFailed("nothing was found", hint="ask with words that the documents have")
 
 

@@ -9,7 +9,7 @@ from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
 from llmkit.probe.evaluate.written_tasks import Task, detect_written, read_task, with_examples
-from llmkit.workflows.eval.task_lines import at_line, examples_of, has_enough
+from llmkit.workflows.eval.task_lines import at_line, examples_of, has_enough, nothing_in
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read_items(path: Path, dev: Path | None, config: GenConfig) -> tuple[Written
             for sample in range(config.samples)
         ]
     if form is None or not items:
-        raise DataError(f"{path}: no tasks", hint="a line of JSON for each; see llmkit eval gen --help")
+        raise nothing_in(path, "tasks", "a line of JSON for each; see llmkit eval gen --help")
     return form, items
 
 

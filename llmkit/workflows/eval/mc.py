@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import DataError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_all, encode_line, read_records, record_id
 from llmkit.probe.evaluate.choice import METRICS, Likelihood, choose
@@ -23,7 +22,7 @@ from llmkit.workflows.eval.choices import Asked, check_room, likelihoods
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
-from llmkit.workflows.eval.task_lines import at_line, at_place, check_examples, examples_of, has_enough
+from llmkit.workflows.eval.task_lines import at_place, check_examples, examples_of, has_enough, nothing_in
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.mc/1"
@@ -136,7 +135,7 @@ def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, l
     examples: dict[str | None, list[Question]] = {}
     for line in read_records(path):
         record = decode_all(line)
-        with at_line(line):
+        with at_place(line.where):
             form = form or detect_form(record)
             question = read_question(record, form, group_by=config.by)
         if dev is not None and not examples:
@@ -148,7 +147,7 @@ def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, l
         name = record_id(line) or str(len(items))
         items.append(_Item(len(items), name, question, with_examples(question, shown), line.where))
     if form is None or not items:
-        raise DataError(f"{path}: no questions", hint="a line of JSON for each; see llmkit eval mc --help")
+        raise nothing_in(path, "questions", "a line of JSON for each; see llmkit eval mc --help")
     return form, items
 
 
@@ -171,7 +170,7 @@ def _examples(dev: Path, form: ChoiceForm, config: McConfig) -> dict[str | None,
     """The first questions of each group, enough of them, and of the whole file under None."""
     found: dict[str | None, list[Question]] = defaultdict(list)
     for line in read_records(dev):
-        with at_line(line):
+        with at_place(line.where):
             question = read_question(decode_all(line), form, group_by=config.by)
         for group in {None, question.group}:
             if not has_enough(found[group], config.shots):
@@ -255,7 +254,9 @@ def _report(
     is_last_word = form == "lambada"
     truncated = sum(one["truncated"] for one in found)
     if truncated:
-        notes += (f"{truncated:,} questions are longer than the context: their beginning is cut off",)
+        notes += (
+            f"longer than the context, their beginning cut off: {truncated:,} of {len(found):,} questions",
+        )
     return McReport(
         model=name,
         form=form,

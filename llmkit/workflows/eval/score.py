@@ -19,7 +19,7 @@ from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_interval, mean_error, wilson
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
 from llmkit.workflows.eval.records import Records, another_input, check_records, inputs_told, open_records
-from llmkit.workflows.eval.task_lines import at_line
+from llmkit.workflows.eval.task_lines import at_line, nothing_in
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.score/1"
@@ -113,7 +113,7 @@ def eval_score(
             _keep(records, {"index": index, "id": name, **_told(judgement), "answer": answer})
             count = index + 1
         if not count:
-            raise DataError(f"{outputs}: no outputs", hint="llmkit generate --jsonl … writes them")
+            raise nothing_in(outputs, "outputs", "llmkit generate --jsonl … writes them")
         missing = {name: one for name, one in (known or {}).items() if name not in seen}
         for index, (name, one) in enumerate(missing.items(), count):
             scores.append(_NOTHING.score)

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import Line
+from llmkit.formats.streams import STDIO
 
 
 class Example(Protocol):
@@ -18,6 +19,11 @@ class Example(Protocol):
 
 
 _Example = TypeVar("_Example", bound=Example)
+
+
+def nothing_in(path: Path, what: str, hint: str) -> DataError:
+    """That an input holds none of what is read from it."""
+    return DataError(f"{'stdin' if path == STDIO else path}: no {what}", hint=hint)
 
 
 def at_line(line: Line) -> AbstractContextManager[None]:

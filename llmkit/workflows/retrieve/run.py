@@ -47,6 +47,8 @@ class Run:
     stream: BinaryIO
     inputs: Sequence[Path] = ()
     """Files that are read, which no output may replace."""
+    asked: int = 0
+    """Queries so far."""
     found: int = 0
     """Passages so far."""
 
@@ -55,6 +57,7 @@ class Run:
         options = self.options
         queries = _asked(options, self.bad.on_bad)
         for query, hits in answer_queries(queries, self.find, most=options.most):
+            self.asked += 1
             self.found += len(hits)
             yield query, hits
 

@@ -67,6 +67,14 @@ def test_nothing_found_is_1_and_no_index_is_4(llmkit_run: Run, index: Path, tmp_
     assert llmkit_run("retrieve", "query", tmp_path / "nowhere", "ant").status == 4
 
 
+@pytest.mark.parametrize("command", ["query", "context"])
+def test_no_queries_are_bad_input_and_no_answer_that_is_no(
+    llmkit_run: Run, index: Path, command: str
+) -> None:
+    done = llmkit_run("retrieve", command, index, stdin=b"\n")
+    assert (done.status, done.out) == (3, b"") and "no queries" in done.err
+
+
 def test_bad_lines_are_kept_and_results_go_to_a_file(llmkit_run: Run, index: Path, tmp_path: Path) -> None:
     lines = b'{"query": "fox"}\n{"other": 1}\n[1]\n'
     assert llmkit_run("retrieve", "query", index, stdin=lines).status == 3

@@ -7,7 +7,7 @@ import pytest
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.written_tasks import Task
-from llmkit.workflows.eval.task_lines import at_line, check_examples, examples_of, has_enough
+from llmkit.workflows.eval.task_lines import at_line, check_examples, examples_of, has_enough, nothing_in
 
 
 def test_an_error_inside_has_file_and_line(tmp_path: Path) -> None:
@@ -18,6 +18,12 @@ def test_an_error_inside_has_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.jsonl:2: no way") as told, at_line(second):
         raise DataError("no way", hint="another")
     assert told.value.hint == "another"
+
+
+@pytest.mark.parametrize(("path", "name"), [("-", "stdin"), ("a.jsonl", r"a\.jsonl")])
+def test_an_input_with_nothing_in_it_is_called_by_its_name(path: str, name: str) -> None:
+    with pytest.raises(DataError, match=f"^{name}: no tasks$"):
+        raise nothing_in(Path(path), "tasks", "some")
 
 
 def test_examples_and_their_file_go_together() -> None:
