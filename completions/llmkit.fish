@@ -1188,7 +1188,7 @@ complete -c llmkit -n '__llmkit_at kv-estimate' -l measure -d 'Speed on this mac
 complete -c llmkit -n '__llmkit_at kv-estimate' -l prompt -x -d 'Tokens of a prompt; default: --context.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l mfu -x -d 'Of the arithmetic that is reached; default: 1.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l mbu -x -d 'Of the bandwidth that is reached; default: 1.'
-complete -c llmkit -n '__llmkit_at kv-estimate' -l calibrate -r -F -d 'Take both from a report of llmkit bench --format json.'
+complete -c llmkit -n '__llmkit_at kv-estimate' -l calibrate -r -F -d 'A report of llmkit bench --format json: prefill tells MFU, decode MBU.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l price-per-hour -x -d 'Of one device: price of tokens.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l prices -r -F -d 'TOML: DEVICE = PRICE an hour, a line each; without --device, the cheapest.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l utilisation -x -d 'Of an hour that is used; default: 1.'

@@ -163,7 +163,8 @@ class Speed:
         float | None, Option(metavar="PART", help="Of the bandwidth that is reached; default: 1.")
     ] = None
     calibrate: Annotated[
-        Path | None, Option(metavar="FILE", help="Take both from a report of llmkit bench --format json.")
+        Path | None,
+        Option(metavar="FILE", help="A report of llmkit bench --format json: prefill tells MFU, decode MBU."),
     ] = None
     price_per_hour: Annotated[
         float | None, Option(metavar="PRICE", help="Of one device: price of tokens.")

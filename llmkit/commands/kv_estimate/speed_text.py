@@ -82,7 +82,7 @@ def _assumed(speed: "SpeedEstimate") -> list[str]:
     source = {
         "bound": "a bound that nothing exceeds",
         "given": "as given",
-        "calibrated": "as llmkit bench measured",
+        "calibrated": "as llmkit bench measured what is below 100%",
     }[speed.efficiency_source]
     return [f"MFU {speed.mfu:.0%}", f"MBU {speed.mbu:.0%}", source]
 

@@ -60,15 +60,18 @@ def memory_of(device: Device, settings: EstimateConfig) -> EstimateConfig:
 
 
 def calibrated(path: Path) -> tuple[float, float]:
-    """MFU and MBU as `llmkit bench` measured them: the medians of llmkit's rows; 1.0 of what no row has.
+    """MFU and MBU as `llmkit bench` measured them: the medians of llmkit's rows; 1.0 of what no row tells.
+
+    A row tells of what bound it, the larger of its two: decoding reaches little of the arithmetic because it
+    waits for memory, which says nothing of a prompt.
 
     Raises:
         MissingError, DataError: no such report, or not one.
         ConfigError: none of its rows has either.
     """
     rows = [row for row in read_report(path).rows if not row.is_peer]
-    mfus = [row.mfu for row in rows if row.mfu is not None]
-    mbus = [row.mbu for row in rows if row.mbu is not None]
+    mfus = [row.mfu for row in rows if row.mfu is not None and row.mfu > (row.mbu or 0)]
+    mbus = [row.mbu for row in rows if row.mbu is not None and row.mbu >= (row.mfu or 0)]
     if not mfus and not mbus:
         raise ConfigError(
             f"{path}: no row says MFU or MBU",

@@ -47,6 +47,10 @@ def test_a_bench_calibrates_by_the_medians_of_its_own_rows(tmp_path: Path) -> No
     assert calibrated(path) == (1.0, 0.5)
     write({"mfu": 0.3})
     assert calibrated(path) == (0.3, 1.0)
+    write({"mfu": 0.02, "mbu": 0.7}, {"mfu": 0.04, "mbu": 0.6}, {"mfu": 0.03, "mbu": 0.8})
+    assert calibrated(path) == (1.0, 0.7)  # decoding waits for memory: its MFU is not what a prompt reaches
+    write({"mfu": 0.02, "mbu": 0.7}, {"mfu": 0.5, "mbu": 0.1})
+    assert calibrated(path) == (0.5, 0.7)
     write({})
     with pytest.raises(ConfigError, match="no row says MFU or MBU"):
         calibrated(path)
