@@ -144,6 +144,7 @@ const element = (tag) => ({
   insertBefore(one, at) { this.children.splice(this.children.indexOf(at), 0, one); },
   querySelector() { return this.children.find((one) => one.tag === "span"); },
 });
+const frames = [];
 const given = JSON.parse(fs.readFileSync(0, "utf8"));
 const context = vm.createContext({
   console, given, document: {
@@ -151,17 +152,23 @@ const context = vm.createContext({
     createElement: element, createTextNode: (data) => ({ data }),
   },
   matchMedia: () => any, performance, setTimeout: () => 0, clearTimeout() {},
-  fetch: () => new Promise(() => {}), place: element("div"),
+  fetch: () => new Promise(() => {}), place: element("div"), TextDecoder, TextEncoder, AbortController,
+  requestAnimationFrame: (draw) => frames.push(draw), cancelAnimationFrame() {}, frames,
 });
 vm.runInContext(given.script, context);
-console.log(vm.runInContext(`
-  const tokens = new Tokens(place);
-  const score = (text) => ({ text, logprob: -1 });
-  for (const [text, parts] of given.pieces) tokens.push(text, parts.map(score));
-  tokens.place(true);
-  JSON.stringify(place.children.map((one) =>
-    one.tag ? [one.textContent, groups.get(one).length] : [one.data, 0]))`, context));
+Promise.resolve(vm.runInContext(given.check, context)).then((found) => console.log(JSON.stringify(found)));
 """
+
+
+def in_node(read: Reader, check: str, **given: Any) -> Any:
+    """What a check gives, run behind the page's script with little of a page around it."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not here")
+    told = json.dumps({"script": read.inline["script"], "check": check, **given})
+    done = subprocess.run([node, "-e", STAGE], input=told, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -178,10 +185,27 @@ console.log(vm.runInContext(`
     ],
 )
 def test_tokens_lie_over_the_text_that_they_spell(pieces: list[Any], shown: list[Any], read: Reader) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not here")
-    told = json.dumps({"script": read.inline["script"], "pieces": pieces})
-    done = subprocess.run([node, "-e", STAGE], input=told, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == shown
+    check = """
+      const tokens = new Tokens(place);
+      const score = (text) => ({ text, logprob: -1 });
+      for (const [text, parts] of given.pieces) tokens.push(text, parts.map(score));
+      tokens.place(true);
+      place.children.map((one) => one.tag ? [one.textContent, groups.get(one).length] : [one.data, 0])"""
+    assert in_node(read, check, pieces=pieces) == shown
+
+
+def test_a_reply_is_laid_out_once_a_frame_however_many_tokens_it_has(read: Reader) -> None:
+    check = """
+      let drawn = 0;
+      keepInSight = (change) => { drawn += 1; change(); };
+      const event = (content) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\\n\\n`;
+      const lines = [...Array(500).fill(event("word ")), "data: [DONE]\\n\\n"];
+      const parts = lines.map((one) => new TextEncoder().encode(one));
+      const read = async () => {
+        if (parts.length === 250) frames.splice(0).forEach((draw) => draw());
+        return { value: parts.shift() };
+      };
+      const note = { textContent: "" }, tokens = new Tokens(place);
+      follow({ body: { getReader: () => ({ read }) } }, { mode: "chat", note }, tokens, 0)
+        .then(() => [drawn, place.children.at(-1).data.length, note.textContent.split(" ")[0]])"""
+    assert in_node(read, check) == [2, 2500, "500"]
