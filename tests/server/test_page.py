@@ -94,6 +94,13 @@ def test_the_script_has_no_way_to_read_markup(read: Reader) -> None:
     assert "Storage" not in read.inline["script"] and "cookie" not in read.inline["script"]
 
 
+def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
+    printed = read.inline["style"].split("@media print {\n")[1].split("\n}\n")[0]
+    rules = dict(re.findall(r"(?m)^ *(\S.*?) \{ (.*?) \}$", printed))
+    assert "overflow: visible" in rules["#log"] and "height: auto" in rules["html, body"]
+    assert rules["header, #side, #foot, #tip, #live"] == "display: none;"
+
+
 def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:
     ids = [value for _, name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))
