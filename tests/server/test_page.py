@@ -101,6 +101,10 @@ def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) ->
     assert rules["header, #side, #foot, #tip, #live"] == "display: none;"
 
 
+def test_each_line_of_a_text_begins_at_the_side_of_its_letters(read: Reader) -> None:
+    assert "textarea, .text { unicode-bidi: plaintext; }" in read.inline["style"]
+
+
 def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:
     ids = [value for _, name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))

@@ -109,7 +109,7 @@ details { border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; 
 summary { cursor: pointer } figure { margin: .8rem 0 } figcaption { font-size: .82rem; color: var(--soft);
   overflow-wrap: anywhere } pre { margin: .25rem 0 0; background: var(--wash); border-radius: .4rem;
   padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; font: .82rem/1.45 ui-monospace, monospace;
-  max-height: 20rem; overflow: auto } .two { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem }
+  max-height: 20rem; overflow: auto; unicode-bidi: plaintext } .two { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem }
 @media (max-width: 45rem) { .two { grid-template-columns: 1fr } .wide { display: none } }
 ins { background: var(--ins); text-decoration: none } del { background: var(--del); text-decoration: none }
 </style></head><body>

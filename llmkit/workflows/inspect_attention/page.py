@@ -32,7 +32,7 @@ main section + section { flex: 1 1 500px; min-width: 0; max-width: 800px; }
 #under { min-height: 1.6em; font: 13px ui-monospace, monospace; }
 #text { max-width: 76ch; line-height: 1.9; background: var(--panel); border: 1px solid var(--line);
   border-radius: 6px; padding: 10px 12px; font: 14px/1.9 ui-monospace, monospace; white-space: pre-wrap;
-  max-height: 340px; overflow: auto; }
+  max-height: 340px; overflow: auto; unicode-bidi: plaintext; }
 #text span { border-radius: 3px; cursor: pointer; padding: 1px 0; }
 #text span.query { outline: 2px solid var(--mark); }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }

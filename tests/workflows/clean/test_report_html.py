@@ -120,3 +120,8 @@ def test_a_histogram_shows_its_bound_unless_that_is_far_off() -> None:
 def test_an_empty_run_is_a_page_too(mode: str) -> None:
     page, _ = page_of(Tally(), mode)
     assert "0 documents" in re.sub(r"\s+", " ", page)
+
+
+def test_each_line_of_a_sample_begins_at_the_side_of_its_letters() -> None:
+    page, _ = page_of(tally_with())
+    assert re.search(r"[} ]pre \{[^}]*unicode-bidi: plaintext", page)

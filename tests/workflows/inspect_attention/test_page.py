@@ -34,3 +34,7 @@ def test_every_element_is_closed() -> None:
 def test_every_part_that_the_script_looks_for_is_there() -> None:
     named = set(re.findall(r'getElementById\("(\w+)"\)', PAGE))
     assert named == set(re.findall(r'id="(\w+)"', PAGE)) and len(named) == 10
+
+
+def test_each_line_of_the_text_begins_at_the_side_of_its_letters() -> None:
+    assert re.search(r"#text \{[^}]*unicode-bidi: plaintext", PAGE)
