@@ -94,6 +94,21 @@ def test_the_script_has_no_way_to_read_markup(read: Reader) -> None:
     assert "Storage" not in read.inline["script"] and "cookie" not in read.inline["script"]
 
 
+@pytest.mark.parametrize(("pointer", "stays"), [("touch", True), ("mouse", False), ("pen", False)])
+def test_probabilities_stay_where_a_finger_is_lifted(pointer: str, stays: bool, read: Reader) -> None:
+    check = """
+      let shown = false;
+      showTip = () => { shown = true; };
+      hideTip = () => { shown = false; };
+      const span = Object.assign(new Element(), { closest: () => span });
+      for (const kind of ["pointerover", "pointerout"]) {
+        for (const told of log.heard[kind]) told({ target: span, pointerType: given.pointer });
+      }
+      later.forEach((told) => told());
+      shown"""
+    assert in_node(read, check, pointer=pointer) is stays
+
+
 def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
     printed = read.inline["style"].split("@media print {\n")[1].split("\n}\n")[0]
     rules = dict(re.findall(r"(?m)^ *(\S.*?) \{ (.*?) \}$", printed))
@@ -155,16 +170,18 @@ const element = (tag) => ({
   insertBefore(one, at) { this.children.splice(this.children.indexOf(at), 0, one); },
   querySelector() { return this.children.find((one) => one.tag === "span"); },
 });
-const frames = [];
+const frames = [], later = [];
+class Element {}
+const log = { heard: {}, addEventListener(kind, told) { (this.heard[kind] ??= []).push(told); } };
 const given = JSON.parse(fs.readFileSync(0, "utf8"));
 const context = vm.createContext({
   console, given, document: {
-    getElementById: () => any, querySelectorAll: () => [], addEventListener() {},
+    getElementById: (id) => id === "log" ? log : any, querySelectorAll: () => [], addEventListener() {},
     createElement: element, createTextNode: (data) => ({ data }),
   },
-  matchMedia: () => any, performance, setTimeout: () => 0, clearTimeout() {},
+  matchMedia: () => any, performance, setTimeout: (told) => later.push(told), clearTimeout() {}, Element,
   fetch: () => new Promise(() => {}), place: element("div"), TextDecoder, TextEncoder, AbortController,
-  requestAnimationFrame: (draw) => frames.push(draw), cancelAnimationFrame() {}, frames,
+  requestAnimationFrame: (draw) => frames.push(draw), cancelAnimationFrame() {}, frames, later,
 });
 vm.runInContext(given.script, context);
 Promise.resolve(vm.runInContext(given.check, context)).then((found) => console.log(JSON.stringify(found)));
