@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from llmkit.server.admission import Admission
+from llmkit.server.answer import ExecutedTool
 from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.page import HEADERS, PAGE, content_policy
 from llmkit.server.usage import UsageStore
+from llmkit.server.wire.chat import executed_object
 from tests.server.conftest import Serving
 
 VOID = ("meta", "link", "input", "br")
@@ -92,6 +94,37 @@ def test_the_script_has_no_way_to_read_markup(read: Reader) -> None:
     ways = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc")
     assert [way for way in ways if way in read.inline["script"]] == []
     assert "Storage" not in read.inline["script"] and "cookie" not in read.inline["script"]
+
+
+def test_what_the_server_did_for_a_reply_stands_under_it(read: Reader) -> None:
+    """Chunks as `wire/chat.py` makes them; their text is put in as text."""
+    check = """
+      keepInSight = (change) => change();
+      const shown = [], turn = { note: { before: (...folds) => shown.push(...folds) } };
+      for (const delta of given.deltas) showWork(turn, delta);
+      shown.map((fold) => [fold.className, ...fold.children.map((one) => one.textContent)])"""
+    passages = [
+        {"mark": 1, "document": "a.md", "start": 0, "end": 40, "heading": "Dogs"},
+        {"mark": 2, "document": "<b>", "start": 7, "end": 9},
+    ]
+    calls = [
+        ExecutedTool(0, "x", "calculator", '{"expression": "2+2"}', "4", failed=False),
+        ExecutedTool(1, "y", "sql", "{}", "<i>", failed=True),
+    ]
+    deltas = [
+        {"role": "assistant", "content": "", "citations": passages},
+        {"content": "It is 4 [1]."},
+        {"executed_tools": [executed_object(one) for one in calls]},
+    ]
+    assert in_node(read, check, deltas=deltas) == [
+        [
+            "work ",
+            "Passages before the question: 2",
+            "[1] a.md, characters 0 to 40: Dogs\n[2] <b>, characters 7 to 9",
+        ],
+        ["work ", 'Called: calculator({"expression": "2+2"})', "4"],
+        ["work failed", "Failed: sql({})", "<i>"],
+    ]
 
 
 @pytest.mark.parametrize(("pointer", "stays"), [("touch", True), ("mouse", False), ("pen", False)])
