@@ -142,6 +142,35 @@ def test_probabilities_stay_where_a_finger_is_lifted(pointer: str, stays: bool, 
     assert in_node(read, check, pointer=pointer) is stays
 
 
+def test_another_model_is_asked_in_the_way_that_was_chosen_where_it_can_be(read: Reader) -> None:
+    check = """
+      models = [{ id: "talks" }, { id: "bare", has_chat_template: false }, { id: "other" }];
+      $("mode").options = [{}, {}];
+      const by = (model) => { $("model").value = model; chooseModel(); return $("mode").value; };
+      const first = [by("talks"), by("bare"), by("other")];
+      $("mode").value = "completion";
+      $("mode").heard.change[0]();
+      [...first, by("talks"), $("mode").options[0].disabled]"""
+    assert in_node(read, check) == ["chat", "completion", "chat", "completion", False]
+
+
+def test_where_the_model_is_gone_the_server_is_asked_for_those_it_has(read: Reader) -> None:
+    check = """
+      const refusal = { error: { message: "there is no 'old' here", code: "model_not_found" } };
+      fetch = async (path) => path.startsWith("v1/chat")
+        ? { status: 404, headers: { get() {} }, text: async () => JSON.stringify(refusal) }
+        : { ok: true, json: async () => ({ data: path === "load" ? [] : [{ id: "new" }] }) };
+      $("mode").options = [{}, {}];
+      for (const name of NUMBERS) Object.assign($(name), { validity: {}, valueAsNumber: NaN });
+      $("stop").value = $("system").value = $("say").value = "";
+      $("model").replaceChildren = (...options) => { $("model").value = options[0].value; };
+      turns = [{ role: "user", mode: "chat", text: "hello" }];
+      reply([], "hello").then(() => new Promise((done) => setImmediate(done)))
+        .then(() => [$("model").value, $("say").value, $("error").hidden, $("error").textContent])"""
+    message = "404: there is no 'old' here (model_not_found)"
+    assert in_node(read, check) == ["new", "hello", False, message]
+
+
 def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
     printed = read.inline["style"].split("@media print {\n")[1].split("\n}\n")[0]
     rules = dict(re.findall(r"(?m)^ *(\S.*?) \{ (.*?) \}$", printed))
@@ -200,21 +229,27 @@ const any = new Proxy(function () {}, {
 });
 const element = (tag) => ({
   tag, classList: { add() {} }, children: [], append(...given) { this.children.push(...given); },
-  insertBefore(one, at) { this.children.splice(this.children.indexOf(at), 0, one); },
+  setAttribute() {}, insertBefore(one, at) { this.children.splice(this.children.indexOf(at), 0, one); },
   querySelector() { return this.children.find((one) => one.tag === "span"); },
 });
 const frames = [], later = [];
 class Element {}
-const log = { heard: {}, addEventListener(kind, told) { (this.heard[kind] ??= []).push(told); } };
+class Option { constructor(text, value) { this.value = value; } }
+const named = {};
+const byId = (id) => named[id] ??= new Proxy(
+  { heard: {}, addEventListener(kind, told) { (this.heard[kind] ??= []).push(told); } },
+  { get: (target, name) => name in target ? target[name] : any },
+);
 const given = JSON.parse(fs.readFileSync(0, "utf8"));
 const context = vm.createContext({
   console, given, document: {
-    getElementById: (id) => id === "log" ? log : any, querySelectorAll: () => [], addEventListener() {},
+    getElementById: byId, querySelectorAll: () => [], addEventListener() {},
     createElement: element, createTextNode: (data) => ({ data }),
   },
-  matchMedia: () => any, performance, setTimeout: (told) => later.push(told), clearTimeout() {}, Element,
+  matchMedia: () => any, performance, Element, Option,
+  setTimeout: (told) => later.push(told), clearTimeout() {}, setImmediate, frames, later,
   fetch: () => new Promise(() => {}), place: element("div"), TextDecoder, TextEncoder, AbortController,
-  requestAnimationFrame: (draw) => frames.push(draw), cancelAnimationFrame() {}, frames, later,
+  requestAnimationFrame: (draw) => frames.push(draw), cancelAnimationFrame() {},
 });
 vm.runInContext(given.script, context);
 Promise.resolve(vm.runInContext(given.check, context)).then((found) => console.log(JSON.stringify(found)));
