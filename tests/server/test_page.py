@@ -164,11 +164,30 @@ def test_where_the_model_is_gone_the_server_is_asked_for_those_it_has(read: Read
       for (const name of NUMBERS) Object.assign($(name), { validity: {}, valueAsNumber: NaN });
       $("stop").value = $("system").value = $("say").value = "";
       $("model").replaceChildren = (...options) => { $("model").value = options[0].value; };
-      turns = [{ role: "user", mode: "chat", text: "hello" }];
-      reply([], "hello").then(() => new Promise((done) => setImmediate(done)))
+      addTurn("user", "chat", "hello");
+      reply(() => { $("say").value = "hello"; }).then(() => new Promise((done) => setImmediate(done)))
         .then(() => [$("model").value, $("say").value, $("error").hidden, $("error").textContent])"""
     message = "404: there is no 'old' here (model_not_found)"
     assert in_node(read, check) == ["new", "hello", False, message]
+
+
+def test_an_edited_message_takes_the_place_of_all_from_there_on_once_it_is_sent(read: Reader) -> None:
+    check = """
+      let undo;
+      reply = (how) => { undo = how; };
+      const now = () => [turns.map((turn) => turn.text).join(""), $("say").value, Boolean(edited)];
+      "abcde".split("").forEach((text, place) => addTurn(place % 2 ? "assistant" : "user", "chat", text));
+      $("mode").value = "chat";
+      $("say").value = "draft";
+      const steps = [() => edit(turns[2]), () => edit(turns[2]), () => edit(turns[2]), send, () => undo()];
+      steps.map((step) => { step(); return now(); })"""
+    assert in_node(read, check) == [
+        ["abcde", "c", True],
+        ["abcde", "draft", False],  # not edited after all
+        ["abcde", "c", True],
+        ["abc", "", False],
+        ["abcde", "c", True],  # nothing came of it
+    ]
 
 
 def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
@@ -228,7 +247,7 @@ const any = new Proxy(function () {}, {
   apply: () => any, set: () => true,
 });
 const element = (tag) => ({
-  tag, classList: { add() {} }, children: [], append(...given) { this.children.push(...given); },
+  tag, classList: { add() {}, toggle() {} }, children: [], append(...given) { this.children.push(...given); },
   setAttribute() {}, insertBefore(one, at) { this.children.splice(this.children.indexOf(at), 0, one); },
   querySelector() { return this.children.find((one) => one.tag === "span"); },
 });
