@@ -190,6 +190,39 @@ def test_an_edited_message_takes_the_place_of_all_from_there_on_once_it_is_sent(
     ]
 
 
+def test_a_page_with_a_conversation_that_is_kept_nowhere_is_not_left_unasked(read: Reader) -> None:
+    check = """
+      copy = download = () => {};
+      const asks = () => {
+        let asked = false;
+        window.heard.beforeunload[0]({ preventDefault: () => { asked = true; } });
+        return asked;
+      };
+      const say = () => addTurn("user", "chat", "hello");
+      const press = (id) => $(id).heard.click[0]();
+      const presses = ["download", "copy", "clear"].flatMap((id) => [say, () => press(id)]);
+      [() => {}, ...presses].map((step) => { step(); return asks(); })"""
+    assert in_node(read, check) == [False, True, False, True, False, True, False]
+
+
+def test_a_message_that_stays_is_not_put_in_anew(read: Reader) -> None:
+    """Who has selected a word of it, or stands on it, would lose that."""
+    check = """
+      const put = [], taken = [];
+      const remove = function () { taken.push(this); };
+      $("turns").children = [];
+      $("turns").append = (...items) => {
+        put.push(...items);
+        $("turns").children.push(...items.map((one) => Object.assign(one, { isConnected: true, remove })));
+      };
+      for (const text of ["a", "b", "c"]) addTurn("user", "chat", text);
+      const [a, b, c] = turns.map((turn) => turn.item);
+      turns = turns.slice(0, 2);
+      render();
+      [put.map((one) => [a, b, c].indexOf(one)), taken.map((one) => [a, b, c].indexOf(one))]"""
+    assert in_node(read, check) == [[0, 1, 2], [2]]
+
+
 def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
     printed = read.inline["style"].split("@media print {\n")[1].split("\n}\n")[0]
     rules = dict(re.findall(r"(?m)^ *(\S.*?) \{ (.*?) \}$", printed))
@@ -267,7 +300,8 @@ const context = vm.createContext({
   },
   matchMedia: () => any, performance, Element, Option,
   setTimeout: (told) => later.push(told), clearTimeout() {}, setImmediate, frames, later,
-  fetch: () => new Promise(() => {}), place: element("div"), TextDecoder, TextEncoder, AbortController,
+  window: byId("window"), fetch: () => new Promise(() => {}),
+  place: element("div"), TextDecoder, TextEncoder, AbortController,
   requestAnimationFrame: (draw) => frames.push(draw), cancelAnimationFrame() {},
 });
 vm.runInContext(given.script, context);
