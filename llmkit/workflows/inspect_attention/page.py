@@ -15,11 +15,12 @@ PAGE = """<!doctype html>
 * { box-sizing: border-box; }
 body { margin: 0; padding: 24px 28px 60px; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 20px; margin: 0; } h2 { font-size: 15px; margin: 26px 0 8px; }
+h1 { font-size: 20px; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 15px; margin: 26px 0 8px; }
 p { margin: 4px 0; color: var(--soft); max-width: 90ch; }
 main { display: flex; flex-wrap: wrap; gap: 34px; align-items: flex-start; }
-main section + section { flex: 1 1 500px; min-width: 0; max-width: 800px; }
-.grid { display: grid; gap: 5px; }
+main section { min-width: 0; max-width: 100%; }
+main section + section { flex: 1 1 500px; max-width: min(800px, 100%); }
+.grid { display: grid; gap: 5px; overflow-x: auto; }
 .grid button { padding: 0; border: 2px solid transparent; border-radius: 4px; background: none;
   cursor: pointer; line-height: 0; position: relative; }
 .grid button[aria-pressed=true] { border-color: var(--mark); }
@@ -28,7 +29,8 @@ main section + section { flex: 1 1 500px; min-width: 0; max-width: 800px; }
 .grid .name { font: 11px/1.4 ui-monospace, monospace; color: var(--soft); display: block;
   text-align: center; }
 .grid .classed { color: var(--mark); font-weight: 600; }
-#large { image-rendering: pixelated; border: 1px solid var(--line); cursor: crosshair; display: block; }
+#large { image-rendering: pixelated; border: 1px solid var(--line); cursor: crosshair; display: block;
+  max-width: 100%; height: auto; }
 #under { min-height: 1.6em; font: 13px ui-monospace, monospace; }
 #text { max-width: 76ch; line-height: 1.9; background: var(--panel); border: 1px solid var(--line);
   border-radius: 6px; padding: 10px 12px; font: 14px/1.9 ui-monospace, monospace; white-space: pre-wrap;
@@ -38,23 +40,27 @@ main section + section { flex: 1 1 500px; min-width: 0; max-width: 800px; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 3px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; } td.word, th.word { text-align: left; }
+td button { font: inherit; color: inherit; padding: 0; border: 0; background: none; cursor: pointer; }
 tbody tr.pick { cursor: pointer; } tbody tr.pick:hover { background: var(--panel); }
 .scroll { overflow: auto; max-height: 420px; max-width: 100%; }
 label { color: var(--soft); font-size: 13px; margin-right: 14px; }
+@media (max-width: 600px) { body { padding: 14px 14px 40px; } }
+@media print { .scroll, #text { max-height: none; overflow: visible; }
+  #text span { print-color-adjust: exact; } }
 </style>
 </head>
 <body>
 <h1 id="title"></h1>
 <p id="facts"></p>
 <main>
-<section><h2>Heads</h2><p>Rows are layers. Coloured names have a class. Arrow keys move.</p>
+<section><h2>Heads</h2><p>Rows are layers. Coloured names have a class. Arrow keys go from head to head.</p>
 <div class="grid" id="grid"></div></section>
 <section><h2 id="which"></h2><p id="figures"></p>
-<canvas id="large" width="480" height="480"></canvas><div id="under"></div>
+<canvas id="large" role="img" width="480" height="480"></canvas><div id="under"></div>
 <h2>Text</h2>
 <label><input type="radio" name="way" value="from" checked> what the marked token looks at</label>
 <label><input type="radio" name="way" value="to"> who looks at it</label>
-<div id="text"></div></section>
+<div id="text" tabindex="0" role="group" aria-label="Text; arrow keys move the mark"></div></section>
 </main>
 <section id="parts"></section>
 <script type="application/json" id="data">__DATA__</script>
@@ -88,8 +94,10 @@ let current = 0, query = R - 1, way = "from";
 const grid = document.getElementById("grid"), large = document.getElementById("large");
 const byLayer = [...new Set(data.maps.map(h => h.layer))];
 const most = Math.max(...byLayer.map(l => data.maps.filter(h => h.layer === l).length));
-grid.style.gridTemplateColumns = `repeat(${most}, ${Math.max(34, Math.min(84, Math.floor(560 / most)))}px)`;
-byLayer.forEach((layer, line) => data.maps.filter(h => h.layer === layer).forEach((head, column) => {
+const widest = Math.max(34, Math.min(84, Math.floor(560 / most)));
+grid.style.gridTemplateColumns = `repeat(${most}, minmax(34px, ${widest}px))`;
+const lines = byLayer.map(layer => data.maps.filter(h => h.layer === layer));
+lines.forEach((heads, line) => heads.forEach((head, column) => {
   const index = data.maps.indexOf(head), button = make("button"), canvas = make("canvas");
   button.style.gridRow = line + 1; button.style.gridColumn = column + 1;
   const named = head.classes.length > 0;
@@ -97,7 +105,7 @@ byLayer.forEach((layer, line) => data.maps.filter(h => h.layer === layer).forEac
   paint(canvas, head);
   button.append(canvas, make("span", head.layer + "." + head.head, named ? "name classed" : "name"));
   button.addEventListener("click", () => choose(index));
-  grid.append(button); head.button = button;
+  grid.append(button); Object.assign(head, {button, line, column});
 }));
 function choose(index) {
   data.maps[current].button.setAttribute("aria-pressed", "false");
@@ -108,8 +116,8 @@ function choose(index) {
     (head.classes.length ? ": " + head.classes.join(", ").replace(/_/g, " ") : "");
   document.getElementById("figures").textContent = head.figures;
   paint(large, head);
-  const zoom = Math.max(1, Math.floor(480 / Math.max(R, C)));
-  large.style.width = C * zoom + "px"; large.style.height = R * zoom + "px";
+  large.setAttribute("aria-label", "Attention of " + head.button.title);
+  large.style.width = C * Math.max(1, Math.round(480 / Math.max(R, C))) + "px";
   shadeText();
 }
 const words = document.getElementById("text");
@@ -148,12 +156,22 @@ large.addEventListener("mousemove", event => tell(data.maps[current], ...cell(ev
 large.addEventListener("click", event => { query = cell(event)[0]; shadeText(); });
 document.querySelectorAll("[name=way]").forEach(one => one.addEventListener("change", () => {
   way = one.value; shadeText(); }));
-document.addEventListener("keydown", event => {
-  const step = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: most, ArrowUp: -most}[event.key];
-  if (step === undefined || event.target.name === "way") return;
-  const next = current + step;
-  if (next >= 0 && next < data.maps.length) { choose(next); data.maps[next].button.focus(); }
-  event.preventDefault();
+const plain = event => !(event.altKey || event.ctrlKey || event.metaKey || event.shiftKey);
+function beside(head, key) {
+  const last = heads => heads && heads[Math.min(head.column, heads.length - 1)];
+  return {ArrowRight: data.maps[current + 1], ArrowLeft: data.maps[current - 1],
+    ArrowDown: last(lines[head.line + 1]), ArrowUp: last(lines[head.line - 1])}[key];
+}
+grid.addEventListener("keydown", event => {
+  const next = plain(event) && beside(data.maps[current], event.key);
+  if (!next) return;
+  event.preventDefault(); choose(data.maps.indexOf(next)); next.button.focus();
+});
+words.addEventListener("keydown", event => {
+  const step = plain(event) && {ArrowRight: 1, ArrowLeft: -1}[event.key];
+  if (!step) return;
+  event.preventDefault(); query = Math.max(0, Math.min(R - 1, query + step)); shadeText();
+  words.querySelector(".query").scrollIntoView({block: "nearest"});
 });
 for (const part of data.parts) {
   const section = make("section"), box = make("div", undefined, "scroll"), table = make("table");
@@ -165,7 +183,8 @@ for (const part of data.parts) {
   part.rows.forEach(cells => { const row = line(cells, "td"), [layer, head] = String(cells[0]).split(".");
     const index = data.maps.findIndex(h => h.layer === +layer && h.head === +head);
     if (part.picks && index >= 0) {
-      row.className = "pick"; row.addEventListener("click", () => choose(index)); }
+      row.className = "pick"; row.addEventListener("click", () => choose(index));
+      row.firstChild.replaceChildren(make("button", cells[0])); }
     body.append(row); });
   table.append(top, body); box.append(table); section.append(box);
   document.getElementById("parts").append(section);

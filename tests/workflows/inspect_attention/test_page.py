@@ -3,8 +3,13 @@
 Opened in Chromium by hand: no message on its console, heads chosen by click and key, light and dark.
 """
 
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+
+import pytest
 
 from llmkit.workflows.inspect_attention.page import PAGE
 
@@ -38,3 +43,42 @@ def test_every_part_that_the_script_looks_for_is_there() -> None:
 
 def test_each_line_of_the_text_begins_at_the_side_of_its_letters() -> None:
     assert re.search(r"#text \{[^}]*unicode-bidi: plaintext", PAGE)
+
+
+def test_arrow_keys_go_to_the_head_above_or_below_where_layers_show_other_numbers_of_heads() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not here")
+    beside = re.search(r"function beside.*?\n}\n", PAGE, re.DOTALL)
+    assert beside is not None
+    script = """
+      const row = (many, line) => Array.from({length: many}, (_, column) => ({line, column}));
+      const lines = [3, 1, 2].map(row);
+      const data = {maps: lines.flat()};
+      let current = 0;
+      const walk = keys => keys.map(key => {
+        const next = beside(data.maps[current], "Arrow" + key);
+        if (next) current = data.maps.indexOf(next);
+        return current;
+      });
+      console.log(JSON.stringify(walk(["Right", "Down", "Down", "Down", "Right", "Up", "Left", "Up", "Up"])));
+    """
+    done = subprocess.run([node, "-e", beside[0] + script], capture_output=True, text=True, timeout=60)
+    #   0 1 2
+    #   3
+    #   4 5
+    assert json.loads(done.stdout) == [1, 3, 4, 4, 5, 3, 2, 2, 2]
+
+
+def test_arrow_keys_with_another_key_or_outside_of_the_heads_are_the_browsers() -> None:
+    heard = re.findall(r'(\w+)\.addEventListener\("keydown", event => \{\s*const \w+ = (\w+)\(event\)', PAGE)
+    assert heard == [("grid", "plain"), ("words", "plain")] and PAGE.count("keydown") == 2
+
+
+def test_nothing_is_wider_than_a_phone_or_cut_off_on_paper() -> None:
+    style = PAGE.split("<style>")[1].split("</style>")[0]
+    assert re.search(r"\.grid \{[^}]*overflow-x: auto", style)
+    assert re.search(r"#large \{[^}]*max-width: 100%; height: auto", style)
+    assert re.search(r"h1 \{[^}]*overflow-wrap: anywhere", style)
+    assert "large.style.height" not in PAGE
+    assert "@media print { .scroll, #text { max-height: none; overflow: visible; }" in style
