@@ -86,7 +86,7 @@ _PAGE = """\
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>llmkit clean</title>
 <style>
-:root { --ink: #1c2330; --soft: #667085; --line: #e3e6ec; --paper: #fff; --kept: #2f855a; --gone: #c2410c;
+:root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --line: #e3e6ec; --paper: #fff; --kept: #2f855a; --gone: #c2410c;
   --wash: #f6f7f9; --ins: #d7f2e0; --del: #fde2d5 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #9aa4b2; --line: #303743; --paper: #161a21;
   --kept: #5cc28d; --gone: #f08a5d; --wash: #1e242d; --ins: #1e4631; --del: #562c1a } }
@@ -112,6 +112,9 @@ summary { cursor: pointer } figure { margin: .8rem 0 } figcaption { font-size: .
   max-height: 20rem; overflow: auto; unicode-bidi: plaintext } .two { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem }
 @media (max-width: 45rem) { .two { grid-template-columns: 1fr } .wide { display: none } }
 ins { background: var(--ins); text-decoration: none } del { background: var(--del); text-decoration: none }
+.bar, .bar i, .share, ins, del { print-color-adjust: exact }
+@media print { body { margin: 0; max-width: none; padding: 0 } pre { max-height: none; overflow: visible }
+  tr, figcaption { break-inside: avoid } figcaption { break-after: avoid } }
 </style></head><body>
 <h1>llmkit clean</h1>
 <p>{{ report.documents | number if report.documents < 1000 else "{:,}".format(report.documents) }} documents,

@@ -182,7 +182,7 @@ th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); tex
 th { color: var(--soft); font-weight: 500 } th:first-child, td:first-child { text-align: left }
 .best td:first-child { font-weight: 600 }
 .key { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-right: .45rem;
-  vertical-align: -.08rem }
+  vertical-align: -.08rem; print-color-adjust: exact }
 {% for number in range(colors) %}
 .k{{ number }} { background: var(--c{{ number }}) } .l{{ number }} { stroke: var(--c{{ number }}) }
 {% endfor %}
@@ -240,6 +240,11 @@ y2="{{ y }}"/>{% endfor %}
 </div></div></figure>
 {% endfor %}
 </section>
+{% if runs|length > 1 %}
+<ul class="legend">{% for name, run in runs %}
+<li><span class="key k{{ loop.index0 % colors }}"></span>{{ name }}\
+</li>{% endfor %}</ul>
+{% endif %}
 {% for name, run in runs if run.norms %}
 <section class="scroll"><h2>Layers in step {{ "{:,}".format(run.norms_step) }}\
 {% if runs|length > 1 %} of {{ name }}{% endif %}</h2><table>
@@ -253,9 +258,6 @@ y2="{{ y }}"/>{% endfor %}
 </tbody></table></section>
 {% endfor %}
 {% if runs|length > 1 %}
-<ul class="legend">{% for name, run in runs %}
-<li><span class="key k{{ loop.index0 % colors }}"></span>{{ name }}\
-</li>{% endfor %}</ul>
 <section class="scroll"><h2>Settings that differ</h2>
 {% if report.differing %}
 <table><thead><tr><th>Setting</th>{% for name, run in runs %}<th>{{ name }}</th>{% endfor %}</tr></thead>

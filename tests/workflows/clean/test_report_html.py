@@ -122,6 +122,14 @@ def test_an_empty_run_is_a_page_too(mode: str) -> None:
     assert "0 documents" in re.sub(r"\s+", " ", page)
 
 
+def test_on_paper_samples_are_whole_and_what_was_changed_keeps_its_colour() -> None:
+    page, _ = page_of(tally_with())
+    printed = page.split("@media print {")[1].split("</style>")[0]
+    assert "pre { max-height: none; overflow: visible }" in printed
+    coloured = re.search(r"\n(.*) \{ print-color-adjust: exact \}", page)
+    assert coloured is not None and coloured[1].split(", ") == [".bar", ".bar i", ".share", "ins", "del"]
+
+
 def test_each_line_of_a_sample_begins_at_the_side_of_its_letters() -> None:
     page, _ = page_of(tally_with())
     assert re.search(r"[} ]pre \{[^}]*unicode-bidi: plaintext", page)

@@ -60,6 +60,15 @@ def test_a_name_that_is_no_utf_8_is_spelled_out(tmp_path: Path, write_metrics: C
     assert "<h1>r\\xff</h1>" in render_runs(report, [os.fsdecode(b"r\xff")]).decode()
 
 
+def test_the_colours_of_the_runs_stand_under_the_plots_and_are_printed(tmp_path: Path) -> None:
+    layers = [{"name": "layers.0", "gradient": 0.5}]
+    lines = [{"step": 4, "loss": 1.0}, {"event": "norms", "step": 4, "layers": layers}]
+    (path := tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = render_runs(compare_runs(read_runs([path, path])), ["one", "other"]).decode()
+    assert re.findall(r"<(?:figure|ul|h2)\b", page) == ["<figure", "<ul", "<h2", "<h2", "<h2"]
+    assert re.search(r"\.key \{[^}]*print-color-adjust: exact", page)
+
+
 def test_every_figure_has_a_plot_with_a_line_for_each_run(page: str) -> None:
     titles = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert titles == ["Training loss", "Validation loss", "Learning rate", "Gradient norm", "Tokens a second"]
