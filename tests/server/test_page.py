@@ -223,6 +223,21 @@ def test_a_message_that_stays_is_not_put_in_anew(read: Reader) -> None:
     assert in_node(read, check) == [[0, 1, 2], [2]]
 
 
+def test_a_key_that_no_header_can_hold_is_refused_where_it_is_typed(read: Reader) -> None:
+    (pattern,) = [value for tag, name, value in read.attributes if (tag, name) == ("input", "pattern")]
+    keys = ("sk-1_+/=~", "a secret", "", "é", "ключ", "sk-…")
+    assert [key for key in keys if re.fullmatch(pattern, key)] == ["sk-1_+/=~", "a secret", "", "é"]
+
+
+def test_while_a_reply_is_written_others_can_be_copied_and_none_edited(read: Reader) -> None:
+    check = """
+      running = {};
+      addTurn("user", "chat", "a");
+      addTurn("assistant", "chat", "");
+      turns.map(({ copy, edit }) => [copy.disabled, edit?.disabled ?? null])"""
+    assert in_node(read, check) == [[False, True], [True, None]]
+
+
 def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
     printed = read.inline["style"].split("@media print {\n")[1].split("\n}\n")[0]
     rules = dict(re.findall(r"(?m)^ *(\S.*?) \{ (.*?) \}$", printed))
