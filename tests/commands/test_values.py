@@ -110,6 +110,7 @@ def test_a_share_is_some_percent_or_a_part_of_one_and_may_be_all() -> None:
 def test_figures_are_short_for_people() -> None:
     assert [format_bytes(n) for n in (1023, 1.5 * 2**30)] == ["1023 B", "1.5 GiB"]
     assert [format_count(n) for n in (999, 1000, 1_230_000, 2e12)] == ["999", "1k", "1.23M", "2T"]
+    assert [format_count(n) for n in (999_499, 999_500, 999_999_999)] == ["999k", "1M", "1G"]
     assert [format_seconds(n) for n in (1.44, 200, 7500)] == ["1.4 s", "3 m 20 s", "2 h 05 m"]
 
 

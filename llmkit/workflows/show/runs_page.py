@@ -138,8 +138,8 @@ def _labels(ticks: list[float]) -> list[tuple[float, str]]:
 def _count(value: float | None) -> str:
     if value is None:
         return "–"
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= 0.9995 * size:  # from there on three digits round to 1000 of the next
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
 
@@ -197,7 +197,8 @@ svg .grid { stroke: var(--line) } svg polyline { fill: none; stroke-width: 1.75;
 svg line, svg polyline { vector-effect: non-scaling-stroke }
 .dots { stroke-width: 6; stroke-linecap: round; vector-effect: non-scaling-stroke }
 .ends { grid-column: 2; display: flex; justify-content: space-between; padding-top: .2rem }
-.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .8rem 0 0; padding: 0; list-style: none }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .8rem 0 0; padding: 0; list-style: none;
+  overflow-wrap: anywhere }
 @media print { body { margin: 0; max-width: none; padding: 0 } .scroll { overflow: visible }
   table { font-size: .7rem } th, td { white-space: normal; overflow-wrap: anywhere; padding-right: .4rem }
   figure, tr { break-inside: avoid } }

@@ -69,6 +69,23 @@ def test_the_colours_of_the_runs_stand_under_the_plots_and_are_printed(tmp_path:
     assert re.search(r"\.key \{[^}]*print-color-adjust: exact", page)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "shown"),
+    [(999, "999"), (999_499, "999k"), (999_999, "1M"), (5_120, "5.12k"), (15 * 10**12, "15T")],
+)
+def test_tokens_are_counted_in_the_unit_that_leaves_three_digits(
+    tokens: int, shown: str, tmp_path: Path
+) -> None:
+    (path := tmp_path / "m.jsonl").write_text(json.dumps({"step": 1, "loss": 1.0, "tokens": tokens}) + "\n")
+    page = render_runs(compare_runs(read_runs([path])), ["run"]).decode()
+    assert re.findall(r"<td>(.*?)</td>", page)[2] == shown
+
+
+def test_a_long_name_makes_the_page_no_wider(page: str) -> None:
+    for place in ("h1", "legend"):
+        assert re.search(place + r" \{[^}]*overflow-wrap: anywhere", page)
+
+
 def test_every_figure_has_a_plot_with_a_line_for_each_run(page: str) -> None:
     titles = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert titles == ["Training loss", "Validation loss", "Learning rate", "Gradient norm", "Tokens a second"]
