@@ -163,6 +163,8 @@ def test_where_the_model_is_gone_the_server_is_asked_for_those_it_has(read: Read
       $("mode").options = [{}, {}];
       for (const name of NUMBERS) Object.assign($(name), { validity: {}, valueAsNumber: NaN });
       $("stop").value = $("system").value = $("say").value = "";
+      models = [{ id: "old" }];
+      $("model").disabled = false;
       $("model").replaceChildren = (...options) => { $("model").value = options[0].value; };
       addTurn("user", "chat", "hello");
       reply(() => { $("say").value = "hello"; }).then(() => new Promise((done) => setImmediate(done)))
@@ -236,6 +238,22 @@ def test_while_a_reply_is_written_others_can_be_copied_and_none_edited(read: Rea
       addTurn("assistant", "chat", "");
       turns.map(({ copy, edit }) => [copy.disabled, edit?.disabled ?? null])"""
     assert in_node(read, check) == [[False, True], [True, None]]
+
+
+def test_a_server_that_has_no_models_yet_is_asked_again(read: Reader) -> None:
+    check = """
+      const refusal = JSON.stringify({ error: { message: "starting" } });
+      const answers = [
+        { status: 503, headers: { get() {} }, text: async () => refusal },
+        { ok: true, json: async () => ({ data: [{ id: "there" }] }) },
+      ];
+      fetch = async (path) => path === "load" ? new Promise(() => {}) : answers.shift();
+      $("mode").options = [{}, {}];
+      $("model").disabled = true;
+      const now = () => [$("error").hidden, $("error").textContent, models.length];
+      let before;
+      loadModels().then(() => { before = now(); return later.at(-1)(); }).then(() => [before, now()])"""
+    assert in_node(read, check) == [[False, "503: starting", 0], [True, "503: starting", 1]]
 
 
 def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
