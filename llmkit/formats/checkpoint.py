@@ -90,11 +90,6 @@ def list_checkpoints(run: Path) -> tuple[list[Path], list[str]]:
     return complete, problems
 
 
-def is_finished(checkpoint: Path) -> bool:
-    """Whether it was whole once: its marker is written last."""
-    return (checkpoint / COMPLETE).exists()
-
-
 def write_checkpoint(run: Path, step: int, fill: Callable[[Path], None]) -> Path:
     """Make the checkpoint of a step: `fill` puts its files into an empty folder."""
     target = checkpoint_path(run, step)

@@ -19,10 +19,8 @@ from llmkit.formats.atomic import refuse_existing, refuse_stdout, refuse_unwrita
 from llmkit.formats.checkpoint import (
     CHECKPOINTS,
     CheckpointState,
-    checkpoint_folders,
     clear_leftovers,
     damage,
-    is_finished,
     list_checkpoints,
     publish,
     read_state,
@@ -88,7 +86,7 @@ def check_resume(out: Path, *, resume: Resume, force: bool) -> None:
     Raises:
         UsageError: the run was to be started over without --force.
         MissingError: a checkpoint is required and there is none.
-        DataError: there are checkpoints, and every one of them is damaged.
+        DataError: there are checkpoints, and none of them is whole: what was learnt is not lost in silence.
     """
     complete, problems = list_checkpoints(out)
     if resume == "never" and complete and not force:
@@ -98,7 +96,7 @@ def check_resume(out: Path, *, resume: Resume, force: bool) -> None:
         )
     if resume == "never" or complete:
         return
-    if problems and any(map(is_finished, checkpoint_folders(out))):
+    if problems:
         raise _all_damaged(out, problems[0].removeprefix(f"{out / CHECKPOINTS}/"))
     if resume == "must":
         raise MissingError(f"{out}: no checkpoint to resume from", hint="--resume auto starts a new run")

@@ -33,6 +33,7 @@ from llmkit.workflows.run.folder import (
     check_folder,
     check_metrics_file,
     check_records,
+    check_resume,
     find_start,
     metrics_paths,
     prepare_folder,
@@ -178,6 +179,20 @@ def test_a_run_whose_every_checkpoint_is_damaged_is_not_started_over_in_silence(
         find_start(tmp_path, recipe, resume="auto", force=False, progress=SILENT)
     assert "--resume never --force" in caught.value.hint
     assert find_start(tmp_path, recipe, resume="never", force=True, progress=SILENT) == Start()
+
+
+@pytest.mark.parametrize("resume", ["auto", "must"])
+def test_a_run_whose_every_checkpoint_lacks_its_marker_is_not_started_over_in_silence(
+    tmp_path: Path, recipe: Recipe, resume: Any
+) -> None:
+    for step in (10, 2):
+        (_checkpoint(tmp_path, step, recipe) / "COMPLETE").unlink()
+    with pytest.raises(
+        DataError, match=r"every checkpoint is damaged \(step-00000002: no COMPLETE"
+    ) as caught:
+        check_resume(tmp_path, resume=resume, force=False)
+    assert "--resume never --force" in caught.value.hint
+    check_resume(tmp_path, resume="never", force=False)
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with_and_four_of_them_are_named(
