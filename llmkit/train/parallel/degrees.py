@@ -97,21 +97,30 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
     Raises:
         ConfigError: naming the flag that does not fit.
     """
+    if degrees.pp > model.num_hidden_layers:
+        raise ConfigError(
+            f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
+        )
+    check_rows(degrees, batch_rows, seq_len)
+    if degrees.ep > 1:
+        _check_experts(degrees, model)
+    if degrees.tp > 1:
+        _check_heads(degrees, model)
+
+
+def check_rows(degrees: Degrees, batch_rows: int, seq_len: int) -> None:
+    """Whether batches of rows of `seq_len` can be divided so, whatever learns from them.
+
+    Raises:
+        ConfigError: naming the flag that does not fit.
+    """
     if batch_rows % degrees.shares:
         raise ConfigError(
             f"{batch_rows} rows of an update cannot be shared by {degrees.shares} processes ({degrees})",
             hint=f"--batch-rows {-(-batch_rows // degrees.shares) * degrees.shares}",
         )
-    if degrees.pp > model.num_hidden_layers:
-        raise ConfigError(
-            f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
-        )
     check_stage_rows(degrees, batch_rows, f"--batch-rows {degrees.pp * degrees.shares}")
-    _check_rows(degrees, seq_len)
-    if degrees.ep > 1:
-        _check_experts(degrees, model)
-    if degrees.tp > 1:
-        _check_heads(degrees, model)
+    _check_pieces(degrees, seq_len)
 
 
 def check_stage_rows(degrees: Degrees, rows: int, hint: str) -> None:
@@ -135,7 +144,7 @@ def _check_experts(degrees: Degrees, model: ModelConfig) -> None:
         )
 
 
-def _check_rows(degrees: Degrees, seq_len: int) -> None:
+def _check_pieces(degrees: Degrees, seq_len: int) -> None:
     """Context parallelism gives each process two pieces of a row; parts of matrices share these."""
     pieces = math.lcm(2 * degrees.cp if degrees.cp > 1 else 1, degrees.cp * degrees.tp)
     if seq_len % pieces:

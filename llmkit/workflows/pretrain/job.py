@@ -19,9 +19,16 @@ from llmkit.train.config import PretrainConfig
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.state import WHOLE_MODEL, Product
 from llmkit.train.width_scaling import range_at_width
-from llmkit.workflows.pretrain.data import Packing, PretrainData, check_tokenizer, open_data, require
+from llmkit.workflows.pretrain.data import (
+    Packing,
+    PretrainData,
+    check_tokenizer,
+    is_shard_folder,
+    open_data,
+    require,
+)
 from llmkit.workflows.pretrain.model import ModelSource, choose_model, has_weights, with_router_losses
-from llmkit.workflows.run.setup import Setup, check_positions, set_up
+from llmkit.workflows.run.setup import Setup, check_batches, check_positions, set_up
 
 _TOKENIZER = "tokenizer.json"
 
@@ -109,6 +116,8 @@ def open_job(
     if config.sample_every and tokenizer is None:
         raise UsageError("--sample-every needs a tokenizer to write text with", hint="add -t TOKENIZER")
 
+    if not any(map(is_shard_folder, files.data)):
+        check_batches(config, degrees, files.packing.seq_len)  # before documents are packed
     packing = Packing(files.packing, tokenizer_path, tokenizer, cache)
     data = open_data(files.data, packing, seq_len=files.seq_len, invocation=invocation, progress=progress)
     valid = None

@@ -23,7 +23,13 @@ from llmkit.train.config import (
     resolve_router,
 )
 from llmkit.train.hardware import check_float8, choose_device, choose_dtype, choose_threads
-from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees, check_degrees, check_stage_rows
+from llmkit.train.parallel.degrees import (
+    ONE_PROCESS,
+    Degrees,
+    check_degrees,
+    check_rows,
+    check_stage_rows,
+)
 from llmkit.train.ramp import parse_ramp
 from llmkit.train.width_scaling import check_width_scaling
 from llmkit.workflows.pretrain.data import PretrainData
@@ -70,8 +76,8 @@ def set_up(
     seq_len, rows = data.seq_len, len(data.rows)
     check_positions(longest or seq_len, model.max_position_embeddings, is_kept=initial_sha256 is not None)
     device = choose_device(config.device)
-    batch_rows = resolve_batch_rows(config, seq_len)
-    _check_division(config, model, degrees, batch_rows, seq_len)
+    batch_rows = check_batches(config, degrees, seq_len)
+    check_degrees(degrees, model, batch_rows, seq_len)
     if config.fp8:
         check_float8(device)
     if config.mup_base_width is not None:
@@ -104,6 +110,26 @@ def set_up(
         flops_per_token=flops,
         degrees=degrees,
     )
+
+
+def check_batches(config: PretrainConfig, degrees: Degrees, seq_len: int) -> int:
+    """Rows of an update that the processes can share, at the beginning of a ramp too: it needs no data.
+
+    Raises:
+        ConfigError: they cannot, or a row cannot.
+    """
+    batch_rows = resolve_batch_rows(config, seq_len)
+    check_rows(degrees, batch_rows, seq_len)
+    ramp = None if config.batch_ramp is None else parse_ramp(config.batch_ramp, batch_rows)
+    if ramp is not None and ramp.rows % degrees.shares:
+        raise ConfigError(
+            f"--batch-ramp {config.batch_ramp}: {ramp.rows} rows cannot be shared by "
+            f"{degrees.shares} processes",
+            hint=f"begin with a multiple of {degrees.shares} rows",
+        )
+    if ramp is not None:
+        check_stage_rows(degrees, ramp.rows, f"a --batch-ramp from {degrees.pp * degrees.shares} rows on")
+    return batch_rows
 
 
 def check_positions(seq_len: int, positions: int, *, is_kept: bool) -> None:
@@ -167,19 +193,3 @@ def _recipe(
         fp8=config.fp8,
         **resolve_router(config, model.experts),
     )
-
-
-def _check_division(
-    config: PretrainConfig, model: ModelConfig, degrees: Degrees, batch_rows: int, seq_len: int
-) -> None:
-    """Raise ConfigError where the model, a row or a batch cannot be shared so."""
-    check_degrees(degrees, model, batch_rows, seq_len)
-    ramp = None if config.batch_ramp is None else parse_ramp(config.batch_ramp, batch_rows)
-    if ramp is not None and ramp.rows % degrees.shares:
-        raise ConfigError(
-            f"--batch-ramp {config.batch_ramp}: {ramp.rows} rows cannot be shared by "
-            f"{degrees.shares} processes",
-            hint=f"begin with a multiple of {degrees.shares} rows",
-        )
-    if ramp is not None:
-        check_stage_rows(degrees, ramp.rows, f"a --batch-ramp from {degrees.pp * degrees.shares} rows on")

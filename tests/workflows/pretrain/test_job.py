@@ -10,12 +10,13 @@ import pytest
 from tokenizers import Tokenizer as Backend
 from tokenizers.models import WordLevel
 
-from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import SILENT
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
 from llmkit.train.config import PretrainConfig
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.workflows.pack.pack import PackSources, pack_files
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, open_job
 
@@ -42,7 +43,9 @@ def other_tokenizer(tmp_path: Path) -> Path:
 def open_run(tmp_path: Path) -> Callable[..., Job]:
     """Open a job for a small model."""
 
-    def call(*data: Path, config: dict[str, Any] | None = None, **files: Any) -> Job:
+    def call(
+        *data: Path, config: dict[str, Any] | None = None, degrees: Degrees = ONE_PROCESS, **files: Any
+    ) -> Job:
         settings = {"out": tmp_path / "run", "overrides": SHAPE, "packing": PackConfig(seq_len=16), **files}
         return open_job(
             PretrainFiles(data=data, **settings),
@@ -50,6 +53,7 @@ def open_run(tmp_path: Path) -> Callable[..., Job]:
             tmp_path / "cache",
             Invocation("pretrain"),
             SILENT,
+            degrees=degrees,
         )
 
     return call
@@ -203,3 +207,27 @@ def test_rows_longer_than_a_trained_models_positions_are_refused_before_anything
     assert not (tmp_path / "cache").exists()
     job = open_run(tmp_path / "text.txt", rope_scaling="yarn:2", **given)
     assert job.setup.recipe.model["max_position_embeddings"] == 128
+
+
+@pytest.mark.parametrize(
+    ("config", "degrees", "message"),
+    [
+        ({"batch_rows": 8, "batch_ramp": "3:4"}, ONE_PROCESS, "a batch of 8 rows is no whole number of 3"),
+        ({"batch_rows": 8, "batch_ramp": "2:4"}, Degrees(dp=4), "2 rows cannot be shared by 4 processes"),
+        ({"batch_rows": 8}, Degrees(fsdp=3), "8 rows of an update cannot be shared by 3 processes"),
+        ({"batch_rows": 8}, Degrees(cp=3), "rows of 16 tokens do not fall into 6 equal pieces"),
+        ({"batch_tokens": 8}, ONE_PROCESS, "--batch-tokens 8 is less than one row of 16 tokens"),
+    ],
+)
+def test_batches_that_cannot_be_shared_are_refused_before_anything_is_packed(
+    open_run: Callable[..., Job],
+    byte_level_dir: Path,
+    tmp_path: Path,
+    config: dict[str, Any],
+    degrees: Degrees,
+    message: str,
+) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat " * 60)
+    with pytest.raises(ConfigError, match=message):
+        open_run(tmp_path / "text.txt", tokenizer=byte_level_dir, config=config, degrees=degrees)
+    assert not (tmp_path / "cache").exists()
