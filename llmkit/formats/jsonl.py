@@ -48,12 +48,17 @@ class BadLine(msgspec.Struct, frozen=True):
 
 
 def read_records(
-    path: Path, *, on_bad: Callable[[BadLine], None] | None = None, array_key: str | None = None
+    path: Path,
+    *,
+    name: str | None = None,
+    on_bad: Callable[[BadLine], None] | None = None,
+    array_key: str | None = None,
 ) -> Iterator[Line]:
     """Read a .jsonl file (plain, zstd or gzip) or stdin (`-`), a record at a time; blank lines are skipped.
 
     Args:
         path: the file, or `-`.
+        name: what it is called; None: by its path.
         on_bad: called with each malformed line, which is then skipped. None: a malformed line is an error.
         array_key: see `parse_line`.
 
@@ -61,8 +66,8 @@ def read_records(
         DataError: a line is not a JSON object and `on_bad` is None.
     """
     with open_input(path) as stream:
-        name = "stdin" if path == STDIO else str(path)
-        yield from parse_records(stream, name, on_bad=on_bad, array_key=array_key)
+        called = name or ("stdin" if path == STDIO else str(path))
+        yield from parse_records(stream, called, on_bad=on_bad, array_key=array_key)
 
 
 def parse_records(

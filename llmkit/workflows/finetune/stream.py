@@ -156,14 +156,17 @@ def read_lines(paths: Iterable[Path], log: RejectLog) -> Iterator[Line]:
             yield from read_parquet(path, on_bad=log.on_bad)
             continue
         if holds_json_lines(path):
-            name = "stdin" if path.name.startswith(STDIN_SPOOL) else str(path)
-            for line in read_records(path, on_bad=log.on_bad, array_key="messages"):
-                yield Line(line.record, name, line.number)
+            yield from read_records(path, name=_told(path), on_bad=log.on_bad, array_key="messages")
             continue
         if suffix_of(path) == ".json":
             raise DataError(f"{path}: not lines of JSON, each an object", hint="jq -c . makes lines of it")
         for document in read_documents([path], on_bad=log.on_bad):
-            yield Line({"text": raw(document.text)}, document.file, document.line)
+            yield Line({"text": raw(document.text)}, _told(path), document.line)
+
+
+def _told(path: Path) -> str:
+    """A file's name for people; stdin is kept in a file meanwhile."""
+    return "stdin" if path.name.startswith(STDIN_SPOOL) else str(path)
 
 
 def _prepared(document: Document) -> Prepared:

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
 from llmkit.formats.file_kind import holds_json_lines
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.stdin_kind import kind_of_stdin
-from llmkit.formats.streams import is_stream, open_input
+from llmkit.formats.streams import STDIO, is_stream, open_input
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
@@ -183,22 +183,30 @@ def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progr
         if not is_shard_folder(target):
             progress.note(f"packing {len(files)} file{'s' * (len(files) != 1)} into {target}")
             sources = PackSources(inputs=files, out=target, tokenizer=packing.tokenizer_path)
-            pack_files(sources, packing.config, invocation=invocation, progress=progress)
+            try:
+                pack_files(sources, packing.config, invocation=invocation, progress=progress)
+            except DataError as error:
+                error.hint = error.hint.replace("--skip-bad", "llmkit pack --skip-bad")  # no flag of a run
+                raise
     return target
 
 
 @contextmanager
 def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], str]]:
-    """The files behind the paths and a digest of their bytes; a stream is kept in a file meanwhile."""
+    """The files behind the paths and a digest of their bytes; a stream is kept in a file meanwhile.
+
+    What is found wrong in that file is told of the stream: the file is gone then.
+    """
     digest = hashlib.sha256()
     files: list[Path] = []
-    spools: list[Path] = []
+    spools: dict[Path, str] = {}
     try:
         for path in list_files(paths):
             if is_stream(path):
                 cache.mkdir(parents=True, exist_ok=True)
                 spool = cache / f".stdin-{os.getpid()}-{len(spools)}.jsonl"
-                spools += [spool, spool.with_suffix(".txt")]
+                name = "stdin" if path == STDIO else str(path)
+                spools |= {spool: name, spool.with_suffix(".txt"): name}
                 with open_input(path) as source, spool.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
                 path = spool if _starts_as_json(spool) else spool.rename(spool.with_suffix(".txt"))
@@ -208,6 +216,12 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
                 digest.update(f"index {digest_file(beside)}\n".encode())
             files.append(path)
         yield files, digest.hexdigest()
+    except LlmkitError as error:
+        for spool, name in spools.items():
+            error.problem = error.problem.replace(str(spool), name)
+            error.hint = error.hint.replace(str(spool), "FILE")
+        error.args = (error.problem,)
+        raise
     finally:
         for leftover in spools:
             leftover.unlink(missing_ok=True)

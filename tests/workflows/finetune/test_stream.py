@@ -68,6 +68,16 @@ def test_a_malformed_line_is_an_error_or_passed_over(byte_level_dir: Path, tmp_p
     assert log.bad_lines == 1
 
 
+@pytest.mark.parametrize("content", ['{"text": "a"}\n[1]\n', ""])
+def test_a_line_of_stdin_is_rejected_as_stdins(tmp_path: Path, byte_level_dir: Path, content: str) -> None:
+    spooled = tmp_path / f".stdin-1-0.{'jsonl' if content else 'txt'}"
+    spooled.write_text(content)
+    with (tmp_path / "rejects").open("wb") as rejects:
+        list(stream(load_tokenizer(byte_level_dir), RejectLog(rejects)).examples([spooled]))
+    (reject,) = map(json.loads, (tmp_path / "rejects").read_text().splitlines())
+    assert reject["_reject"]["file"] == "stdin"
+
+
 @pytest.mark.parametrize(
     ("content", "command"), [('[{"text": "a"}]', "jq -c '.[]' "), ('{\n"text": "a"\n}', "jq -c . makes")]
 )

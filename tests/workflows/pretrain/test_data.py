@@ -163,6 +163,36 @@ def test_an_array_on_stdin_is_no_text_to_train_on(
     assert not list(packing.cache.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("content", "problem", "hint"),
+    [
+        (b'{"text": "the cat"}\n{bad\n', r"stdin:2: not a JSON object", "with llmkit pack --skip-bad"),
+        (b"\xff\xfe\x80abc", "stdin:1: not UTF-8", "-t utf-8 FILE"),
+        (b"", "stdin: no tokens to pack", "name files with text"),
+    ],
+)
+def test_what_is_wrong_on_stdin_is_told_of_stdin_and_not_of_a_file_that_is_gone(
+    open_paths: Callable[..., PretrainData],
+    packing: Packing,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    problem: str,
+    hint: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    with pytest.raises(DataError, match=f"^{problem}") as caught:
+        open_paths(Path("-"))
+    assert hint in caught.value.hint and str(packing.cache) not in caught.value.hint
+
+
+def test_a_malformed_line_of_a_pipe_is_told_of_the_pipe(
+    open_paths: Callable[..., PretrainData], piped: Callable[[bytes], Path]
+) -> None:
+    pipe = piped(b'{"text": "the cat"}\n{bad\n')
+    with pytest.raises(DataError, match=f"^{pipe}:2: not a JSON object"):
+        open_paths(pipe)
+
+
 def test_pipes_are_read_once_and_as_the_same_files_are(
     open_paths: Callable[..., PretrainData],
     packing: Packing,
