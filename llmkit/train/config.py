@@ -170,6 +170,7 @@ class PretrainConfig:
         at_least_zero = ("seed", "warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature")
         for name in (*at_least_zero, "log_norms", "max_rewinds", "z_loss", *ROUTER_SETTINGS):
             check_bounds(name, getattr(self, name), low=0)
+        check_bounds("seed", self.seed, high=2**63 - 1)  # eight bytes with a sign
         for name in ("beta1", "beta2", "momentum"):
             check_bounds(name, getattr(self, name), low=0, below=1)
         for name in ("min_lr_ratio", "decay_ratio"):

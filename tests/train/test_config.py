@@ -37,6 +37,7 @@ def test_the_default_learning_rate_falls_with_the_root_of_the_width() -> None:
         ({"beta2": 1.0}, r"--beta2 must be below 1 \(found 1.0\)"),
         ({"lr": 0.0}, r"--lr must be above 0 \(found 0.0\)"),
         ({"max_seconds": 0.0}, r"--max-time must be above 0"),
+        ({"seed": 2**63}, "--seed must be at most 9223372036854775807"),
         ({"lr": math.inf}, r"--lr must be finite \(found inf\)"),
         ({"decay_ratio": 0.4}, "--decay-ratio is wsd's"),
         ({"decay_ratio": 0.4, "schedule": "linear"}, "--decay-ratio is wsd's"),

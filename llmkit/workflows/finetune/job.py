@@ -18,6 +18,7 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.same import other_token
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.bounds import check_bounds
 from llmkit.train.config import Recipe
 from llmkit.train.finetune_config import FinetuneConfig, FinetuneRecipe, default_finetune_lr, default_rows
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
@@ -159,6 +160,8 @@ def open_finetune(
 
 
 def _check(files: FinetuneFiles, config: FinetuneConfig) -> None:
+    check_bounds("show_mask", files.shown, low=0)
+    check_bounds("seq_len", files.seq_len, low=1)
     check_model(files.model)
     if files.rope_scaling is not None and config.lora is not None:
         raise UsageError(

@@ -414,6 +414,9 @@ def test_examples_are_shown_with_what_is_learnt_marked(finetune: Callable[..., A
         (("--lora", "--last-layers", 1), "--last-layers trains the weights themselves"),
         (("--metrics", "-", "--json"), "--json and --metrics -: both are for stdout"),
         (("--method", "dpo", "--beta", "nan"), "--beta must be finite (found nan)"),
+        (("--show-mask", -1), "--show-mask must be at least 0 (found -1)"),
+        (("--seq-len", 0), "--seq-len must be at least 1 (found 0)"),
+        (("--seed", 2**63), "--seed must be at most 9223372036854775807"),
         (("--sample-prompt", "say", "--sample-tokens", 0), "--sample-tokens must be at least 1 (found 0)"),
     ],
 )
