@@ -96,9 +96,11 @@ def open_finetune_data(
     for flag, given, room in (("--seq-len", seq_len, most), ("--max-tokens", supervise.max_tokens, text)):
         if given is not None and given > room:
             of_pairs = ", and a row has both answers" if room < most else ""
+            can_stretch = model.position == "rope" and not model.rope_scaling and not config.lora
+            longer = f"--rope-scaling yarn:{-(-given // most)}, or " if can_stretch else ""
             raise UsageError(
                 f"{flag} {given}, but the model has {most} positions{of_pairs}",
-                hint=f"at most {flag} {room}",
+                hint=f"{longer}at most {flag} {room}",
             )
     if config.method in ("sft", "kd"):
         length = seq_len or min(model.max_position_embeddings, PackConfig.seq_len)

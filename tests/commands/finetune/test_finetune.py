@@ -432,6 +432,9 @@ def test_answers_beyond_the_models_positions_are_learnt_with_a_scaling(finetune:
     _lines("sft.jsonl", [{"prompt": "say", "completion": "yes " * 40}] * 8)
     short = finetune("--seq-len", 200)
     assert short.status == 2 and "the model has 128 positions" in short.err
+    assert "hint: --rope-scaling yarn:2, or at most --seq-len 128" in short.err
+    assert "hint: at most --seq-len 128" in finetune("--seq-len", 200, "--lora").err
+    assert "hint: at most --seq-len 256" in finetune("--seq-len", 300, "--rope-scaling", "yarn:2").err
     assert finetune("--seq-len", 200, "--rope-scaling", "yarn:2", "--json").status == 0
     config = json.loads(Path("run/config.json").read_text())
     assert config["max_position_embeddings"] == 256
