@@ -127,6 +127,39 @@ def test_what_the_server_did_for_a_reply_stands_under_it(read: Reader) -> None:
     ]
 
 
+def test_what_was_thought_stands_folded_before_the_reply_and_its_tokens_are_none_of_it(read: Reader) -> None:
+    check = """
+      keepInSight = (change) => change();
+      const folds = [];
+      const turn = addTurn("assistant", "chat", "");
+      turn.place.before = (fold) => folds.push(fold);
+      const tokens = new Tokens(turn.place), seen = [];
+      const chunk = ([thought, text, spelled]) => ({ choices: [{
+        delta: { ...(thought && { reasoning_content: thought }), ...(text && { content: text }) },
+        logprobs: { content: [{ token: spelled, logprob: -1, top_logprobs: [] }] } }] });
+      events = async function* () {
+        for (const one of given.chunks) {
+          yield chunk(one);
+          frames.splice(0).forEach((frame) => frame());
+          seen.push(folds.map((fold) => [fold.open, ...fold.children.map((part) => part.textContent)]).flat());
+        }
+      };
+      follow(null, turn, tokens, 0).then(() => {
+        turn.text = tokens.text;
+        const spans = turn.place.children.filter((one) => one.tag === "span").map((one) => one.textContent);
+        return [seen, spans, chatMessages().at(-1)];
+      })"""
+    chunks = [
+        *[("", "", "<think>"), ("", "", "\n"), ("I", "", "I"), (" add.", "", " add"), ("", "", "</think>")],
+        *[("", "", "\n\n"), ("", "Seven", "Seven"), ("", ".", ".")],
+    ]
+    seen, spans, message = in_node(read, check, chunks=chunks)
+    assert seen[:3] == [[], [], [True, "Thinking …", "I"]]
+    assert seen[-3:] == [[True, "Thinking …", "I add."], *[[False, "Thought", "I add."]] * 2]
+    assert spans == ["Seven", "."]
+    assert message == {"role": "assistant", "content": "Seven.", "reasoning_content": "I add."}
+
+
 @pytest.mark.parametrize(("pointer", "stays"), [("touch", True), ("mouse", False), ("pen", False)])
 def test_probabilities_stay_where_a_finger_is_lifted(pointer: str, stays: bool, read: Reader) -> None:
     check = """
