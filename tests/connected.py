@@ -12,9 +12,10 @@ import pytest
 _PRELOADED = [
     *("torch.distributed.fsdp", "torch.distributed.tensor", "torch._dynamo", "numpy.random"),
     *("llmkit.train.state", "llmkit.train.parallel.fully_sharded", "llmkit.train.parallel.pipeline"),
-    "llmkit.train.parallel.tensor_parallel",
+    *("llmkit.train.parallel.tensor_parallel", "torch._inductor.compile_fx", "pytest"),
 ]
-"""What each process would import: torch's compiler too, which a first DTensor asks for, in 0.6 seconds."""
+"""What each process would import: torch's compiler, whose rest a first compiled layer asks for in 2 seconds,
+and what the tests' own main module is."""
 SECONDS = 300
 
 

@@ -31,7 +31,7 @@ from llmkit.train.state import Snapshot
 from tests.model.conftest import SIZES, SWITCHES
 
 CPU = torch.device("cpu")
-LONG = 20  # updates
+LONG = 12  # updates
 FOUR = (Degrees(cp=4), Degrees(dp=2, cp=2), Degrees(fsdp=2, cp=2), Degrees(cp=2, tp=2), Degrees(pp=2, cp=2))
 FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3": {"num_key_value_heads": 2, "tie_word_embeddings": True},
@@ -78,7 +78,7 @@ def test_two_processes_with_half_of_each_row_learn_what_one_learns(
 def test_four_processes_and_other_divisions_beside_learn_it_too(
     on_ranks: Callable[..., Any],
 ) -> None:
-    run = Run(steps=10)
+    run = Run(steps=5)
     alone = run_on(None, run)
     for outcomes in on_ranks(4, runs_on, [(degrees, run) for degrees in FOUR]):
         for degrees, found in zip(FOUR, outcomes, strict=True):
@@ -139,7 +139,7 @@ EXPERTS = {
 
 
 def test_routers_are_balanced_over_rows_in_pieces_as_over_whole_ones(on_ranks: Callable[..., Any]) -> None:
-    runs = {name: replace(run, steps=4) for name, run in EXPERTS.items()}
+    runs = {name: replace(run, steps=3) for name, run in EXPERTS.items()}
     runs["one part a batch"] = replace(runs["router losses"], micro=4)
     expected = [run_on(None, run) for run in runs.values()]
     for degrees in (Degrees(cp=2), Degrees(cp=4), Degrees(fsdp=2, cp=2), Degrees(pp=2, cp=2)):

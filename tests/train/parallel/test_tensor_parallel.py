@@ -70,8 +70,8 @@ LEARNT = {
     "recomputed layers": Run(divided={"recomputing": "full"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
-LONG, SHORT = 20, 6
-"""Updates: alone, and of the first run beside shards; of the others beside other divisions."""
+LONG, SHORT = 8, 3
+"""Updates: alone, into a second epoch, and of the first run beside shards; of all others."""
 
 
 def _beside_alone(run: Run) -> tuple[Run, Outcome]:
@@ -96,49 +96,42 @@ def test_cut_matrices_learn_what_whole_ones_do_alone_and_beside_other_divisions(
 
 
 def test_heads_that_share_something_learn_what_whole_ones_do(on_ranks: Callable[..., Any]) -> None:
-    runs = {name: replace(run, steps=5, micro=2) for name, run in HEADS.items()}
+    runs = {name: replace(run, steps=3, micro=2) for name, run in HEADS.items()}
     latents = replace(runs["latents of queries too"], divided={"recomputing": "selective"})
     runs["recomputed latents"] = latents
     expected = [run_on(None, run) for run in runs.values()]
-    for degrees in (Degrees(tp=2), Degrees(fsdp=2, tp=2)):
-        for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run in runs.values()]):
-            for found, alone in zip(outcomes, expected, strict=True):
+    two = [(Degrees(tp=2), run) for run in runs.values()]
+    four = [(Degrees(fsdp=2, tp=2), run) for run in runs.values()]
+    four += [(Degrees(cp=2, tp=2), latents), (Degrees(pp=2, tp=2), latents)]
+    for plans, whole in ((two, expected), (four, [*expected, expected[-1], expected[-1]])):
+        for outcomes in on_ranks(plans[0][0].world, runs_on, plans):
+            for found, alone in zip(outcomes, whole, strict=True):
                 assert_same(found, alone)
-    beside = [(Degrees(cp=2, tp=2), latents), (Degrees(pp=2, tp=2), latents)]
-    for outcomes in on_ranks(4, runs_on, beside):
-        for found in outcomes:
-            assert_same(found, expected[-1])
 
 
-def compiled_on(degrees: Degrees, runs: list[Run]) -> list[tuple[Outcome, int]]:
-    """What came of runs and the number of graphs; without the compiler's slow last step, to machine code."""
+def compiled_on(degrees: Degrees, run: Run) -> tuple[Outcome, int]:
+    """What came of a run and the number of graphs; without the compiler's slow last step, to machine code."""
     plain = nn.Module.compile
-    found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Module, "compile", lambda module: plain(module, backend="aot_eager"))
-        for run in runs:
-            torch._dynamo.reset()
-            counters.clear()
-            outcome = run_on(degrees, replace(run, divided={**run.divided, "compiles": True}))
-            found.append((outcome, counters["stats"]["unique_graphs"]))
-    return found
+        outcome = run_on(degrees, replace(run, divided={**run.divided, "compiles": True}))
+    return outcome, counters["stats"]["unique_graphs"]
 
 
 def test_compiled_layers_learn_the_same_and_are_one_graph_to_train_and_one_to_look(
     on_ranks: Callable[..., Any],
 ) -> None:
-    again = {how: Run(divided={"recomputing": how}) for how in ("full", "selective")}
     plans = {
-        Degrees(tp=2): [Run(), HEADS["norms over all heads"]],
-        Degrees(fsdp=2, tp=2): [again["selective"]],
-        Degrees(cp=2): [again["full"]],
+        Degrees(tp=2): replace(HEADS["norms over all heads"], divided={"recomputing": "selective"}),
+        Degrees(fsdp=2, tp=2): Run(),
+        Degrees(cp=2): Run(divided={"recomputing": "full"}),
     }
-    for degrees, runs in plans.items():
-        runs = [replace(run, steps=3, micro=2) for run in runs]
-        for outcomes in on_ranks(degrees.world, compiled_on, degrees, runs):
-            for (found, graphs), run in zip(outcomes, runs, strict=True):
-                assert_same(found, run_on(None, run))
-                assert graphs == 2, (degrees, run)
+    for degrees, plan in plans.items():
+        run = replace(plan, steps=3, micro=2)
+        alone = run_on(None, run)
+        for found, graphs in on_ranks(degrees.world, compiled_on, degrees, run):
+            assert_same(found, alone)
+            assert graphs == 2, (degrees, run)
 
 
 def between_matrices(run: Run) -> list[tuple[str, tuple[int, ...]]]:
