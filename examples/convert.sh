@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 llmkit train-tokenizer corpus.txt --vocab-size 512 -o tok
 llmkit pack -t tok corpus.txt --seq-len 128 -o shards
-llmkit pretrain --data shards -t tok --steps 20 --batch-rows 8 -o run
+llmkit pretrain --data shards -t tok --steps 20 --batch-rows 4 -o run
 
 llmkit convert run run.gguf --dry-run
 llmkit convert run run.gguf --check

@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 llmkit train-tokenizer corpus.txt docs.jsonl --vocab-size 1024 -o tok
-llmkit pretrain --data corpus.txt -t tok --seq-len 128 --steps 20 --batch-rows 8 -o run -q
+llmkit pretrain --data corpus.txt -t tok --seq-len 128 --steps 20 --batch-rows 4 -o run -q
 for n in {1..60}; do echo "{\"prompt\": \"Say $n.\", \"completion\": \"It is $n.\"}"; done > answers.jsonl
 for n in {1..60}; do echo "{\"prompt\": \"Say $n.\", \"chosen\": \"It is $n.\", \"rejected\": \"No.\"}"; done > pairs.jsonl
 

@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 llmkit train-tokenizer corpus.txt --vocab-size 1024 -o tok
-llmkit pretrain --data corpus.txt -t tok --seq-len 128 --steps 30 --batch-rows 8 -o run
+llmkit pretrain --data corpus.txt -t tok --seq-len 128 --steps 20 --batch-rows 4 -o run
 
 llmkit generate -m run 'def main' --max-tokens 40 --temperature 0.7 --seed 1
 echo 'class Reader:' | llmkit generate -m run --max-tokens 20 --greedy

@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 llmkit train-tokenizer corpus.txt --vocab-size 512 -o tok
 llmkit pack -t tok corpus.txt --seq-len 64 -o shards
-llmkit pretrain --data shards -t tok --hidden-size 64 --num-hidden-layers 2 --steps 40 --batch-rows 8 -o run
+llmkit pretrain --data shards -t tok --hidden-size 64 --num-hidden-layers 2 --steps 20 --batch-rows 4 -o run
 llmkit convert run half --dtype bfloat16
 
 text='def main(self): return self'

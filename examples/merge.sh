@@ -4,8 +4,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 llmkit train-tokenizer corpus.txt --vocab-size 512 -o tok
 llmkit pack -t tok corpus.txt --seq-len 128 -o shards
-llmkit pretrain --data shards -t tok --steps 20 --batch-rows 8 -o run
-llmkit pretrain --data shards -t tok -m run --steps 10 --batch-rows 8 -o more
+llmkit pretrain --data shards -t tok --steps 20 --batch-rows 4 -o run
+llmkit pretrain --data shards -t tok -m run --steps 10 --batch-rows 4 -o more
 
 llmkit merge run more --method slerp --weight 0.3 -o between
 llmkit merge more between --method ties --base run --density 0.3 -o ties --dry-run

@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 llmkit train-tokenizer corpus.txt --vocab-size 1024 -o tok
-llmkit pretrain --data corpus.txt -t tok --seq-len 128 --steps 20 --batch-rows 8 -o run
+llmkit pretrain --data corpus.txt -t tok --seq-len 128 --steps 20 --batch-rows 4 -o run
 
 llmkit serve --new-key alice > keys.toml 2> key.txt
 echo 'requests_per_minute = 60' >> keys.toml
