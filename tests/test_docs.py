@@ -146,16 +146,16 @@ def _strings() -> tuple[tuple[str, str], ...]:
     """Every text in the package, its file and line before it; X stands for what an f-string fills in."""
     found: list[tuple[str, str]] = []
     for path in sorted((ROOT / "llmkit").rglob("*.py")):
+        name = path.relative_to(ROOT)
         todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
         while todo:
             node = todo.pop()
-            where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.JoinedStr):
                 parts = [one.value if isinstance(one, ast.Constant) else "X" for one in node.values]
-                found.append((where, "".join(map(str, parts))))
+                found.append((f"{name}:{node.lineno}", "".join(map(str, parts))))
                 todo += [one for one in node.values if not isinstance(one, ast.Constant)]
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append((where, node.value))
+                found.append((f"{name}:{node.lineno}", node.value))
             else:
                 todo += ast.iter_child_nodes(node)
     return tuple(found)
