@@ -195,7 +195,7 @@ def test_the_same_division_goes_on_bit_for_bit(on_ranks: Callable[..., Any], tmp
 SETTINGS = {
     "a ramp": Run(recipe={"batch_ramp": "2:3"}, steps=4),
     "a z-loss": Run(recipe={"z_loss": 0.01}, steps=3),
-    "a base width": Run(shape={"tie_word_embeddings": False}, recipe={"mup_base_width": 16}, steps=3),
+    "a base width": Run(shape={"tie_word_embeddings": False}, recipe={"mup_base_width": 16}, steps=4),
 }
 
 

@@ -70,8 +70,8 @@ LEARNT = {
     "recomputed layers": Run(divided={"recomputing": "full"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
-LONG, SHORT = 8, 3
-"""Updates: alone, into a second epoch, and of the first run beside shards; of all others."""
+LONG, SHORT = 8, 4
+"""Updates: alone, into a second epoch, and of the first run beside shards; of others, until decay is seen."""
 
 
 def _beside_alone(run: Run) -> tuple[Run, Outcome]:
