@@ -141,7 +141,7 @@ def test_what_was_thought_stands_folded_before_the_reply_and_its_tokens_are_none
         for (const one of given.chunks) {
           yield chunk(one);
           frames.splice(0).forEach((frame) => frame());
-          seen.push(folds.map((fold) => [fold.open, ...fold.children.map((part) => part.textContent)]).flat());
+          seen.push(folds.flatMap((fold) => [fold.open, ...fold.children.map((part) => part.textContent)]));
         }
       };
       follow(null, turn, tokens, 0).then(() => {

@@ -31,7 +31,7 @@ from llmkit.train.state import Snapshot
 from tests.model.conftest import SIZES, SWITCHES
 
 CPU = torch.device("cpu")
-LONG = 12  # updates
+LONG = 20  # updates
 FOUR = (Degrees(cp=4), Degrees(dp=2, cp=2), Degrees(fsdp=2, cp=2), Degrees(cp=2, tp=2), Degrees(pp=2, cp=2))
 FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3": {"num_key_value_heads": 2, "tie_word_embeddings": True},

@@ -71,10 +71,8 @@ def test_two_processes_learn_what_one_learns(on_ranks: Callable[..., Any], alone
             assert_same(outcome, alone)
 
 
-def test_four_processes_learn_what_one_learns(on_ranks: Callable[..., Any]) -> None:
-    run = Run(steps=4)
-    alone = run_on(None, run)
-    for outcomes in on_ranks(4, runs_on, [(degrees, run) for degrees in FOUR.values()]):
+def test_four_processes_learn_what_one_learns(on_ranks: Callable[..., Any], alone: Outcome) -> None:
+    for outcomes in on_ranks(4, runs_on, [(degrees, Run()) for degrees in FOUR.values()]):
         for outcome in outcomes:
             assert_same(outcome, alone)
 

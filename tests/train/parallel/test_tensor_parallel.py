@@ -70,7 +70,7 @@ LEARNT = {
     "recomputed layers": Run(divided={"recomputing": "full"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
-LONG, SHORT = 8, 4
+LONG, SHORT = 20, 4
 """Updates: alone, into a second epoch, and of the first run beside shards; of others, until decay is seen."""
 
 
