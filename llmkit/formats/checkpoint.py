@@ -29,6 +29,8 @@ from llmkit.formats.json_text import json_text
 
 CHECKPOINTS = "checkpoints"
 COMPLETE = "COMPLETE"
+RETRACTED = "RETRACTED"
+"""The marker of a checkpoint that was undone."""
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
 _NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
@@ -79,9 +81,14 @@ def leftovers(run: Path) -> list[Path]:
 
 
 def list_checkpoints(run: Path) -> tuple[list[Path], list[str]]:
-    """The complete checkpoints of a run, oldest first, and what is wrong with each of the others."""
+    """The complete checkpoints of a run, oldest first, and what is wrong with each of the others.
+
+    Those that were retracted are neither: nothing is wrong with them, and they count no more.
+    """
     complete, problems = [], []
     for folder in checkpoint_folders(run):
+        if (folder / RETRACTED).exists():
+            continue
         problem = _problem(folder)
         if problem is None:
             complete.append(folder)
@@ -130,8 +137,9 @@ def damage(folder: Path) -> str | None:
 
 
 def retract(folder: Path) -> None:
-    """Make a checkpoint count as incomplete: nothing goes on from it, and the next save removes it."""
-    (folder / COMPLETE).unlink(missing_ok=True)
+    """Make a checkpoint count no more: nothing goes on from it, and the next save removes it."""
+    with suppress(FileNotFoundError):  # retracted before
+        (folder / COMPLETE).replace(folder / RETRACTED)
     sync_folder(folder)
 
 

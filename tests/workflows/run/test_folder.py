@@ -15,6 +15,7 @@ from llmkit.formats.checkpoint import (
     CheckpointState,
     list_checkpoints,
     prune,
+    retract,
     write_checkpoint,
     write_state,
 )
@@ -193,6 +194,12 @@ def test_a_run_whose_every_checkpoint_lacks_its_marker_is_not_started_over_in_si
         check_resume(tmp_path, resume=resume, force=False)
     assert "--resume never --force" in caught.value.hint
     check_resume(tmp_path, resume="never", force=False)
+
+
+def test_a_run_that_went_back_before_all_its_checkpoints_begins_anew(tmp_path: Path, recipe: Recipe) -> None:
+    """A spike before the first that was due: what a stop left is undone, and then the machine is lost."""
+    retract(_checkpoint(tmp_path, 7, recipe))
+    assert find_start(tmp_path, recipe, resume="auto", force=False, progress=SILENT) == Start()
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with_and_four_of_them_are_named(
