@@ -218,6 +218,28 @@ class Running:
 Tp = Annotated[int, Option("--tp", metavar="N", help="Cut the model into N processes, by heads and columns.")]
 
 
+# What the model is asked in a chat
+
+TemplateKwargs = Annotated[
+    str | None,
+    Option(
+        "--chat-template-kwargs",
+        "--chat-template-config",
+        metavar="JSON",
+        help='Told to the chat template: {"enable_thinking": false}.',
+    ),
+]
+
+
+def template_kwargs_of(told: str | None) -> dict[str, Any]:
+    """What the flag says, decoded; raises what `parse_kwargs` does."""
+    if told is None:
+        return {}
+    from llmkit.workflows.generate.template_kwargs import parse_kwargs
+
+    return parse_kwargs(told)
+
+
 # What is beside the model, and makes it faster
 
 Adapters = Annotated[

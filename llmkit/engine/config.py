@@ -236,6 +236,8 @@ class GenerateConfig:
     """Whether a prompt is a user's message, to be put into the chat template."""
     system: str | None = None
     """A system message for chats that have none."""
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told beside the conversation, such as enable_thinking."""
     allow_special: bool = False
     """Whether what looks like a special token in a plain prompt becomes it, as it does in a rendered chat."""
     echo: bool = False
@@ -252,8 +254,7 @@ class GenerateConfig:
     dtype: Dtype = "auto"
     """Of weights and arithmetic; auto: as the model is stored."""
     kv_dtype: KVDtype = "auto"
-    """What keys and values are kept in; auto: the dtype of the arithmetic. int8: codes, and a float32 scale
-    for each position and head."""
+    """Of keys and values; auto: of the arithmetic. int8: codes, and a float32 scale by position and head."""
     rope_scaling: str | None = None
     """In place of the model's own, as `model/extend_context.py` reads it: `yarn:4`; None: the model's own."""
     kernels: Kernels = "auto"

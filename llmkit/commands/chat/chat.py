@@ -29,6 +29,7 @@ def chat(
     system: Annotated[
         str | None, Option(metavar="TEXT", help="A system message, unless the transcript has one.")
     ] = GenerateConfig.system,
+    chat_template_kwargs: drawing.TemplateKwargs = None,
     context: Annotated[
         int | None,
         Option(
@@ -94,6 +95,7 @@ def chat(
         sampling=sampling.fields(seed=seed),
         chat=True,
         system=system,
+        template_kwargs=drawing.template_kwargs_of(chat_template_kwargs),
         adapters=tuple(adapter or ()),
         cache_offload=cache_offload,
         **vars(running),

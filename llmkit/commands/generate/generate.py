@@ -33,6 +33,7 @@ def generate(
     tokenizer: drawing.TokenizerPath = None,
     chat: flags.ChatPrompt = GenerateConfig.chat,
     system: flags.System = GenerateConfig.system,
+    chat_template_kwargs: drawing.TemplateKwargs = None,
     prefill: flags.Prefill = GenerateConfig.prefill,
     allow_special: flags.AllowSpecial = GenerateConfig.allow_special,
     sampling: drawing.Sampling = drawing.SAMPLING,
@@ -67,8 +68,8 @@ def generate(
             typical_p, top_n_sigma, xtc_*, dry_*, adaptive_*, mirostat*,
             *_penalty, logit_bias, json_schema, regex, choice, grammar, stop,
             stop_ids, ignore_eos, seed, samples, logprobs, samplers, prefill,
-            adapter win over flags; or OpenAI's {"custom_id", "method", "url",
-            "body"}
+            chat_template_kwargs, adapter win over flags; or OpenAI's
+            {"custom_id", "method", "url", "body"}
     Writes  the text and a line feed; or each row with completion,
             finish_reason (stop, length), usage, seed, (sample,) (logprobs,)
             (code); a batch row's answer is OpenAI's, an error where a parameter
@@ -132,6 +133,7 @@ def generate(
         sampling=sampling.fields(ignore_eos=ignore_eos, seed=seed, samples=samples, logprobs=logprobs),
         chat=chat or tools is not None,
         system=system,
+        template_kwargs=drawing.template_kwargs_of(chat_template_kwargs),
         prefill=prefill,
         allow_special=allow_special,
         as_json=as_json,

@@ -58,8 +58,9 @@ def request_of(
 
 
 def _encode(job: Job, messages: list[Message]) -> tuple[int, ...]:
+    settings = job.config.template_kwargs
     if job.talk is not None:
-        return job.talk.encode(messages)[0]
+        return job.talk.encode(messages, **settings)[0]
     assert job.encoder is not None
-    text = job.encoder.render_told(read_conversation(messages))
+    text = job.encoder.render_told(read_conversation(messages), **settings)
     return tuple(job.encoder.encode_rendered(text))

@@ -30,6 +30,7 @@ from llmkit.workflows.generate.cache import check_cache_options
 from llmkit.workflows.generate.draft import Drafts, draft_paths, open_drafts
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.parts import check_parts
+from llmkit.workflows.generate.template_kwargs import unread
 from llmkit.workflows.tool.check import check_tool_options
 
 if TYPE_CHECKING:
@@ -136,7 +137,10 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         encoder=encoder,
         sampling=sampling,
         stop_ids=_stop_ids(generation, model, tokenizer),
-        notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation, context)),
+        notes=(
+            *(f"{source}: {name} is not followed" for name in unfollowed(generation, context)),
+            *unread(config.template_kwargs, tokenizer),
+        ),
         rope_scaling=scaling,
         grammars=grammars,
         drafts=open_drafts(config, files.model, model, tokenizer),
@@ -161,6 +165,10 @@ def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
         "--echo": (config.echo and not text, "in JSON, which has the prompt"),
         "--system": (
             config.system is not None and not config.chat and not rows,
+            "without --chat, or --jsonl with messages",
+        ),
+        "--chat-template-kwargs": (
+            bool(config.template_kwargs) and not config.chat and not rows,
             "without --chat, or --jsonl with messages",
         ),
         "--prefill": (

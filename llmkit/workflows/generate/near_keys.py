@@ -6,6 +6,7 @@ from llmkit.errors import nearest
 from llmkit.formats.jsonl import Record
 from llmkit.workflows.generate.overrides import OVERRIDES
 from llmkit.workflows.generate.row import Refusal, Row
+from llmkit.workflows.generate.template_kwargs import KEY
 
 ELSEWHERE = {
     **{"n_predict": "max_tokens", "num_predict": "max_tokens", "max_new_tokens": "max_tokens"},
@@ -15,6 +16,8 @@ ELSEWHERE = {
     **{"guided_json": "json_schema", "guided_regex": "regex", "guided_choice": "choice"},
 }
 """What llama.cpp, Ollama, transformers, OpenAI and vLLM say, and what rows say here."""
+_TOLD = dict.fromkeys(("enable_thinking", "reasoning_effort"), KEY)
+"""What a chat template is told, and where."""
 _ORDINARY = {"sample", "choices"}
 """Near a setting, and often in rows: our own, and questions with answers to choose from."""
 _NEAR = 0.85  # of 1: one letter in six or so
@@ -51,4 +54,8 @@ class NearKeys:
 def _meant(key: str) -> str | None:
     if key in _ORDINARY:
         return None
-    return ELSEWHERE.get(key) or nearest(key.lower().replace("-", "_"), OVERRIDES, cutoff=_NEAR)
+    return (
+        ELSEWHERE.get(key)
+        or _TOLD.get(key)
+        or nearest(key.lower().replace("-", "_"), OVERRIDES, cutoff=_NEAR)
+    )

@@ -1,7 +1,7 @@
 """One prompt as a request: ids, plain text, or a conversation in the tokenizer's template."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -36,6 +36,8 @@ class Row:
     """Samples that are written already."""
     messages: list[Message] | None = None
     """The conversation, where functions may be called."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told beside it."""
     reread_tokens: int = 0
     """Of the prompts after the first one, where functions were called: each has the results in it."""
 
@@ -82,6 +84,7 @@ def row_of_chat(
     tools: list[Message] | None,
     record: Record,
     sampling: SamplingConfig,
+    settings: Mapping[str, Any] | None = None,
 ) -> Row:
     """Of a conversation, read as `serve` reads it. Where a text has no rule of its own, its calls of strict
     tools are held to their schemas.
@@ -91,6 +94,7 @@ def row_of_chat(
         messages, tools: in OpenAI's words.
         record: what comes out with the text.
         sampling: how it is drawn.
+        settings: what is said to the template beside all that.
 
     Raises:
         DataError: a message or a tool that a server would refuse, or the template refuses them.
@@ -98,15 +102,18 @@ def row_of_chat(
     """
     from llmkit.workflows.generate.messages import read_conversation, read_functions  # only chats wait
 
-    encoder, read = encoder_of(job), read_conversation(messages)
+    encoder, read, settings = encoder_of(job), read_conversation(messages), settings or {}
     if job.talk is not None:
         system = _system(job, read)
-        ids, text = job.talk.encode([*system, *read])
-        talked = Row(Request(ids, sampling, encoder.turn_ends), record, text, messages=[*system, *messages])
+        ids, text = job.talk.encode([*system, *read], **settings)
+        whole = [*system, *messages]
+        talked = Row(
+            Request(ids, sampling, encoder.turn_ends), record, text, messages=whole, settings=settings
+        )
         return _checked(job, talked, job.talk.rule(sampling, 0))
     functions = read_functions(tools)
     rule = sampling.rule or _strict_rule(job, functions)
-    return row_of_read_chat(job, read, functions, record, sampling, rule)
+    return row_of_read_chat(job, read, functions, record, sampling, rule, settings)
 
 
 def row_of_read_chat(

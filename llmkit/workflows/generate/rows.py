@@ -1,9 +1,9 @@
 """Prompts as requests: one from an argument or a file, or jsonl rows with settings of their own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,6 +28,7 @@ from llmkit.workflows.generate.row import (
     row_of_read_chat,
     row_of_text,
 )
+from llmkit.workflows.generate.template_kwargs import KEY, read_kwargs
 from llmkit.workflows.tool.check import check_tool_row
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def read_prompt(job: Job) -> Row:
             f"{len(names)} adapters and one prompt: nothing says which of {', '.join(names)} it is for",
             hint='one --adapter, or --jsonl with rows {"prompt": TEXT, "adapter": NAME}',
         )
-    return _adapted(_from_text(job, text, {"prompt": raw(text)}, sampling), job.adapters.default)
+    row = _from_text(job, text, {"prompt": raw(text)}, sampling, job.config.template_kwargs)
+    return _adapted(row, job.adapters.default)
 
 
 def read_rows(
@@ -96,19 +98,24 @@ def _row(job: Job, line: Line) -> Row:
         job.template is None and _has(record, name) for name in ("tokens", "messages")
     )
     check_tool_row(line, job.talk)
-    if _has(record, "prefill") and (has_tokens or not (has_messages or job.config.chat)):
+    settings = _template_kwargs(job, line)
+    is_chat = not has_tokens and (has_messages or job.config.chat)
+    if _has(record, "prefill") and not is_chat:
         raise DataError(
             "a prefill, and no chat to reply in", hint="put it at the end of the prompt, or add --chat"
         )
+    if _has(record, KEY) and not is_chat:
+        raise DataError(f'"{KEY}", and no chat to be put into a template', hint="leave it out, or add --chat")
     if job.template is not None:
-        row = _from_text(job, job.template.fill(record), record, sampling)
+        row = _from_text(job, job.template.fill(record), record, sampling, settings)
     elif has_tokens:
         row = row_of_ids(job, decode_field(line, "tokens", list[int]), record, sampling)
     elif has_messages:
         tools = decode_field(line, "tools", list[Message] | None) if "tools" in record else None
-        row = row_of_chat(job, decode_field(line, "messages", list[Message]), tools, record, sampling)
+        messages = decode_field(line, "messages", list[Message])
+        row = row_of_chat(job, messages, tools, record, sampling, settings)
     elif _has(record, "prompt"):
-        row = _from_text(job, decode_field(line, "prompt", str), record, sampling)
+        row = _from_text(job, decode_field(line, "prompt", str), record, sampling, settings)
     else:
         raise DataError(
             f"no prompt, messages or tokens (found: {', '.join(record) or 'no keys at all'})",
@@ -116,6 +123,12 @@ def _row(job: Job, line: Line) -> Row:
         )
     row = _adapted(row, _adapter(job, line))
     return row if "seed" in given else _seeded(row, record_id(line))
+
+
+def _template_kwargs(job: Job, line: Line) -> dict[str, Any]:
+    """What the chat template is told beside the conversation: the row's own words win over the flag's."""
+    own = decode_field(line, KEY, dict[str, Any] | None) if KEY in line.record else None
+    return {**job.config.template_kwargs, **(read_kwargs(own) if own else {})}
 
 
 def _adapter(job: Job, line: Line) -> str | None:
@@ -161,9 +174,8 @@ def _called(job: Job, line: Line) -> Row | Refusal:
         if call.is_chat:
             calls = _calls(job, body, is_ruled=sampling.rule is not None)
             rule = sampling.rule if calls is None else calls.rule(sampling.rule)
-            row = row_of_read_chat(
-                job, body.messages, body.tools, line.record, sampling, rule, body.template_kwargs
-            )
+            settings = {**job.config.template_kwargs, **body.template_kwargs}
+            row = row_of_read_chat(job, body.messages, body.tools, line.record, sampling, rule, settings)
             if calls is not None and job.tokenizer is not None:
                 told = {"prompt": row.text or "", "prefill": row.prefill}
                 row = replace(row, request=calls.freed(row.request, job.tokenizer, **told))
@@ -189,9 +201,11 @@ def _called(job: Job, line: Line) -> Row | Refusal:
     return replace(row, call=replace(call, echo=body.echo, calls=calls), request=request)
 
 
-def _from_text(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
+def _from_text(
+    job: Job, text: str, record: Record, sampling: SamplingConfig, settings: Mapping[str, Any]
+) -> Row:
     if job.config.chat:
-        return row_of_chat(job, [{"role": "user", "content": text}], None, record, sampling)
+        return row_of_chat(job, [{"role": "user", "content": text}], None, record, sampling, settings)
     return row_of_text(job, text, record, sampling)
 
 

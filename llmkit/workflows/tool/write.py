@@ -76,7 +76,7 @@ class ToolWriting(Writing):
         own = replace(sampling, samples=1)
         if not done:
             return self._job.bound(replace(row.request, sampling=own), rule)
-        ids, _ = talk.encode(messages)
+        ids, _ = talk.encode(messages, **row.settings)
         seed = derive_seed(sampling.seed, f"call {done}")
         own = replace(own, seed=seed, max_tokens=sampling.max_tokens - drawn)
         request = self._job.bound(replace(row.request, prompt=ids, sampling=own), rule)

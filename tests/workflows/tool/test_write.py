@@ -107,6 +107,23 @@ def test_the_prompt_of_every_text_counts_not_only_the_first(bench: Bench) -> Non
     assert bench.report.prompt_tokens == bench.report.stats.prompt_tokens == sum(map(len, asked))
 
 
+def test_the_template_is_told_the_same_after_a_call_as_before(bench: Bench) -> None:
+    template = bench.model / "chat_template.jinja"
+    told = "{% if enable_thinking is false %}no thoughts{% endif %}"
+    template.write_text(told + load_tokenizer(bench.model).chat_template)
+    rows = bench.folder / "rows.jsonl"
+    row = {"id": 1, "messages": [{"role": "user", "content": "Is it warm?"}]}
+    both = row, row | {"chat_template_kwargs": {"enable_thinking": False}}
+    rows.write_text("".join(json.dumps(one) + "\n" for one in both))
+    found = bench.run(jsonl=rows)
+    tokenizer = load_tokenizer(bench.model)
+    talk = ToolTalk(Toolbox([], lambda name, given: True), tokenizer, PromptEncoder(tokenizer))
+    for record, settings in zip(found, ({}, {"enable_thinking": False}), strict=True):
+        talk._functions = record["tools"]
+        asked = [talk.encode(record["messages"][:many], **settings)[0] for many in (1, 3)]
+        assert record["usage"]["prompt_tokens"] == sum(map(len, asked))
+
+
 class _Noted(BytesIO):
     """Notes what is written, among what else happens."""
 
