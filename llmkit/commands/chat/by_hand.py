@@ -15,6 +15,8 @@ from llmkit.formats.jsonl import encode_line
 if TYPE_CHECKING:
     from llmkit.workflows.chat.chat import Chat
 
+DIM, RESET = "\x1b[2m", "\x1b[0m"
+
 
 def chat_by_hand(chat: "Chat", console: Console, *, as_json: bool = False) -> None:
     """Talk until /quit or the end of the input. The transcript is written after each turn.
@@ -118,13 +120,14 @@ class _Hand:
                 )
 
     def _show(self, reply: Generator[str]) -> None:
-        """Write a reply as it comes; Ctrl-C ends it, and what has come is kept."""
+        """Write a reply as it comes, thoughts dimmed; Ctrl-C ends it, and what has come is kept."""
         out = sys.stdout
+        dims = out.isatty() and self._console.uses_color(out)
         with _stopping() as is_stopped:
             try:
                 for piece in reply:
                     if not self._as_json:
-                        out.write(piece)
+                        out.write(_dimmed(piece) if dims and self._chat.thinking else piece)
                         out.flush()
                     if is_stopped():
                         break
@@ -140,6 +143,10 @@ class _Hand:
             self._console.note("stopped")
         if turn.dropped_turns:
             self._console.note(dropped_note(turn))
+
+
+def _dimmed(piece: str) -> str:
+    return f"{DIM}{piece}{RESET}" if piece else ""
 
 
 def _known_here(word: str) -> str:

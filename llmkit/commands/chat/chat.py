@@ -72,7 +72,8 @@ def chat(
             --transcript {"messages": [...]}, one line a conversation
 
     By hand, /help lists what else you can do, and Ctrl-C stops a reply. What
-    was said is computed once: the cache is kept from turn to turn. Where the
+    was said is computed once: the cache is kept from turn to turn. What a model
+    thinks is dim where there is colour, and kept as it came. Where the
     context is full the oldest turns are dropped, never the system message; the
     transcript keeps them. With --prompt-cache FILE the cache is kept for a later
     session too; it is written at the end, Ctrl-C included. Where no flag says how

@@ -24,6 +24,7 @@ from llmkit.workflows.chat.history import (
 )
 from llmkit.workflows.chat.job import ChatJob
 from llmkit.workflows.chat.request import request_of
+from llmkit.workflows.chat.thoughts import ThoughtParts, thought_parts
 from llmkit.workflows.chat.turn import Turn
 from llmkit.workflows.generate.adapter import OFF
 from llmkit.workflows.generate.near_keys import ELSEWHERE
@@ -45,6 +46,7 @@ class Chat:
         limit: tokens of the context.
         used: of them, by what the model saw last and wrote.
         last: the last reply.
+        thinking: whether the piece that came last is of what the model thinks, marks included.
         adapter: what replies from now on are by; None: the model alone.
     """
 
@@ -52,10 +54,12 @@ class Chat:
         self.limit = job.context
         self.used = 0
         self.last: Turn | None = None
+        self.thinking = False
         self.adapter = job.job.adapters.default
         self._job = job.job
         self._engine = engine
         self._cache = cache
+        self._parts: ThoughtParts | None = None
         self._read = 0  # tokens that stood before the reply, calls and their results included
         files = job.files
         self._transcript = None
@@ -219,7 +223,9 @@ class Chat:
                 turn.text += said.text
                 turn.finish = None if said.piece.completion is None else said.piece.completion.finish
                 gap = "\n" if said.asks and turn.text else ""  # what is said of its calls has its own lines
-                yield said.text + gap  # also an empty one: whoever listens may want to stop
+                for part, is_thought in self._cut(said, gap):
+                    self.thinking = is_thought
+                    yield part  # also an empty one: whoever listens may want to stop
         finally:
             reply.close()
             turn.cached_tokens = self._engine.counts.cached_tokens - cached
@@ -231,7 +237,19 @@ class Chat:
 
     def _request(self, **so_far: int) -> Request:
         """What the model is asked, after so many calls and tokens of this reply."""
-        return request_of(self._job, self.conversation, context=self.limit, adapter=self.adapter, **so_far)
+        who = self.adapter
+        request = request_of(self._job, self.conversation, context=self.limit, adapter=who, **so_far)
+        assert self._job.tokenizer is not None
+        self._parts = thought_parts(self._job.tokenizer, request.prompt)
+        return request
+
+    def _cut(self, said: Said, gap: str) -> list[tuple[str, bool]]:
+        """A piece and the gap behind it in parts, one at least, and whether each is thought."""
+        if self._parts is None:
+            return [(said.text + gap, False)]
+        ended = said.piece.completion is not None
+        parts = [*self._parts.push(said.text), *(self._parts.flush() if ended else ())]
+        return [*parts, (gap, False)] if gap else parts or [("", self.thinking)]
 
     def _pieces(self, request: Request, turn: Turn) -> Generator[Said]:
         """The pieces of a reply: of one text, or of several with calls between them, the last being it."""

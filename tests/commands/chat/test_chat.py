@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -216,7 +217,9 @@ def hand(
         shutil.copy(file, folder)
     hands: list[Hand] = []
 
-    def start(*flags: str, **streams: Any) -> Hand:
+    def start(*flags: str, template: str | None = None, **streams: Any) -> Hand:
+        if template is not None:
+            (folder / "chat_template.jinja").write_text(template)
         hands.append(Hand([str(forked_llmkit / "llmkit"), "chat", "-m", str(folder), *flags], **streams))
         return hands[-1]
 
@@ -260,6 +263,27 @@ def test_by_hand_there_are_commands_and_a_meter(
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user", "assistant"]
     assert messages[3]["content"] == "/slash"
     assert json.loads(file.read_text())["messages"] == messages[:3]
+
+
+def test_by_hand_what_a_model_thinks_is_dim_and_nowhere_else_is_a_code(
+    hand: Callable[..., Hand], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    choice = ("--choice", "Seven?</think>Seven.", "--transcript", str(path))
+    one = hand(*choice, "--color", "always", template="{{ messages[-1].content }}<think>\n")
+    one.until("] > ")
+    one.type("//three and four?\n")
+    shown = one.until(" of 100,000")
+    dim = "".join(part.partition("\x1b[0m")[0] for part in shown.split("\x1b[2m")[1:])
+    plain = re.sub(r"\x1b\[2m.*?\x1b\[0m", "", shown)
+    assert dim == "Seven?</think>" and "\nSeven.\n" in plain
+    one.type("/quit\n")
+    assert one.ends() == 0
+    assert json.loads(path.read_text())["messages"][1]["content"] == "Seven?</think>Seven."
+    two = hand(*choice, "--force", "--color", "never")
+    two.until("] > ")
+    two.type("and?\n")
+    assert "\nSeven?</think>Seven.\n" in two.until(" of 100,000")
 
 
 def test_by_hand_a_message_may_have_several_lines(hand: Callable[..., Hand], tmp_path: Path) -> None:
