@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from llmkit.commands.base import HELP_NAMES, build_command
+from llmkit.commands.base import HELP_NAMES, argument_name, build_command
 from llmkit.commands.descriptors import discard, prepare
+from llmkit.commands.peer_flags import meant
 from llmkit.errors import DISK_FULL, LlmkitError, nearest
 from llmkit.signals import Ending, has_come, numpy_before_torch
 from llmkit.version import __version__
@@ -200,8 +201,8 @@ def _report_usage(error: typer.TyperException) -> int:
     hint = f"{path} --help"
     option = getattr(error, "option_name", None)
     if option and ctx and type(error).__name__ == "NoSuchOption":
-        guess = nearest(option, [name for param in ctx.command.get_params(ctx) for name in param.opts])
-        hint = f"did you mean {guess}? ({hint})" if guess else hint
+        guess = _flag_meant(option, ctx.command.get_params(ctx))
+        hint = f"{guess} ({hint})" if guess else hint
     elif problem.startswith("No such command"):
         commands = list(COMMANDS) if path == "llmkit" else ctx.command.list_commands(ctx)  # type: ignore[union-attr]
         guess = nearest(problem.split("'")[1], commands)
@@ -209,6 +210,20 @@ def _report_usage(error: typer.TyperException) -> int:
     return _report(
         f"{path.removeprefix('llmkit ')}: {problem[0].lower()}{problem[1:]}", hint, error.exit_code
     )
+
+
+def _flag_meant(option: str, params: list[Any]) -> str | None:
+    """The flag or argument that an unknown flag probably means, as a hint."""
+    flags = {
+        name.lstrip("-").replace("-", "_"): name
+        for param in params
+        for name in ([f"--{param.name}"] if param.param_type_name == "argument" else param.opts)
+    }
+    arguments = {param.name: argument_name(param) for param in params if param.param_type_name == "argument"}
+    guess = meant(option.lstrip("-").replace("-", "_"), flags)
+    if guess in arguments:
+        return f"{arguments[guess]} goes without a flag"
+    return f"did you mean {flags[guess]}?" if guess else None
 
 
 def _report_os_error(error: OSError) -> int:

@@ -112,7 +112,7 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """`[OPTIONS] FILE [OTHER]...`: square brackets around what may be left out."""
         names = [
-            (_argument_name(param), param) for param in self.params if param.param_type_name == "argument"
+            (argument_name(param), param) for param in self.params if param.param_type_name == "argument"
         ]
         return ["[OPTIONS]"] + [
             (name if param.required else f"[{name}]") + ("..." if param.nargs != 1 else "")
@@ -126,7 +126,7 @@ class Command(TyperCommand):
             record = param.get_help_record(ctx)
             if record is not None:
                 kind = param.param_type_name
-                rows[kind].append((_argument_name(param), record[1]) if kind == "argument" else record)
+                rows[kind].append((argument_name(param), record[1]) if kind == "argument" else record)
         for title, kind in (("Arguments", "argument"), ("Options", "option")):
             if rows[kind]:
                 with formatter.section(title):
@@ -168,8 +168,8 @@ def _parser_of(param: Any) -> Any:
     return getattr(getattr(param.type_descriptor, "parameter_info", None), "parser", None)
 
 
-def _argument_name(param: Any) -> str:
-    """`FILE`, whether its metavar was written FILE, FILE... or [FILE]..."""
+def argument_name(param: Any) -> str:
+    """What help calls an argument: `FILE`, whether its metavar was written FILE, FILE... or [FILE]..."""
     name = param.metavar or param.name.upper().replace("_", "-")
     return str(name).strip("[].")
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import ConfigError, DataError, MissingError, nearest
+from llmkit.commands.peer_flags import meant
+from llmkit.errors import ConfigError, DataError, MissingError
 
 
 def setting_name(param: Any) -> str:
@@ -45,7 +46,7 @@ def read_settings(path: Path, params: Iterable[Any], command: str) -> dict[str, 
     for key, value in settings.items():
         name = key.replace("-", "_")
         if name not in known:
-            guess = nearest(name, known)
+            guess = meant(name, known)
             hint = f"did you mean {guess}?" if guess else f"known keys: {', '.join(sorted(known))}"
             raise ConfigError(f"{path}: unknown key {key!r} for {command}", hint=hint)
         values[known[name]] = value

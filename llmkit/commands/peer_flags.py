@@ -1,0 +1,82 @@
+"""Flags as llama.cpp, mlx-lm, vLLM, transformers, nanochat call them, and what they are called here.
+
+Where a word is alike enough, as repeat_penalty is, the nearest name is found without this table.
+"""
+
+from collections.abc import Collection
+
+from llmkit.errors import nearest
+
+_ELSEWHERE: dict[str, str] = {
+    "max_tokens": "n_predict predict num_predict max_new_tokens max_gen_toks n_tokens",
+    "temperature": "temp do_sample",
+    "samples": "num_return_sequences",
+    "mirostat_eta": "mirostat_lr",
+    "mirostat_tau": "mirostat_ent",
+    "stop": "reverse_prompt eos_token extra_eos_token",
+    "chat": "conversation",
+    "chat_template_kwargs": "think no_think reasoning reasoning_budget hide_thinking",
+    "context": "ctx_size ctx max_kv_size max_model_len context_length",
+    "seq_len": "ctx_size ctx max_model_len context_length max_length block_size",
+    "device": "n_gpu_layers gpu_layers main_gpu",
+    "adapter": "lora lora_scaled adapter_path lora_modules",
+    "draft": "model_draft draft_model",
+    "draft_tokens": "draft_max num_speculative_tokens",
+    "kv_dtype": "cache_type_k cache_type_v kv_bits kv_cache_dtype",
+    "weights": "load_in_4bit load_in_8bit quantize quantization",
+    "tp": "tensor_parallel_size tensor_parallel",
+    "replicas": "data_parallel_size",
+    "batch": "parallel max_num_seqs",
+    "name": "alias served_model_name",
+    "tool_form": "tool_call_parser",
+    "text": "prompt",
+    "tokenizer": "model",
+    "type": "model model_type outtype",
+    "special": "special_tokens user_defined_symbols",
+    "boundary": "append_eod",
+    "similarity": "threshold jaccard",
+    "hashes": "num_perm num_hashes",
+    "bands": "num_buckets",
+    "field": "column text_column text_key text_field",
+    "rules": "filters",
+    "source": "weight weights",
+    "total": "num_samples",
+    "head": "output_tensor_type",
+    "lr": "learning_rate",
+    "qlora": "load_in_4bit",
+    "steps": "iters num_iterations max_steps max_iters",
+    "micro_batch_rows": "per_device_train_batch_size device_batch_size gradient_accumulation_steps",
+    "batch_rows": "global_batch_size train_batch_size",
+    "checkpoint_every": "save_every save_steps steps_per_save",
+    "eval_every": "eval_steps steps_per_eval",
+    "activation_checkpointing": "grad_checkpoint gradient_checkpointing",
+    "num_hidden_layers": "depth n_layer",
+    "out": "output outfile save_path model_prefix adapter_path checkpoint_dir",
+}
+"""What a setting is called here, and elsewhere. A name may mean one here and another there."""
+_NOTHING = {
+    "interactive",
+    "jinja",
+    "mask_prompt",
+    "num_beams",
+    "single_turn",
+    "stdin",
+    "stream",
+    "trust_remote_code",
+}
+"""What needs no flag, or is not done: the nearest name would be about something else."""
+
+
+def meant(word: str, known: Collection[str]) -> str | None:
+    """The setting that a word probably means; None where none is alike.
+
+    Args:
+        word: a setting that is not known, as it would stand in a file: `max_new_tokens`.
+        known: settings that are.
+    """
+    if word in known:  # an argument, which has no flag
+        return word
+    for name, others in _ELSEWHERE.items():
+        if name in known and word in others.split():
+            return name
+    return None if word in _NOTHING else nearest(word, known)
