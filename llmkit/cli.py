@@ -195,9 +195,9 @@ def _report_usage(error: typer.TyperException) -> int:
     """typer's own complaint in the same two lines, with the nearest word that exists."""
     ctx = getattr(error, "ctx", None)
     path = ctx.command_path if ctx else "llmkit"
-    problem = (
-        error.format_message().split("\n")[0].split(" (Possible")[0].split(" Did you mean")[0].rstrip(".?")
-    )
+    message, _, choices = error.format_message().partition(". Choose from:")
+    problem = message.split("\n")[0].split(" (Possible")[0].split(" Did you mean")[0].rstrip(".?")
+    problem += f": one of {' '.join(choices.split())}" if choices else ""
     hint = f"{path} --help"
     option = getattr(error, "option_name", None)
     if option and ctx and type(error).__name__ == "NoSuchOption":

@@ -214,6 +214,7 @@ def test_an_unknown_word_names_the_nearest(llmkit_run, line: str, guess: str) ->
         ("pretrain shards --steps", "pretrain: option '--steps' requires an argument"),
         ("bench tokenize -t", "bench tokenize: option '-t' requires an argument"),
         ("eval ppl --json=3", "eval ppl: option '--json' does not take a value"),
+        ("completion", "completion: missing argument 'shell': one of bash, zsh, fish"),
     ],
 )
 def test_an_option_without_its_value_is_of_its_command(llmkit_run, line: str, problem: str) -> None:

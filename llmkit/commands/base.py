@@ -4,6 +4,7 @@ A subcommand is a plain function with typer annotations. `build_command` turns i
 the common options, keeps them out of the function's signature, and hands it `ctx.obj`, a `Session`.
 """
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,11 @@ from llmkit.commands.missing_value import refuse_swallowed
 from llmkit.commands.optional_value import spell_out
 from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
 from llmkit.commands.values import ShownCount, parse_count, parse_size
+from llmkit.errors import LlmkitError
 from llmkit.formats.provenance import Invocation, portable
 
 use_plain_coercion()  # before any command is built: half of what a short one takes
+_SKIP_BAD = re.compile(", or (pass over bad [a-z]+ with )?--skip-bad")
 HELP_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no part of an artefact's record
     {
@@ -107,7 +110,12 @@ class Command(TyperCommand):
             words=tuple(word for param, value in given for word in words_of(param, value)),
         )
         ctx.obj = Session(console, invocation)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except LlmkitError as error:
+            if not any("--skip-bad" in param.opts for param in self.params):
+                error.hint = without_skip_bad(error.hint)
+            raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """`[OPTIONS] FILE [OTHER]...`: square brackets around what may be left out."""
@@ -158,6 +166,11 @@ def build_group(name: str, help_text: str, functions: dict[str, Callable[..., No
     return Group(
         name=name, help=help_text, commands=dict(commands), rich_markup_mode=None, context_settings=HELP_NAMES
     )
+
+
+def without_skip_bad(hint: str) -> str:
+    """A hint of what reads lines, which knows no flags, for a command that has no --skip-bad."""
+    return _SKIP_BAD.sub("", hint)
 
 
 def _first_paragraph(command: Any) -> str:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,3 +124,18 @@ def test_a_default_that_counts_is_shown_as_it_may_be_typed() -> None:
     with build_command("one", one).make_context("llmkit one", [], resilient_parsing=True) as ctx:
         text = ctx.get_help()
     assert "[default: 5G]" in text and "[default: 50000]" in text
+
+
+@pytest.mark.parametrize(
+    "line", ["chat -m {model} --transcript {bad} --resume", "eval score {bad} --match exact"]
+)
+def test_a_flag_that_a_command_has_not_is_in_no_hint_of_its_own(
+    llmkit_run: Any, tiny_model: Any, byte_level_dir: Path, tmp_path: Path, line: str
+) -> None:
+    folder, bad = tiny_model(vocab_size=600), tmp_path / "bad.jsonl"
+    shutil.copytree(byte_level_dir, folder, dirs_exist_ok=True)
+    bad.write_text("{bad\n")
+    done = llmkit_run(*line.format(model=folder, bad=bad).split(), stdin=b"")
+    assert done.status == 3 and done.err.endswith("\n  hint: mend the line\n")
+    skips = llmkit_run("tokenize", "-t", folder, bad)
+    assert skips.status == 3 and skips.err.endswith("or pass over bad lines with --skip-bad\n")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmkit.commands.base import without_skip_bad
 from llmkit.commands.chat.text import COMMANDS, ELSEWHERE, HELP, describe_stats, dropped_note, reply_record
 from llmkit.commands.console import Console
 from llmkit.errors import LlmkitError, UsageError, nearest
@@ -42,7 +43,8 @@ def chat_by_hand(chat: "Chat", console: Console, *, as_json: bool = False) -> No
         try:
             hand.take(line)
         except LlmkitError as error:
-            print(f"{error.problem}\n  hint: {error.hint}", file=sys.stderr, flush=True)
+            hint = without_skip_bad(error.hint)
+            print(f"{error.problem}\n  hint: {hint}", file=sys.stderr, flush=True)
 
 
 class _Hand:

@@ -18,7 +18,7 @@ from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines, check_rejects
 from llmkit.formats.resumable import forget_partial, resumable_folder, stoppable
 from llmkit.formats.shards import INDEX, ShardIndex
-from llmkit.formats.streams import is_stream
+from llmkit.formats.streams import STDIO, is_stream
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.boundary import markers_of
@@ -110,9 +110,9 @@ def pack_files(
             ) as (spool, tally),
         ):
             if not spool.state.tokens:
+                told = ("stdin" if path == STDIO else str(path) for path in sources.inputs)
                 raise DataError(
-                    f"{', '.join(map(str, sources.inputs))}: no tokens to pack (found {tally.seen:,} "
-                    "documents)",
+                    f"{', '.join(told)}: no tokens to pack (found {tally.seen:,} documents)",
                     hint="name files with text or tokens in them",
                 )
             index, cut = write_shards(folder, spool, job, progress)

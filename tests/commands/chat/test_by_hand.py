@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from llmkit.commands.chat.by_hand import chat_by_hand
 from llmkit.commands.console import Console
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 
 
 class Slow:
@@ -54,6 +55,18 @@ def test_ctrl_c_ends_a_reply_after_the_piece_at_hand_and_nothing_else(
     assert out == "aaa\n" and chat.saves == 1
     assert "stopped\nthe context is full: 1 turn dropped" in err and "no command /nonsense" in err
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_no_hint_names_a_flag_that_chat_has_not(typed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    chat = Slow()
+
+    def load(path: Path) -> None:
+        raise DataError("not JSON", hint="mend the line, or pass over bad lines with --skip-bad")
+
+    chat.load = load  # type: ignore[attr-defined]
+    typed("/load talk.jsonl")
+    chat_by_hand(chat, Console(quiet=True))  # type: ignore[arg-type]
+    assert "not JSON\n  hint: mend the line\n" in capsys.readouterr().err
 
 
 def test_an_error_is_said_in_two_lines_and_the_session_goes_on(

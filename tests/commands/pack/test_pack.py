@@ -148,3 +148,10 @@ def test_a_rule_is_no_input_and_its_folder_is_there_before_any_work(
     assert pack("-MF", docs).status == 2 and docs.read_bytes() == before
     assert pack("-MF", tmp_path / "none" / "rule.mk").status == 4
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_on_stdin_is_told_of_stdin(llmkit_run: Callable[..., Any], tmp_path: Path) -> None:
+    done = llmkit_run("pack", "--boundary", "none", "-o", tmp_path / "shards", stdin=b"")
+    assert done.status == 3 and done.err.startswith(
+        "llmkit: error: stdin: no tokens to pack (found 0 documents)"
+    )
