@@ -45,7 +45,11 @@ def check_records(path: Path) -> tuple[list[Finding], int | None]:
 
     findings: list[Finding] = []
     with as_finding(findings, "data.fields", path):
-        highest = show_records(path, lines()).highest_token_id
+        found = lines()
+        first = next(found, None)
+        if first is not None or not bad_lines:  # malformed lines alone are told below
+            records = chain(() if first is None else (first,), found)
+            highest = show_records(path, records).highest_token_id
     for line in bad:
         hint = "mend the line, or pass over bad lines with --skip-bad"
         findings.append(finding("error", "data.line", f"{line.file}:{line.number}", line.problem, hint))

@@ -24,6 +24,16 @@ def test_malformed_lines_are_found_each_and_then_counted(tmp_path: Path) -> None
     assert (findings[4].check, findings[4].level) == ("data.empty", "warning")
 
 
+def test_a_file_of_malformed_lines_alone_is_not_said_to_be_blank(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text("{oops\n")
+    findings, _ = check_records(path)
+    assert [(one.where, one.check) for one in findings] == [(f"{path}:1", "data.line")]
+    path.write_text("\n")
+    findings, _ = check_records(path)
+    assert [one.check for one in findings] == ["data.fields"] and "nothing but blank" in findings[0].what
+
+
 def test_a_field_of_another_type_is_found(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text('{"text": "a"}\n{"text": 7}\n')
