@@ -61,7 +61,10 @@ def open_merge_source(
         MissingError, ConfigError, DataError: there is none, it is not supported, it is damaged.
     """
     if not path.exists():
-        raise MissingError(f"{path}: no such model folder or GGUF file", hint="check the path")
+        hint = (
+            "NAME=PATH is for --expr, elsewhere give the path alone" if "=" in str(path) else "check the path"
+        )
+        raise MissingError(f"{path}: no such model folder or GGUF file", hint=hint)
     config = ConvertConfig(tokenizer=tokenizer, carry_tokenizer=carry_tokenizer)
     return MergeSource(name, open_convert_source(path, config), LazyWeights(path))
 
