@@ -47,6 +47,8 @@ class Ask:
     an index; `required`: always, and it is an error if there is no index."""
     template_kwargs: dict[str, Any] = field(default_factory=dict)
     """For the chat template, only what is on its list of what may be said."""
+    thinking_budget: int | None = None
+    """Tokens that may be thought before an answer; None: any number."""
     prefill: str = ""
     """What the reply begins with."""
     stream: bool = False

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from llmkit.engine.after_thoughts import after_thoughts, marks_of
 from llmkit.engine.breaks import breaks_of
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Grammar, Grammars
@@ -28,12 +27,12 @@ from llmkit.server.errors import ApiError, as_api_error, renamed
 from llmkit.server.gate import Caller
 from llmkit.server.prompts import PromptPool
 from llmkit.server.replies import Reply
+from llmkit.server.thinking import Thinking
 from llmkit.server.wire.names import setting_of
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.calls import CallReader
 from llmkit.tokens.tools.forms import form_of
-from llmkit.tokens.tools.thoughts import ThoughtForm, thought_form_of
 from llmkit.tokens.tools.turns import ToolTurns
 
 
@@ -120,8 +119,7 @@ class Served:
         self.created = int(time.time())
         self.adapters = ServedAdapters() if adapters is None else adapters
         self._form = form_of(tokenizer, tool_form, turns=tool_turns)
-        self._thoughts = thought_form_of(tokenizer) if tells_thoughts else None
-        self._marks = None if self._thoughts is None else marks_of(self._thoughts, tokenizer)
+        self._thinking = Thinking(tokenizer, config.vocab_size, is_told_apart=tells_thoughts)
         self._grammars = Grammars(tokenizer, config.vocab_size)
         self._compiling = asyncio.Lock()
         self._stop_ids = frozenset(() if turn_end is None else (turn_end,))
@@ -149,10 +147,8 @@ class Served:
 
     async def _prepare(self, ask: Ask, caller: Caller) -> Prepared:
         prompts = await self._encode(ask, caller.tenant)
-        grammar = await self._grammar(ask, caller.tenant)
-        thoughts = self._thoughts_of(ask)
-        place = None if thoughts is None else thoughts.place(prompts[0][1], ask.prefill)
-        grammar = after_thoughts(grammar, self._marks, place)
+        place = self._thinking.place(ask, prompts[0][1])
+        grammar = self._thinking.grammar(await self._grammar(ask, caller.tenant), ask, place)
         requests = []
         for number, (ids, _) in enumerate(prompts):
             sampling = self._fit(ask, len(ids))
@@ -189,7 +185,7 @@ class Served:
     def reader(self, prepared: Prepared) -> CallReader | None:
         """What finds the thoughts and calls of one answer; None where there can be none."""
         ask = prepared.ask
-        thoughts = self._thoughts_of(ask)
+        thoughts = self._thinking.form(ask)
         if not ask.offered_tools and thoughts is None:
             return None
         return self._form.reader(
@@ -207,7 +203,7 @@ class Served:
             ApiError: the engine could not.
         """
         shown = self._form.shown if ask.offered_tools else frozenset[int]()
-        if (thoughts := self._thoughts_of(ask)) is not None:
+        if (thoughts := self._thinking.form(ask)) is not None:
             shown |= thoughts.shown
         try:
             async with aclosing(self.thread.stream(request, shown=shown)) as pieces:
@@ -219,12 +215,6 @@ class Served:
             if isinstance(error, DataError) and request.grammar is None:  # the model's, not the request's
                 raise ApiError(500, error.problem, code="model_failed") from None
             raise as_api_error(error) from None
-
-    def _thoughts_of(self, ask: Ask) -> ThoughtForm | None:
-        """How the model thinks before an answer: not at all where a rule could not be told where to begin."""
-        if ask.kind != "chat" or (ask.is_held and self._marks is None):
-            return None
-        return self._thoughts
 
     async def _grammar(self, ask: Ask, tenant: str) -> Grammar | None:
         """What the texts must be, compiled.

@@ -61,13 +61,14 @@ class ToolRounds:
         """
         messages, request, prepared = list(self._ask.messages), first, self._first
         allowed = tuple(one["function"]["name"] for one in self._ask.tools)
-        done = drawn = 0
+        done = drawn = thought_tokens = 0
         gap = ""
         while True:
             text, thought, calls, last = "", "", list[ToolCall](), Piece(index)
             async with aclosing(self._write(index, request, prepared)) as pieces:
                 async for piece in pieces:
                     drawn += piece.drawn
+                    thought_tokens += piece.drawn * piece.thinking
                     calls += piece.calls
                     if piece.text and gap:
                         piece, gap = replace(piece, text=gap + piece.text), ""
@@ -92,18 +93,22 @@ class ToolRounds:
                 self._slot.finished = "length"
                 yield Piece(index, finish="length")
                 return
-            prepared = await self._next(first, messages, done, drawn)
+            prepared = await self._next(first, messages, done, drawn, thought_tokens)
             request = prepared.requests[0]
 
-    async def _next(self, first: Request, messages: list[dict[str, Any]], done: int, drawn: int) -> Prepared:
+    async def _next(
+        self, first: Request, messages: list[dict[str, Any]], done: int, drawn: int, thought_tokens: int
+    ) -> Prepared:
         """The text after some calls. With none left, it is told of no function."""
         sampling = replace(
             first.sampling,
             max_tokens=first.sampling.max_tokens - drawn,
             seed=derive_seed(first.sampling.seed, f"call {done}"),
         )
+        budget = self._ask.thinking_budget
         ask = replace(
             self._ask,
+            thinking_budget=None if budget is None else max(0, budget - thought_tokens),
             messages=tuple(messages),
             prefill="",
             sampling=sampling,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from typing import get_args
 
 import pytest
 import tokenizers
@@ -44,7 +45,13 @@ def yes(tokenizer: Tokenizer) -> Grammar:
 
 
 def started(grammar: Grammar, marks: Marks, place: Place, tokenizer: Tokenizer) -> Matcher:
-    held = after_thoughts(grammar, marks, place)
+    return bounded(grammar, marks, place, tokenizer, None)
+
+
+def bounded(
+    grammar: Grammar | None, marks: Marks, place: Place, tokenizer: Tokenizer, budget: int | None
+) -> Matcher:
+    held = after_thoughts(grammar, marks, place, vocab_size=tokenizer.vocab_size, budget=budget)
     assert held is not None and tokenizer.eos_id is not None
     return held.start([tokenizer.eos_id])
 
@@ -115,4 +122,50 @@ def test_an_answer_after_thoughts_is_held_to_what_it_would_be_without_them(
 
 def test_marks_that_are_no_tokens_leave_the_rule_as_it_is(tokenizer: Tokenizer, yes: Grammar) -> None:
     assert marks_of(ThoughtForm("[THINK]", "[/THINK]"), tokenizer) is None
-    assert after_thoughts(yes, None, "within") is yes and after_thoughts(yes, None, None) is yes
+    size = tokenizer.vocab_size
+    for place in get_args(Place):
+        assert after_thoughts(yes, None, place, vocab_size=size, budget=3) is yes
+    assert after_thoughts(yes, None, None, vocab_size=size) is yes
+
+
+def test_without_thoughts_or_a_budget_a_free_text_stays_free(tokenizer: Tokenizer, marks: Marks) -> None:
+    size = tokenizer.vocab_size
+    assert after_thoughts(None, marks, None, vocab_size=size, budget=3) is None
+    assert after_thoughts(None, marks, "within", vocab_size=size) is None
+
+
+@pytest.mark.parametrize("is_held", [True, False], ids=["held", "free"])
+@pytest.mark.parametrize("budget", [0, 3])
+@pytest.mark.parametrize("place", ["before", "within"])
+def test_after_as_many_thoughts_as_may_be_only_their_end_can_come(
+    place: Place, budget: int, is_held: bool, tokenizer: Tokenizer, marks: Marks, yes: Grammar
+) -> None:
+    matcher = bounded(yes if is_held else None, marks, place, tokenizer, budget)
+    begun = [marks.begin] * (place == "before")
+    assert follow(matcher, [*begun, *tokenizer.encode("sosososo")[:budget]])
+    assert matcher.allowed().nonzero()[0].tolist() == [marks.end] and not matcher.is_complete
+    assert follow(matcher, [marks.end, *tokenizer.encode("yes")])
+    assert matcher.is_complete == is_held
+
+
+def test_what_ends_thoughts_early_leaves_the_rest_of_their_budget_to_later_ones(
+    tokenizer: Tokenizer, marks: Marks
+) -> None:
+    matcher = bounded(None, marks, "within", tokenizer, 3)
+    assert follow(matcher, tokenizer.encode("so</think>Call this.<think>w"))
+    assert matcher.allowed().nonzero()[0].tolist() == [marks.end]
+
+
+def test_a_free_text_with_a_budget_may_end_wherever_it_might_without(
+    tokenizer: Tokenizer, marks: Marks
+) -> None:
+    matcher = bounded(None, marks, "within", tokenizer, 3)
+    assert matcher.allowed().all() and follow(matcher, tokenizer.encode("so</think>"))
+    assert matcher.allowed().all()
+
+
+def test_the_end_mark_can_come_where_it_ends_the_text_too(
+    tokenizer: Tokenizer, marks: Marks, yes: Grammar
+) -> None:
+    held = after_thoughts(yes, marks, "within", vocab_size=tokenizer.vocab_size)
+    assert held is not None and held.start([marks.end]).allowed()[marks.end]

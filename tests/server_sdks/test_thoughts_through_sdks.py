@@ -216,7 +216,9 @@ def test_a_batch_row_is_answered_with_the_same_thoughts(tmp_path: Path) -> None:
     save_model(model, folder)
     rule = {"type": "json_object", "schema": {"enum": [1, 2]}}
     biased = {"logit_bias": {str(end): 99}, "response_format": rule}
-    bodies = [{"messages": HELLO, "temperature": 0, "max_tokens": 12, **more} for more in ({}, biased)]
+    bounded = {"thinking_token_budget": 3, "response_format": rule}
+    asked_of = ({}, biased, bounded)
+    bodies = [{"messages": HELLO, "temperature": 0, "max_tokens": 12, **more} for more in asked_of]
     rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     asked = [{"method": "POST", "url": "/v1/chat/completions", "body": one} for one in bodies]
     rows.write_text("".join(json.dumps({"custom_id": str(n), **one}) + "\n" for n, one in enumerate(asked)))
@@ -231,8 +233,8 @@ def test_a_batch_row_is_answered_with_the_same_thoughts(tmp_path: Path) -> None:
                 return [(await client.post("/v1/chat/completions", json=one)).json() for one in bodies]
 
     told = [[one["choices"][0]["message"] for one in answers] for answers in (batch, asyncio.run(go()))]
-    assert told[0] == told[1] and [bool(one["content"]) for one in told[0]] == [False, True]
-    assert told[0][0]["reasoning_content"] and told[0][1]["content"] in ("1", "2")
+    assert told[0] == told[1] and [bool(one["content"]) for one in told[0]] == [False, True, True]
+    assert told[0][0]["reasoning_content"] and {one["content"] for one in told[0][1:]} <= {"1", "2"}
 
 
 def test_what_a_client_began_may_be_thought_too(asking: Asking) -> None:
@@ -244,3 +246,51 @@ def test_what_a_client_began_may_be_thought_too(asking: Asking) -> None:
 
     thought, text = asking(work, TEMPLATE, " add.</think>Seven.")[0].content
     assert (thought.thinking, text.text) == ("add.", "Seven.")
+
+
+def test_thoughts_end_where_their_budget_does(tmp_path: Path) -> None:
+    """The engine itself: a random model thinks until its tokens are spent, if nothing bounds it."""
+    pytest.importorskip("llguidance")
+    httpx2 = pytest.importorskip("httpx2")
+    folder = thinking_folder(tmp_path, OPENED)
+    rule = {"response_format": {"type": "json_object", "schema": {"enum": [1, 2]}}}
+    options: dict[str, Any] = {**CHAT, "temperature": 0, "max_tokens": 12}
+
+    async def go() -> list[Any]:
+        async with served_app(calling_model(folder, 512), folder) as (app, _):
+            http = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False))
+            client = openai.AsyncOpenAI(base_url="http://server/v1", api_key="k", http_client=http)
+            other = httpx2.AsyncClient(transport=httpx2.ASGITransport(app, raise_app_exceptions=False))
+            second = anthropic.AsyncAnthropic(base_url="http://server", api_key="k", http_client=other)
+            create, budget = client.chat.completions.create, {"thinking_token_budget": 5}
+            asked = {"model": "tiny", "max_tokens": 12, "messages": HELLO}
+            return [
+                await create(**options),
+                await create(**options, extra_body=budget),
+                await create(**options, extra_body=budget, **rule),
+                await second.messages.create(**asked, thinking={"type": "enabled", "budget_tokens": 5}),
+            ]
+
+    endless, free, held, message = asyncio.run(go())
+    assert endless.usage.completion_tokens_details.reasoning_tokens == 12
+    for one in (free, held):
+        assert one.usage.completion_tokens_details.reasoning_tokens == 6  # and the mark
+        assert endless.choices[0].message.reasoning_content.startswith(
+            one.choices[0].message.reasoning_content
+        )
+    assert free.choices[0].message.content and held.choices[0].message.content in ("1", "2")
+    assert [one.type for one in message.content] == ["thinking", "text"]
+
+
+def test_a_budget_is_refused_by_its_name_where_no_token_ends_thoughts(asking: Asking) -> None:
+    async def work(client: Any, other: Any) -> list[str]:
+        with pytest.raises(openai.BadRequestError) as chat:
+            await client.chat.completions.create(**CHAT, extra_body={"thinking_token_budget": 9})
+        with pytest.raises(anthropic.BadRequestError) as message:
+            asked: Any = {"model": "tiny", "max_tokens": 20, "messages": HELLO}
+            await other.messages.create(**asked, thinking={"type": "enabled", "budget_tokens": 9})
+        return [str(one.value) for one in (chat, message)]
+
+    for more in ({"template": TEMPLATE.replace("think>", "seed:think>")}, {"tells_thoughts": False}):
+        first, second = asking(work, **more)[0]
+        assert "thinking_token_budget: is " in first and "thinking.budget_tokens: is " in second

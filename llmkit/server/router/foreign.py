@@ -27,6 +27,7 @@ BESIDE: dict[str, tuple[Any, ...]] = {
     **{"ignore_eos": (False,), "stop_token_ids": ([],), "samplers": ()},
     **{"min_tokens": (0,), "include_stop_str_in_output": (False,)},
     **{"priority": (0,), "chat_template_kwargs": ({},), "structured_outputs": ({},)},
+    "thinking_token_budget": (),
     **{"json_schema": (), "regex": (), "choice": ([],), "grammar": (), "cache_salt": ("",)},
 }
 """What we have beside OpenAI's parameters, with the values that ask for nothing; null never does."""
@@ -34,7 +35,7 @@ _EVERY = {"top_k", "min_p", "ignore_eos", "chat_template_kwargs"}
 DOES = {
     "vllm": _EVERY
     | {"repetition_penalty", "stop_token_ids", "priority", "structured_outputs", "cache_salt"}
-    | {"min_tokens", "include_stop_str_in_output"},
+    | {"min_tokens", "include_stop_str_in_output", "thinking_token_budget"},
     "sglang": _EVERY
     | {"repetition_penalty", "stop_token_ids", "json_schema", "regex", "cache_salt"}
     | {"min_tokens"},

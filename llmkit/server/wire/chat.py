@@ -13,7 +13,7 @@ from llmkit.server.answer import Answered, ExecutedTool, Piece, TokenScore, Tool
 from llmkit.server.ask import Ask, Passages
 from llmkit.server.errors import refused
 from llmkit.server.wire.completions import LEAST_LOGPROB
-from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
+from llmkit.server.wire.messages_in import read_messages, read_template_kwargs, read_thinking_budget
 from llmkit.server.wire.sampling import (
     SAYS_NOTHING,
     SamplingFields,
@@ -52,6 +52,8 @@ class ChatRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: str | None = None
+    thinking_token_budget: int | None = None
+    """vLLM's."""
     retrieve: bool | None = None
     functions: Any = None
     function_call: Any = None
@@ -104,6 +106,7 @@ def read_chat(
         parallel_tool_calls=told.parallel_tool_calls is not False and offer.choice.name is None,
         passages=read_retrieve(told.retrieve),
         template_kwargs=read_template_kwargs(told.chat_template_kwargs, told.reasoning_effort),
+        thinking_budget=read_thinking_budget(told.thinking_token_budget),
         **read_alike(told, sampling, limits),
     )
 

@@ -98,6 +98,7 @@ def read_anthropic(
         if (value := getattr(told, name)) is not None:
             given[name] = value
     names = MESSAGES | dict.fromkeys(NO_RULE, "output_config.format")
+    names |= {"thinking_token_budget": "thinking.budget_tokens"}
     try:
         sampling = replace(base, **given, stop=stops)
     except ConfigError as error:
@@ -107,6 +108,7 @@ def read_anthropic(
     offer = read_offer(tools, choice, functions)
     turns, places = _conversation(told)
     messages = read_messages(turns, places=places)
+    template_kwargs, budget = _thinking(told.thinking)
     prefill = ""
     if messages[-1]["role"] == "assistant" and "tool_calls" not in messages[-1]:
         if "reasoning_content" in messages[-1]:
@@ -122,7 +124,8 @@ def read_anthropic(
         tool_choice=offer.choice,
         parallel_tool_calls=parallel,
         passages=read_retrieve(told.retrieve),
-        template_kwargs=_thinking(told.thinking),
+        template_kwargs=template_kwargs,
+        thinking_budget=budget,
         prefill=prefill,
         stream=bool(told.stream),
         user=_user(told.metadata),
@@ -228,19 +231,23 @@ def _format(output: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]
     raise refused("output_config.format", 'of type "json_schema" with a schema')
 
 
-def _thinking(thinking: dict[str, Any] | None) -> dict[str, Any]:
-    """What is said to the chat template of whether there is to be thought; how long, nothing bounds."""
+def _thinking(thinking: dict[str, Any] | None) -> tuple[dict[str, Any], int | None]:
+    """What is said to the chat template of whether there is to be thought, and how many tokens may be."""
     match thinking:
         case None:
-            return {}
+            return {}, None
         case {"type": "disabled"} if len(thinking) == 1:
-            return NO_THOUGHTS
+            return NO_THOUGHTS, None
         case {"type": "adaptive" | "enabled"} if len(thinking) == 1:
-            return THOUGHTS
-        case {"type": "enabled", "budget_tokens": _}:
-            param = "thinking.budget_tokens"
-            raise refused(param, "is not done here: leave it out", code="unsupported_parameter")
-    raise refused("thinking", 'of type "adaptive", "enabled" or "disabled", and nothing beside it')
+            return THOUGHTS, None
+        case {"type": "enabled", "budget_tokens": budget} if len(thinking) == 2:
+            if type(budget) is not int or budget < 1:
+                raise refused("thinking.budget_tokens", "a number of tokens, 1 or more")
+            return THOUGHTS, budget
+    known = (
+        'of type "adaptive", "disabled", or "enabled" with or without budget_tokens, and nothing beside it'
+    )
+    raise refused("thinking", known)
 
 
 def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:

@@ -63,6 +63,17 @@ def read_template_kwargs(told: dict[str, Any] | None, effort: str | None = None)
     return kwargs
 
 
+def read_thinking_budget(told: int | None) -> int | None:
+    """Tokens that may be thought, as vLLM's parameter has them.
+
+    Raises:
+        ApiError: 400: fewer than none.
+    """
+    if told is not None and told < 0:
+        raise refused("thinking_token_budget", "a number of tokens, 0 or more")
+    return told
+
+
 def _message(message: dict[str, Any], where: str) -> dict[str, Any]:
     for key in message:
         if key not in _KEYS:

@@ -152,6 +152,7 @@ def _chat(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "max_completion_tokens": or_null(integer(minimum=1)),
         "top_logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)) | _SCORES,
         "chat_template_kwargs": or_null(_kwargs()),
+        "thinking_token_budget": or_null(integer(minimum=0)),
     }
     unscored = lacking(clash(top_logprobs=integer(minimum=1)), logprobs=TRUE)
     return fields, [*sampling_clashes(), unscored, *_forced(one_of(None, "none", "auto"), RULES)]
@@ -180,7 +181,11 @@ def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "stop_sequences": or_null(array(STOP, most=LIMITS.stop_strings)),
         "output_config": or_null(record({"format": or_null(reference("AnthropicFormat"))})),
         "metadata": or_null(record({"user_id": TEXT}, required=("user_id",))),
-        "thinking": or_null(record({"type": one_of("adaptive", "enabled", "disabled")}, required=("type",))),
+        "thinking": either(
+            NULL,
+            record({"type": one_of("adaptive", "disabled")}, required=("type",)),
+            record({"type": one_of("enabled"), "budget_tokens": integer(minimum=1)}, required=("type",)),
+        ),
     }
     free = either(NULL, record({"type": one_of("auto", "none")}, required=("type",), more=True))
     return fields, [*_forced(free, ("output_config",))]

@@ -17,7 +17,7 @@ from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_line
 from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
+from llmkit.server.wire.messages_in import read_messages, read_template_kwargs, read_thinking_budget
 from llmkit.server.wire.sampling import HINTS, RETENTIONS
 from llmkit.server.wire.tools import read_offer
 from llmkit.workflows.generate.overrides import OVERRIDES
@@ -37,6 +37,7 @@ _OWN: dict[str, dict[str, Any]] = {
         **{"top_logprobs": int, "response_format": dict[str, Any]},
         **{"tools": list[dict[str, Any]], "tool_choice": str | dict[str, Any]},
         **{"parallel_tool_calls": bool, "reasoning_effort": str, "chat_template_kwargs": dict[str, Any]},
+        "thinking_token_budget": int,
     },
     TEXT: {"prompt": str | list[Any], "logprobs": int, "echo": bool},
 }
@@ -110,6 +111,8 @@ class Body:
     """Whether there may be several calls in one answer."""
     template_kwargs: dict[str, Any] = field(default_factory=dict)
     """What is said to the chat template beside all that."""
+    thinking_budget: int | None = None
+    """Tokens that may be thought; None: any number."""
     prompt: str | list[int] = ""
     """Of a text."""
     owner: str = ""
@@ -202,6 +205,7 @@ def _chat(told: dict[str, Any]) -> Body:
         choice=offer.choice,
         parallel=told.get("parallel_tool_calls", True) and offer.choice.name is None,
         template_kwargs=read_template_kwargs(told.get("chat_template_kwargs"), told.get("reasoning_effort")),
+        thinking_budget=read_thinking_budget(told.get("thinking_token_budget")),
         owner=_owner(told),
         model=told.get("model"),
     )

@@ -41,16 +41,28 @@ class Calls:
         """What a text must be; see `call_rule`."""
         return call_rule(self.form, self.tools, self.choice, parallel=self.parallel, answer=answer)
 
-    def freed(self, request: Request, tokenizer: Tokenizer, *, prompt: str, prefill: str = "") -> Request:
+    def freed(
+        self,
+        request: Request,
+        tokenizer: Tokenizer,
+        *,
+        vocab_size: int,
+        budget: int | None,
+        prompt: str,
+        prefill: str = "",
+    ) -> Request:
         """A request whose rule, if it has one, holds the answer and not the thoughts before it.
 
         Args:
+            vocab_size: of the model.
+            budget: tokens that may be thought; None: any number.
             request, tokenizer, prompt, prefill: as for `read`.
         """
-        if request.grammar is None or self.thoughts is None:
+        if self.thoughts is None:
             return request
         place = self.thoughts.place(prompt + prefill, prefill)
-        grammar = after_thoughts(request.grammar, marks_of(self.thoughts, tokenizer), place)
+        marks = marks_of(self.thoughts, tokenizer)
+        grammar = after_thoughts(request.grammar, marks, place, vocab_size=vocab_size, budget=budget)
         return replace(request, grammar=grammar)
 
     def read(

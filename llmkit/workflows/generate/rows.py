@@ -177,8 +177,15 @@ def _called(job: Job, line: Line) -> Row | Refusal:
             settings = {**job.config.template_kwargs, **body.template_kwargs}
             row = row_of_read_chat(job, body.messages, body.tools, line.record, sampling, rule, settings)
             if calls is not None and job.tokenizer is not None:
-                told = {"prompt": row.text or "", "prefill": row.prefill}
-                row = replace(row, request=calls.freed(row.request, job.tokenizer, **told))
+                freed = calls.freed(
+                    row.request,
+                    job.tokenizer,
+                    vocab_size=job.model.vocab_size,
+                    budget=body.thinking_budget,
+                    prompt=row.text or "",
+                    prefill=row.prefill,
+                )
+                row = replace(row, request=freed)
         elif isinstance(body.prompt, str):
             row = row_of_text(job, body.prompt, line.record, sampling)
         else:
@@ -214,14 +221,17 @@ def _calls(job: Job, body: Body, *, is_ruled: bool) -> "Calls | None":
     if job.tokenizer is None:
         return None
     from llmkit.engine.after_thoughts import marks_of  # chats alone wait for these
+    from llmkit.server.thinking import unbounded
     from llmkit.tokens.tools.forms import form_of
     from llmkit.tokens.tools.thoughts import thought_form_of
     from llmkit.workflows.generate.calls import Calls
 
     thoughts = thought_form_of(job.tokenizer)
     is_held = is_ruled or body.choice.mode == "required"
-    if thoughts is not None and is_held and marks_of(thoughts, job.tokenizer) is None:
-        thoughts = None
+    if thoughts is not None and marks_of(thoughts, job.tokenizer) is None:
+        if body.thinking_budget is not None:
+            raise unbounded(thoughts)
+        thoughts = None if is_held else thoughts
     if not body.tools and thoughts is None:
         return None
     form = form_of(job.tokenizer, turns=encoder_of(job).tool_turns)

@@ -46,6 +46,7 @@ def test_a_reply_with_scores_of_which_no_length_is_said_ends_where_scores_do() -
         ({"store": True}, "store"),
         ({"chat_template_kwargs": {"tokenize": True}}, "chat_template_kwargs.tokenize"),
         ({"chat_template_kwargs": {"chat_template": "x"}}, "chat_template_kwargs.chat_template"),
+        ({"thinking_token_budget": -1}, "thinking_token_budget"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"messages": []}, "messages"),
     ],

@@ -66,6 +66,9 @@ def test_that_nothing_is_to_be_thought_the_template_is_told() -> None:
     for kind in ("adaptive", "enabled"):
         thoughtful = read(messages, thinking={"type": kind})
         assert thoughtful.template_kwargs == {"enable_thinking": True, "thinking": True}
+        assert thoughtful.thinking_budget is None
+    bounded = read(messages, thinking={"type": "enabled", "budget_tokens": 10})
+    assert bounded.thinking_budget == 10 and bounded.template_kwargs == thoughtful.template_kwargs
     assert read(messages).template_kwargs == {}
 
 
@@ -98,7 +101,9 @@ def test_a_format_of_the_output_is_a_rule() -> None:
         ({"output_config": {"format": {"type": "text"}}}, "output_config.format"),
         ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 0}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "enabled", "budget_tokens": True}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "adaptive", "budget_tokens": 10}}, "thinking"),
         ({"thinking": {"type": "adaptive", "display": "omitted"}}, "thinking"),
         ({"metadata": {"x": 1}}, "metadata"),
         ({"cache_control": {"type": "forever"}}, "cache_control"),

@@ -1,0 +1,65 @@
+"""What a served model thinks before its answers: told apart from them, left free by rules, and bounded."""
+
+from llmkit.engine.after_thoughts import after_thoughts, marks_of
+from llmkit.engine.grammar import Grammar
+from llmkit.server.ask import Ask
+from llmkit.server.errors import ApiError, refused
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tools.thoughts import Place, ThoughtForm, thought_form_of
+
+BUDGET = "thinking_token_budget"
+"""vLLM's parameter; what it is called in errors, if an endpoint has no other name for it."""
+
+
+class Thinking:
+    """How one model thinks, as it is served."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, *, is_told_apart: bool) -> None:
+        """
+        Args:
+            tokenizer: its own, whose chat template says how it thinks.
+            vocab_size: of the model.
+            is_told_apart: whether what it thinks is told apart from its answer.
+        """
+        self._vocab_size = vocab_size
+        self._is_told_apart = is_told_apart
+        self._form = thought_form_of(tokenizer)
+        self._marks = None if self._form is None else marks_of(self._form, tokenizer)
+
+    def form(self, ask: Ask) -> ThoughtForm | None:
+        """How it thinks before an answer: not at all where a rule could not be told where to begin."""
+        if ask.kind != "chat" or not self._is_told_apart or (ask.is_held and self._marks is None):
+            return None
+        return self._form
+
+    def place(self, ask: Ask, prompt: str) -> Place | None:
+        """Where an answer begins; None: it has no thoughts."""
+        form = self.form(ask)
+        return None if form is None else form.place(prompt, ask.prefill)
+
+    def grammar(self, answer: Grammar | None, ask: Ask, place: Place | None) -> Grammar | None:
+        """Of a text with its thoughts.
+
+        Args:
+            answer: the grammar of the answer; None: it has none.
+            ask: for the text.
+            place: where that begins.
+
+        Raises:
+            ApiError: 400: a budget for thoughts whose end no token is.
+        """
+        if ask.thinking_budget is not None and self._form is not None:
+            if not self._is_told_apart:
+                message = "is not done here, where thoughts are left in the text: leave it out"
+                raise refused(BUDGET, message, code="unsupported_parameter")
+            if self._marks is None:
+                raise unbounded(self._form)
+        return after_thoughts(
+            answer, self._marks, place, vocab_size=self._vocab_size, budget=ask.thinking_budget
+        )
+
+
+def unbounded(form: ThoughtForm) -> ApiError:
+    """A budget for thoughts whose end no token is."""
+    message = f"is for models that have {form.begin} and {form.end} as tokens: leave it out"
+    return refused(BUDGET, message, code="unsupported_parameter")
