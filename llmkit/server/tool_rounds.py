@@ -62,7 +62,7 @@ class ToolRounds:
         messages, request, prepared = list(self._ask.messages), first, self._first
         allowed = tuple(one["function"]["name"] for one in self._ask.tools)
         done = drawn = thought_tokens = 0
-        gap = ""
+        gap = thought_gap = ""
         while True:
             text, thought, calls, last = "", "", list[ToolCall](), Piece(index)
             async with aclosing(self._write(index, request, prepared)) as pieces:
@@ -72,6 +72,8 @@ class ToolRounds:
                     calls += piece.calls
                     if piece.text and gap:
                         piece, gap = replace(piece, text=gap + piece.text), ""
+                    if piece.thought and thought_gap:
+                        piece, thought_gap = replace(piece, thought=thought_gap + piece.thought), ""
                     text += piece.text
                     thought += piece.thought
                     last = replace(piece, calls=())
@@ -86,9 +88,10 @@ class ToolRounds:
             yield Piece(index, executed=executed)
             begun = "" if done else self._ask.prefill
             said = {"role": "assistant", "content": begun + text.removeprefix("\n"), "tool_calls": asked}
-            messages += [said | ({"reasoning_content": thought} if thought else {}), *results]
+            messages += [said | _thought(thought), *results]
             done += len(calls)
             gap = "\n" if text or gap else ""
+            thought_gap = "\n" if thought or thought_gap else ""
             if drawn >= first.sampling.max_tokens:
                 self._slot.finished = "length"
                 yield Piece(index, finish="length")
@@ -128,3 +131,8 @@ class ToolRounds:
                 if error.code != "queue_full":
                     raise
                 await asyncio.sleep(error.retry_after or _SOON)
+
+
+def _thought(thought: str) -> dict[str, str]:
+    """What was thought before some calls, as a key of their message."""
+    return {"reasoning_content": thought.removeprefix("\n")} if thought else {}

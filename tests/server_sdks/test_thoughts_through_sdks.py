@@ -18,11 +18,14 @@ from llmkit.engine.config import GenerateConfig
 from llmkit.engine.request import Drawn, Request
 from llmkit.model.load import load_model
 from llmkit.model.save import save_model
+from llmkit.retrieve.tools.loop import Toolbox
+from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import generate_files
 from tests.server.calling_made import calling_folder, calling_model
 from tests.server.conftest import served_app
+from tests.server.test_tool_rounds import Weather
 
 openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
@@ -53,16 +56,20 @@ def thinking_folder(folder: Path, template: str) -> Path:
 
 @pytest.fixture
 def asking(tmp_path: Path) -> Asking:
-    """`asking(work, template, written)` runs `work(openai client, anthropic client)` against an application
-    whose model writes that, and gives back what it gives, and the prompts that were read."""
+    """`asking(work, template, written…)` runs `work(openai client, anthropic client)` against an application
+    whose model writes that, the last text again and again, and gives back what it gives, and the prompts
+    that were read."""
 
-    def ask(work: Work, template: str = TEMPLATE, written: str = WRITTEN, **settings: Any) -> Any:
+    def ask(
+        work: Work, template: str = TEMPLATE, *written: str, bench: ToolBench | None = None, **settings: Any
+    ) -> Any:
         httpx2 = pytest.importorskip("httpx2")  # what anthropic's SDK speaks HTTP with
         folder = thinking_folder(tmp_path, template)
         tokenizer, prompts = load_tokenizer(folder), list[str]()
-        ids = tokenizer.encode(written)
+        texts = [tokenizer.encode(one) for one in written or (WRITTEN,)]
 
         async def stream(request: Request, *, shown: Collection[int] = ()) -> AsyncGenerator[Piece]:
+            ids = texts[min(len(prompts), len(texts) - 1)]
             prompts.append(tokenizer.decode(request.prompt))
             writer = TextWriter(0, tokenizer, request, shown=shown)
             most = request.sampling.max_tokens
@@ -73,8 +80,9 @@ def asking(tmp_path: Path) -> Asking:
                 yield writer.push(one)
 
         async def go() -> Any:
-            async with served_app(calling_model(folder, 512), folder, **settings) as (app, thread):
+            async with served_app(calling_model(folder, 1024), folder, **settings) as (app, thread):
                 thread.stream = stream  # type: ignore[method-assign]
+                app.state.serve.bench = bench
                 first = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False))
                 second = httpx2.AsyncClient(transport=httpx2.ASGITransport(app, raise_app_exceptions=False))
                 one = openai.AsyncOpenAI(base_url="http://server/v1", api_key="k", http_client=first)
@@ -294,3 +302,22 @@ def test_a_budget_is_refused_by_its_name_where_no_token_ends_thoughts(asking: As
     for more in ({"template": TEMPLATE.replace("think>", "seed:think>")}, {"tells_thoughts": False}):
         first, second = asking(work, **more)[0]
         assert "thinking_token_budget: is " in first and "thinking.budget_tokens: is " in second
+
+
+def test_thoughts_of_several_rounds_of_the_servers_own_calls_do_not_run_together(
+    asking: Asking, tmp_path: Path
+) -> None:
+    called = WRITTEN.replace("Seven.", '{"name": "weather", "arguments": {"city": "Bern"}}')
+    tools = Toolbox((Weather(),), lambda name, arguments: True, max_calls=8)
+    bench = ToolBench(tools, load_tokenizer(thinking_folder(tmp_path, TEMPLATE)))
+
+    async def work(client: Any, _: Any) -> Any:
+        whole = await client.chat.completions.create(**CHAT, max_tokens=400)
+        chunks = [
+            one async for one in await client.chat.completions.create(**CHAT, max_tokens=400, stream=True)
+        ]
+        return whole.choices[0].message, [one.choices[0].delta for one in chunks]
+
+    (message, deltas), _ = asking(work, TEMPLATE, called, called, WRITTEN, called, WRITTEN, bench=bench)
+    assert (message.reasoning_content, message.content) == ("I add.\nI add.\nI add.", "Seven.")
+    assert "".join(getattr(one, "reasoning_content", "") for one in deltas) == "I add.\nI add."
