@@ -10,7 +10,7 @@ from llmkit.tokens.templates import REFUSALS, compile_template, render_with_gene
 from llmkit.tokens.tokenizer import Tokenizer, token_content
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_REASONING = ("reasoning_content", "thinking", "reasoning")
+REASONING = ("reasoning_content", "thinking", "reasoning")
 _NOT_TEXT = frozenset(
     ("image", "image_url", "input_image", "video", "video_url", "audio", "audio_url", "input_audio", "file")
 )
@@ -120,7 +120,7 @@ def _plain(message: dict[str, Any], place: int) -> dict[str, Any]:
     if "content" in message:
         _check_parts(message["content"], f"messages[{place}].content")
         message["content"] = joined_parts(message["content"])
-    reasoning = next((message[name] for name in _REASONING if name in message), None)
+    reasoning = next((message[name] for name in REASONING if name in message), None)
     return (
         message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
     )

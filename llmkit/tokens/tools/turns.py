@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from llmkit.errors import LlmkitError
-from llmkit.tokens.chat import render_chat
+from llmkit.tokens.chat import REASONING, render_chat
 from llmkit.tokens.tokenizer import Tokenizer
 
 Message = dict[str, Any]
@@ -234,8 +234,11 @@ def _in_words(messages: Sequence[Message]) -> list[Message]:
             name = names.get(message.get("tool_call_id", ""))
             role, content = "user", f"Result of {name or 'the function'}: {content}"
         places = message.get(_PLACES, ())
+        thoughts = [message[name] for name in REASONING if message.get(name)][:1]
         if told and told[-1]["role"] == role and role != "system":
             before = told.pop()
+            thoughts = [one for one in (before.get("reasoning_content"),) if one] + thoughts
             content, places = f"{before['content']}\n\n{content}", (*before.get(_PLACES, ()), *places)
-        told.append({"role": role, "content": content} | ({_PLACES: places} if places else {}))
+        thought = {"reasoning_content": "\n".join(thoughts)} if thoughts else {}
+        told.append({"role": role, "content": content} | thought | ({_PLACES: places} if places else {}))
     return told

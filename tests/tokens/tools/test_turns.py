@@ -148,3 +148,14 @@ def test_a_template_for_tools_is_tried_where_there_are_tools_and_calls_are_words
     assert render_chat(tokenizer, messages, tools=tools) == 'weatherWeather?weather({"city": "Köln"})rain 7'
     messages, tools = turns.told(ONE, None)
     assert "Result of weather: rain 7" in render_chat(tokenizer, messages, tools=tools)
+
+
+def test_what_was_thought_before_a_call_stays_where_calls_are_told_in_words() -> None:
+    turns = ToolTurns(shows_tools=False, shows_calls=False)
+    asked = [ONE[0], {**ONE[1], "reasoning_content": "I ask."}, ONE[2]]
+    told, _ = turns.told([*asked, {"role": "assistant", "content": "Rain.", "reasoning": "I know."}], TOOLS)
+    assert [one.get("reasoning_content") for one in told] == [None, None, "I ask.", None, "I know."]
+    (both,) = turns.told([{**asked[1], "content": "So"}, {**asked[1], "reasoning_content": "Again."}], None)[
+        0
+    ]
+    assert both["reasoning_content"] == "I ask.\nAgain."
