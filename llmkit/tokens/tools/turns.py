@@ -1,13 +1,14 @@
 """Earlier calls and their results as a chat template takes them: each template's own wants, found by trying.
 
-Some want arguments as a text, some as an object; some want no content beside calls, some an empty one; some
-want ids of nine letters. A template that shows no tools at all gets them in words.
+Some want arguments as a text, some as an object; some want no content beside calls, some an empty one, and
+gpt-oss's none beside calls and thoughts; some want ids of nine letters. A template that shows no tools at all
+gets them in words.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -60,6 +61,8 @@ class ToolTurns:
     takes_system: bool = True
     needs_descriptions: bool = False
     """Whether it refuses a function or an argument that says nothing of itself."""
+    thoughts_or_text: bool = False
+    """Whether a message of calls may have thoughts or a text, not both."""
     calls_with_tools: bool = False
     """Whether earlier calls are shown only where functions are: by a template of their own."""
 
@@ -97,6 +100,8 @@ class ToolTurns:
         if not message.get("tool_calls"):
             return message
         message["tool_calls"] = [self._call(one, number) for number, one in enumerate(message["tool_calls"])]
+        if self.thoughts_or_text and message.get("content"):
+            message = _text_as_thought(message)
         if not message.get("content") and not self.empty_content:
             message["content"] = None
         return message
@@ -142,7 +147,10 @@ def tool_turns(tokenizer: Tokenizer) -> ToolTurns:
         if _shows_calls(tokenizer.for_tools, turns, 1):
             one_call = not _shows_calls(tokenizer.for_tools, turns, 2)
             apart = not _shows_calls(tokenizer, turns, 1)
-            return replace(turns, one_call=one_call, calls_with_tools=apart)
+            text, thought = ({name: _SIGNS["about"]} for name in ("content", "reasoning_content"))
+            takes_text = _shows_calls(tokenizer.for_tools, turns, 1, text)
+            either = takes_text and not _shows_calls(tokenizer.for_tools, turns, 1, text | thought)
+            return replace(turns, one_call=one_call, calls_with_tools=apart, thoughts_or_text=either)
     return ToolTurns(shows_tools, False, takes_system=takes_system, needs_descriptions=needs)
 
 
@@ -168,13 +176,31 @@ def nine_letters(name: str) -> str:
     return name if _NINE.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:9]
 
 
-def _shows_calls(tokenizer: Tokenizer, turns: ToolTurns, count: int) -> bool:
-    """Whether so many calls in one message, and their results, come out."""
+def _text_as_thought(message: Message) -> Message:
+    """A message whose text, if it has thoughts too, is the last of them."""
+    thought = next((message[name] for name in REASONING if message.get(name)), None)
+    if thought is None:
+        return message
+    rest = {key: value for key, value in message.items() if key not in REASONING}
+    return {**rest, "content": "", "reasoning_content": f"{thought}\n{message['content']}"}
+
+
+def _shows_calls(
+    tokenizer: Tokenizer, turns: ToolTurns, count: int, beside: Mapping[str, str] | None = None
+) -> bool:
+    """Whether so many calls in one message, and their results, come out.
+
+    Args:
+        tokenizer: has the template.
+        turns: how it is told of them.
+        count: of calls.
+        beside: what else the message has.
+    """
     function = {"name": _SIGNS["name"], "arguments": {"text": _SIGNS["value"]}}
     ids = [f"call_0123456789abcdef{number}" for number in range(count)]
     calls = [{"type": "function", "id": one, "function": function} for one in ids]
     results = [{"role": "tool", "content": _SIGNS["result"], "tool_call_id": one} for one in ids]
-    asked = {"role": "assistant", "content": "", "tool_calls": calls}
+    asked = {"role": "assistant", "content": "", **(beside or {}), "tool_calls": calls}
     told, _ = turns.told([_user("hello"), asked, *results], None)
     return {_SIGNS["name"], _SIGNS["value"], _SIGNS["result"]} <= _seen(tokenizer, told)
 

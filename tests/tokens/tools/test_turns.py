@@ -159,3 +159,27 @@ def test_what_was_thought_before_a_call_stays_where_calls_are_told_in_words() ->
         0
     ]
     assert both["reasoning_content"] == "I ask.\nAgain."
+
+
+HARMONY = (
+    "{% for message in messages %}<|start|>"
+    "{% if message.tool_calls %}"
+    "{% if message.content and message.thinking %}{{ raise_exception('not both') }}{% endif %}"
+    "{% if message.content or message.thinking %}assistant<|channel|>analysis<|message|>"
+    "{{ message.content or message.thinking }}<|end|><|start|>{% endif %}"
+    "assistant to=functions.{{ message.tool_calls[0].function.name }}<|channel|>commentary json<|message|>"
+    "{{ message.tool_calls[0].function.arguments | tojson }}<|call|>"
+    "{% else %}{{ message.role }}<|message|>{{ message.content }}<|end|>{% endif %}"
+    "{% endfor %}<|start|>assistant"
+)
+"""gpt-oss's template, as far as earlier calls go."""
+
+
+def test_a_text_beside_thoughts_and_a_call_is_the_last_thought_where_a_template_refuses_both() -> None:
+    tokenizer = chat_tokenizer(HARMONY, "<|end|>")
+    turns = tool_turns(tokenizer)
+    said = {**ONE[1], "content": "Let me look.", "reasoning_content": "I ask."}
+    shown = render_chat(tokenizer, turns.told([ONE[0], said, ONE[2]], None)[0], add_generation_prompt=True)
+    assert "analysis<|message|>I ask.\nLet me look.<|end|><|start|>assistant to=functions.weather" in shown
+    text = render_chat(tokenizer, turns.told([ONE[0], {**ONE[1], "content": "Let me look."}], None)[0])
+    assert "analysis<|message|>Let me look.<|end|>" in text
