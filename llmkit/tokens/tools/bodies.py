@@ -118,7 +118,7 @@ def _typed(text: str, schema: Any) -> Any:
         return text
 
 
-def harmony_body(*, calls: bool = True) -> Body:
+def harmony_body(*, calls: bool = True, begun: str = "") -> Body:
     """A message of the harmony format from its header on: what the assistant thinks is thought, what it says
     comes out, and what it says to a function is a call.
 
@@ -126,8 +126,9 @@ def harmony_body(*, calls: bool = True) -> Body:
 
     Args:
         calls: whether there are functions to call; else what is said to one comes out as it stands.
+        begun: what the header begins with, where that was the opening mark.
     """
-    header = yield from until("<|message|>", most=MOST_HEADER)
+    header = begun + (yield from until("<|message|>", most=MOST_HEADER))
     to = re.search(r"to=functions\.([A-Za-z0-9_.-]+)", header)
     if to is not None:
         if not calls:

@@ -170,7 +170,9 @@ def syntax_of(form: FormName, tools: Sequence[Mapping[str, Any]]) -> Syntax:
         case "harmony":
             ends = dict.fromkeys(("<|end|>", "<|return|>", "<|call|>"), nothing)
             message = partial(harmony_body, calls=bool(schemas))
-            return Syntax({"<|channel|>": message, "<|start|>": message, **ends})
+            to = " to=functions."  # right behind the role, which the prompt ends with
+            first = {to: partial(message, begun=to)}
+            return Syntax({"<|channel|>": message, "<|start|>": message, **ends}, first)
         case "command-r":
             return Syntax({"Action:": partial(json_body, before="```json")}, closes=("```",))
         case "json":

@@ -161,3 +161,14 @@ def test_harmony_calls_only_what_there_is_to_call() -> None:
     assert (offered.push(text)[1], offered.take_thought()) == ((FoundCall("f", "{}"),), "")
     none = ToolForm("harmony", {}).reader([], thoughts=HARMONY)
     assert read(none, [text]) == ("", text.removesuffix("<|call|>"), 0)
+
+
+@pytest.mark.parametrize("size", [1, 5, 99])
+def test_harmony_may_call_right_behind_the_role_that_the_prompt_ends_with(size: int) -> None:
+    text = ' to=functions.f<|channel|>commentary json<|message|>{"a": 1}<|call|>'
+    pieces = [text[place : place + size] for place in range(0, len(text), size)]
+    for thoughts in (HARMONY, None):
+        reader = ToolForm("harmony", {}).reader(TOOLS, thoughts=thoughts)
+        assert read(reader, pieces) == ("", "", 1)
+    said = "<|channel|>final<|message|>Write it to=functions.f<|message|>"
+    assert read(ToolForm("harmony", {}).reader(TOOLS), [said])[1:] == (said[27:], 0)
