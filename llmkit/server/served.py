@@ -203,8 +203,7 @@ class Served:
             ApiError: the engine could not.
         """
         shown = self._form.shown if ask.offered_tools else frozenset[int]()
-        if (thoughts := self._thinking.form(ask)) is not None:
-            shown |= thoughts.shown
+        shown |= self._thinking.shown(ask)
         try:
             async with aclosing(self.thread.stream(request, shown=shown)) as pieces:
                 async for piece in pieces:

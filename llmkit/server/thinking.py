@@ -32,6 +32,10 @@ class Thinking:
             return None
         return self._form
 
+    def shown(self, ask: Ask) -> frozenset[int]:
+        """Special tokens that must show in a text: in one that thoughts are left in, their marks do too."""
+        return frozenset() if ask.kind != "chat" or self._form is None else self._form.shown
+
     def place(self, ask: Ask, prompt: str) -> Place | None:
         """Where an answer begins; None: it has no thoughts."""
         form = self.form(ask)

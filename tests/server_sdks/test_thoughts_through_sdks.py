@@ -44,11 +44,11 @@ Work = Callable[[Any, Any], Awaitable[Any]]
 Asking = Callable[..., Any]
 
 
-def thinking_folder(folder: Path, template: str) -> Path:
+def thinking_folder(folder: Path, template: str, *, special: bool = False) -> Path:
     """A tokenizer whose template knows thoughts, and which has their marks as tokens."""
     folder = calling_folder(folder)
     backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    backend.add_tokens([tokenizers.AddedToken(mark, special=False) for mark in ("<think>", "</think>")])
+    backend.add_tokens([tokenizers.AddedToken(mark, special=special) for mark in ("<think>", "</think>")])
     backend.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(template)
     return folder
@@ -61,10 +61,15 @@ def asking(tmp_path: Path) -> Asking:
     that were read."""
 
     def ask(
-        work: Work, template: str = TEMPLATE, *written: str, bench: ToolBench | None = None, **settings: Any
+        work: Work,
+        template: str = TEMPLATE,
+        *written: str,
+        bench: ToolBench | None = None,
+        special: bool = False,
+        **settings: Any,
     ) -> Any:
         httpx2 = pytest.importorskip("httpx2")  # what anthropic's SDK speaks HTTP with
-        folder = thinking_folder(tmp_path, template)
+        folder = thinking_folder(tmp_path, template, special=special)
         tokenizer, prompts = load_tokenizer(folder), list[str]()
         texts = [tokenizer.encode(one) for one in written or (WRITTEN,)]
 
@@ -184,8 +189,9 @@ def test_a_server_may_leave_thoughts_in_the_text(asking: Asking) -> None:
     async def work(client: Any, _: Any) -> Any:
         return await client.chat.completions.create(**CHAT)
 
-    message = asking(work, tells_thoughts=False)[0].choices[0].message
-    assert message.content == WRITTEN and not hasattr(message, "reasoning_content")
+    for special in (False, True):
+        message = asking(work, tells_thoughts=False, special=special)[0].choices[0].message
+        assert message.content == WRITTEN and not hasattr(message, "reasoning_content")
 
 
 def test_a_rule_holds_the_answer_and_not_the_thoughts_before_it(tmp_path: Path) -> None:
