@@ -233,6 +233,8 @@ def _format(output: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]
 
 def _thinking(thinking: dict[str, Any] | None) -> tuple[dict[str, Any], int | None]:
     """What is said to the chat template of whether there is to be thought, and how many tokens may be."""
+    if (thinking or {}).get("display") in (None, "summarized"):  # thoughts are told, here in full
+        thinking = thinking and {name: value for name, value in thinking.items() if name != "display"}
     match thinking:
         case None:
             return {}, None
@@ -244,9 +246,7 @@ def _thinking(thinking: dict[str, Any] | None) -> tuple[dict[str, Any], int | No
             if type(budget) is not int or budget < 1:
                 raise refused("thinking.budget_tokens", "a number of tokens, 1 or more")
             return THOUGHTS, budget
-    known = (
-        'of type "adaptive", "disabled", or "enabled" with or without budget_tokens, and nothing beside it'
-    )
+    known = 'of type "adaptive", "disabled" or "enabled", budget_tokens with that alone, display "summarized"'
     raise refused("thinking", known)
 
 

@@ -173,6 +173,7 @@ def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 
 def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     fields = _talk(facts, "AnthropicMessage", "AnthropicTool", "AnthropicToolChoice")
+    shown = {"display": one_of(None, "summarized")}
     fields |= drawn() | unsaid(messages.HARMLESS)
     fields |= {
         "max_tokens": integer(minimum=1),
@@ -183,8 +184,10 @@ def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "metadata": or_null(record({"user_id": TEXT}, required=("user_id",))),
         "thinking": either(
             NULL,
-            record({"type": one_of("adaptive", "disabled")}, required=("type",)),
-            record({"type": one_of("enabled"), "budget_tokens": integer(minimum=1)}, required=("type",)),
+            record({"type": one_of("adaptive", "disabled"), **shown}, required=("type",)),
+            record(
+                {"type": one_of("enabled"), "budget_tokens": integer(minimum=1), **shown}, required=("type",)
+            ),
         ),
     }
     free = either(NULL, record({"type": one_of("auto", "none")}, required=("type",), more=True))

@@ -67,7 +67,7 @@ def test_that_nothing_is_to_be_thought_the_template_is_told() -> None:
         thoughtful = read(messages, thinking={"type": kind})
         assert thoughtful.template_kwargs == {"enable_thinking": True, "thinking": True}
         assert thoughtful.thinking_budget is None
-    bounded = read(messages, thinking={"type": "enabled", "budget_tokens": 10})
+    bounded = read(messages, thinking={"type": "enabled", "budget_tokens": 10, "display": "summarized"})
     assert bounded.thinking_budget == 10 and bounded.template_kwargs == thoughtful.template_kwargs
     assert read(messages).template_kwargs == {}
 
@@ -104,6 +104,8 @@ def test_a_format_of_the_output_is_a_rule() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 0}}, "thinking.budget_tokens"),
         ({"thinking": {"type": "enabled", "budget_tokens": True}}, "thinking.budget_tokens"),
         ({"thinking": {"type": "adaptive", "budget_tokens": 10}}, "thinking"),
+        ({"thinking": {"display": "summarized"}}, "thinking"),
+        ({"thinking": {}}, "thinking"),
         ({"thinking": {"type": "adaptive", "display": "omitted"}}, "thinking"),
         ({"metadata": {"x": 1}}, "metadata"),
         ({"cache_control": {"type": "forever"}}, "cache_control"),
