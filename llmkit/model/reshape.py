@@ -6,7 +6,7 @@ from typing import Any
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_parts import ExpertsConfig, check_whole
 from llmkit.model.families.table import FAMILIES
 
 EXPERT_FIELDS = {
@@ -40,6 +40,8 @@ def reshape(config: ModelConfig, overrides: Mapping[str, Any]) -> ModelConfig:
             raise ConfigError(
                 f"a model has no field {key!r}", hint=f"did you mean {guess}?" if guess else ", ".join(names)
             )
+    for key in {"num_key_value_heads", "head_dim"} & overrides.keys():
+        check_whole(key, overrides[key])  # ModelConfig would take 0 for not given
     derived = _in_family(config.model_type, str(overrides.get("model_type", config.model_type)))
     if {"hidden_size", "num_attention_heads"} & overrides.keys():
         if config.head_dim * config.num_attention_heads == config.hidden_size:

@@ -54,6 +54,12 @@ def test_an_impossible_shape_is_refused() -> None:
         reshape(MULTI_HEAD, {"num_key_value_heads": 3})
 
 
+@pytest.mark.parametrize("key", ["num_key_value_heads", "head_dim"])
+def test_heads_of_nothing_are_refused_and_not_taken_for_heads_not_given(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is not a whole number of at least 1"):
+        reshape(MULTI_HEAD, {key: 0})
+
+
 @pytest.mark.parametrize(
     ("layers", "count", "wanted", "expected"),
     [
