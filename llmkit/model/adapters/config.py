@@ -43,7 +43,8 @@ class LoraConfig:
                 raise ConfigError(f"LoRA's rank {name} is not at least 1 (found {rank})", hint="give r=16")
         for name, alpha in (("alpha", self.alpha), *self.alpha_pattern.items()):
             if not (alpha > 0 and math.isfinite(alpha)):
-                raise ConfigError(f"LoRA's {name} is not above zero (found {alpha})", hint="give alpha=32")
+                wanted = "above zero" if math.isfinite(alpha) else "finite"
+                raise ConfigError(f"LoRA's {name} is not {wanted} (found {alpha})", hint="give alpha=32")
         if not 0 <= self.dropout < 1:
             raise ConfigError(
                 f"LoRA's dropout is not from 0 to below 1 (found {self.dropout})", hint="give dropout=0.05"

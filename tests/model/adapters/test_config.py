@@ -1,5 +1,6 @@
 """What an adapter is asked to be."""
 
+import math
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_target_is_an_end_after_a_dot_or_a_pattern_for_the_whole_name() -> Non
         ({"r": 0}, "rank r is not at least 1"),
         ({"rank_pattern": {"q": -1}}, "rank q"),
         ({"alpha": 0}, "alpha is not above zero"),
+        ({"alpha": math.inf}, "alpha is not finite"),
         ({"dropout": 1.0}, "dropout"),
         ({"layers": 0}, "last 0 layers"),
         ({"targets": ()}, "no targets"),
