@@ -9,6 +9,7 @@ from llmkit.errors import UsageError
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import STDIO
+from llmkit.model.extend_context import original_positions
 from llmkit.model.source import carries_tokenizer
 from llmkit.model.stretched import read_stretched
 from llmkit.progress import Progress
@@ -106,7 +107,8 @@ def open_job(
     if files.seq_len is not None and files.model is not None and has_weights(files.model):
         shape, _ = read_stretched(files.model, files.rope_scaling)
         positions = files.overrides.get("max_position_embeddings", shape.max_position_embeddings)
-        check_positions(files.seq_len, positions, is_kept=True)  # before documents are packed
+        trained = original_positions(read_stretched(files.model, None)[0])
+        check_positions(files.seq_len, positions, trained)  # before documents are packed
     tokenizer_path = files.tokenizer
     own = files.model if files.model is not None and _has_tokenizer(files.model) else None
     tokenizer_path = tokenizer_path or own

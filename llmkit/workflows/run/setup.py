@@ -8,6 +8,7 @@ from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
+from llmkit.model.extend_context import original_positions
 from llmkit.train.budget import (
     resolve_batch_rows,
     resolve_micro_batch_rows,
@@ -74,7 +75,8 @@ def set_up(
         UsageError: rows longer than the model's positions.
     """
     seq_len, rows = data.seq_len, len(data.rows)
-    check_positions(longest or seq_len, model.max_position_embeddings, is_kept=initial_sha256 is not None)
+    trained = None if initial_sha256 is None else original_positions(model)
+    check_positions(longest or seq_len, model.max_position_embeddings, trained)
     device = choose_device(config.device)
     batch_rows = check_batches(config, degrees, seq_len)
     check_degrees(degrees, model, batch_rows, seq_len)
@@ -132,24 +134,25 @@ def check_batches(config: PretrainConfig, degrees: Degrees, seq_len: int) -> int
     return batch_rows
 
 
-def check_positions(seq_len: int, positions: int, *, is_kept: bool) -> None:
+def check_positions(seq_len: int, positions: int, trained: int | None) -> None:
     """Refuse rows that are longer than a model's positions.
 
     Args:
         seq_len: the longest text of a row.
         positions: of the model.
-        is_kept: whether its weights have learnt them.
+        trained: those that its weights have learnt, which a factor is of; None: they are fresh.
 
     Raises:
         UsageError: they are longer.
     """
     if seq_len <= positions:
         return
-    longer = f"--rope-scaling yarn:{-(-seq_len // positions)}" if is_kept else "--max-position-embeddings"
+    longer = f"--max-position-embeddings {seq_len}"
+    if trained is not None:
+        longer = f"--rope-scaling yarn:{-(-seq_len // trained)}"
     raise UsageError(
         f"rows of {seq_len} tokens, but the model has {positions} positions",
-        hint=f"{longer if is_kept else f'{longer} {seq_len}'}, or shorter rows: "
-        f"llmkit pack --seq-len {positions}",
+        hint=f"{longer}, or shorter rows: llmkit pack --seq-len {positions}",
     )
 
 

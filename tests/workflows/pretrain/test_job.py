@@ -205,6 +205,9 @@ def test_rows_longer_than_a_trained_models_positions_are_refused_before_anything
         open_run(tmp_path / "text.txt", **given)
     assert caught.value.hint is not None and caught.value.hint.startswith("--rope-scaling yarn:2, or")
     assert not (tmp_path / "cache").exists()
+    with pytest.raises(UsageError, match="rows of 300 tokens, but the model has 128 positions") as caught:
+        open_run(tmp_path / "text.txt", rope_scaling="linear:2", **{**given, "seq_len": 300})  # 5 x 64
+    assert caught.value.hint is not None and caught.value.hint.startswith("--rope-scaling yarn:5, or")
     job = open_run(tmp_path / "text.txt", rope_scaling="yarn:2", **given)
     assert job.setup.recipe.model["max_position_embeddings"] == 128
 

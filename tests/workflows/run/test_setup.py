@@ -8,6 +8,7 @@ import torch
 
 from llmkit.errors import ConfigError, UsageError
 from llmkit.kernels.library import available
+from llmkit.model.extend_context import parse_rope_scaling
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import PretrainConfig, default_lr
@@ -105,6 +106,11 @@ def test_rows_longer_than_the_models_positions_are_refused_and_as_long_ones_are_
     assert setup_of(make_data(seq_len=32)).recipe.seq_len == 32
     with pytest.raises(UsageError, match="rows of 33 tokens, but the model has 32 positions") as caught:
         setup_of(make_data(seq_len=33))
+    scaling = parse_rope_scaling("yarn:2", max_positions=16)
+    stretched = replace(MODEL, rope_scaling=scaling)
+    with pytest.raises(UsageError) as of_kept:  # the factor is of the 16 that its weights have learnt
+        set_up(PretrainConfig(device="cpu"), stretched, make_data(seq_len=33), "a digest")
+    assert of_kept.value.hint is not None and of_kept.value.hint.startswith("--rope-scaling yarn:3, or")
     assert "--max-position-embeddings 33" in caught.value.hint and "--seq-len 32" in caught.value.hint
 
 
