@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from llmkit.errors import DataError, LlmkitError, UsageError
+from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.machine import signal_name
 
 TIMEOUT_SECONDS = 60.0
 """For which a program may be silent, where nobody says otherwise."""
 _GRACE_SECONDS = 2.0  # for a program to end once its input has
 _MOST_BYTES = 1 << 20  # of a line: a number is shorter
+_NOT_FOUND = 127  # a shell's exit status where there is no such program
 
 
 class RewardCommand:
@@ -72,8 +73,9 @@ class RewardCommand:
         """A score for each record, in order.
 
         Raises:
-            DataError: an answer is no finite number, or is not one that was asked for.
-            LlmkitError: the program ended, or was silent for too long.
+            DataError: an answer is no finite number, is not one that was asked for, or does not come: the
+                program ended, or was silent for too long.
+            MissingError: there is no such program.
         """
         waiting = memoryview(
             "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
@@ -111,7 +113,7 @@ class RewardCommand:
     ) -> list[tuple[selectors.SelectorKey, int]]:
         ready = selector.select(max(0.0, deadline - time.monotonic()))
         if not ready:
-            raise LlmkitError(
+            raise DataError(
                 f"reward command `{self.command}`: no answer {self._answers + 1} within {self._timeout:g} s",
                 hint="one line for each line, flushed at once (Python: print(score, flush=True)); "
                 "or allow more time with --reward-timeout",
@@ -181,7 +183,8 @@ class RewardCommand:
             how = "closed its output or input"
         else:
             how = f"ended with status {status}" if status >= 0 else f"was ended by {signal_name(-status)}"
-        return LlmkitError(
+        kind = MissingError if status == _NOT_FOUND and not self._answers else DataError
+        return kind(
             f"reward command `{self.command}`: it {how} after {self._answers} answers",
             hint="it should read lines until its input ends; try it on one line: "
             """echo '{"prompt":"2+2=","completion":"4"}' | """ + self.command,

@@ -70,6 +70,13 @@ def test_an_answer_that_is_no_score_is_named(command: str, found: str) -> None:
         assert "is one too many" in error.value.problem
 
 
+@pytest.mark.parametrize(("command", "status"), [("no-such-program", 4), ("false", 3), ("sleep 30", 3)])
+def test_a_program_that_gives_no_answer_does_not_end_as_a_gate_that_failed(command: str, status: int) -> None:
+    with RewardCommand(command, 0.3) as reward, pytest.raises(LlmkitError) as error:
+        reward.score([{"prompt": "a", "completion": "b"}])
+    assert error.value.status == status  # 1 is the answer no, as of --fail-above
+
+
 def test_a_program_that_ends_is_named_with_its_status() -> None:
     with RewardCommand("read line; echo 1; exit 7") as reward:
         with pytest.raises(LlmkitError, match="it ended with status 7 after 1 answers") as error:
