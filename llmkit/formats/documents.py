@@ -31,7 +31,7 @@ from llmkit.formats.jsonl import (
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.provenance import FILE_NAME as PROVENANCE
-from llmkit.formats.streams import STDIO, is_stream, open_input
+from llmkit.formats.streams import STDIO, input_name, is_stream, open_input
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def read_documents(
             rows = read_parquet(path, text_field=text_field, on_bad=on_bad)
             yield from _from_records(rows, text_field, on_bad, document_from or document_of)
             continue
-        name = "stdin" if path == STDIO else str(path)
+        name = input_name(path)
         with open_input(path) as stream:
             kind, stream = kind_of_input(path, stream)  # a file of nothing is a document without text
             if kind == "empty":

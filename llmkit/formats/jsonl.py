@@ -14,7 +14,7 @@ from msgspec import Raw
 from llmkit.errors import DataError
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 
 Record = dict[str, Raw]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what some programs put before UTF-8
@@ -66,8 +66,7 @@ def read_records(
         DataError: a line is not a JSON object and `on_bad` is None.
     """
     with open_input(path) as stream:
-        called = name or ("stdin" if path == STDIO else str(path))
-        yield from parse_records(stream, called, on_bad=on_bad, array_key=array_key)
+        yield from parse_records(stream, name or input_name(path), on_bad=on_bad, array_key=array_key)
 
 
 def parse_records(

@@ -22,7 +22,7 @@ from msgspec import Meta
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.json_keys import refuse_twice
 from llmkit.formats.jsonl import MALFORMED
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import STDIO, input_name, open_input
 
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
@@ -103,7 +103,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     with open_input(path) as stream:
         content = stream.read()
-    name = "stdin" if path == STDIO else str(path)
+    name = input_name(path)
     try:
         decoded = _decode_object(content)
         refuse_twice(name, content, decoded)

@@ -37,6 +37,11 @@ def is_stream(path: Path) -> bool:
     return path == STDIO or path == Path("/dev/stdin") or path.parent == Path("/dev/fd") or is_special(path)
 
 
+def input_name(path: Path) -> str:
+    """What people are told an input is called."""
+    return "stdin" if path == STDIO else str(path)
+
+
 def compression_of(path: Path) -> Compression | None:
     """How a file is compressed, by its name in any case."""
     return COMPRESSIONS.get(path.suffix.lower())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from llmkit.errors import DataError
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 
 
 def read_text_file(path: Path, *, hint: str | None = None) -> str:
@@ -23,5 +23,6 @@ def read_text_file(path: Path, *, hint: str | None = None) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        name = "stdin" if path == STDIO else path
-        raise DataError(f"{name}: {not_utf8(error)}", hint=hint or utf8_hint(path, content)) from None
+        raise DataError(
+            f"{input_name(path)}: {not_utf8(error)}", hint=hint or utf8_hint(path, content)
+        ) from None

@@ -10,7 +10,15 @@ import zstandard
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import read_records
-from llmkit.formats.streams import STDIO, input_bytes, is_stream, open_input, open_output, would_wait
+from llmkit.formats.streams import (
+    STDIO,
+    input_bytes,
+    input_name,
+    is_stream,
+    open_input,
+    open_output,
+    would_wait,
+)
 
 
 class Dripping(io.RawIOBase):
@@ -203,3 +211,8 @@ def test_what_can_be_read_once_is_no_file_and_has_no_size(tmp_path: Path) -> Non
         *[False] * 3,
     ]
     assert input_bytes([file, file]) == 10 and input_bytes([file, pipe]) is None
+
+
+def test_errors_call_a_dash_stdin_and_any_other_input_by_its_path() -> None:
+    names = [input_name(Path(one)) for one in ("-", "./-", "a/-", "/dev/stdin", "b.jsonl")]
+    assert names == ["stdin", "stdin", "a/-", "/dev/stdin", "b.jsonl"]

@@ -9,7 +9,7 @@ from llmkit.commands.console import Console
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 
 if TYPE_CHECKING:
     from llmkit.workflows.chat.chat import Chat
@@ -29,7 +29,7 @@ def chat_lines(chat: "Chat", turns: Path, console: Console, *, as_json: bool, fl
         DataError: a line is not UTF-8.
         UsageError: a line is longer than the context.
     """
-    name = "stdin" if turns == STDIO else str(turns)
+    name = input_name(turns)
     out = sys.stdout.buffer
     try:
         with open_input(turns) as stream:

@@ -20,7 +20,7 @@ from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.pages import is_html, read_pages
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.stdin_kind import kind_of_stdin
-from llmkit.formats.streams import STDIO, is_stream, open_input, would_wait
+from llmkit.formats.streams import STDIO, input_name, is_stream, open_input, would_wait
 from llmkit.formats.warc import is_warc
 from llmkit.workflows.units import Piece
 
@@ -198,7 +198,7 @@ def _text_entry(path: Path, content: bytes, field: str, skips_bad: bool) -> Entr
 
 
 def _name_of(path: Path) -> str:
-    return "stdin" if path == STDIO else printable(str(path))
+    return printable(input_name(path))
 
 
 def _bad_entry(bad: BadLine) -> Entry:

@@ -11,7 +11,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import MALFORMED, decode_all, parse_records
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 from llmkit.workflows.eval.gates import Earlier, parse_earlier
 
 DIGESTS = ("prompt_sha256", "text_sha256")
@@ -39,7 +39,7 @@ def read_result(path: Path) -> Earlier | Records:
     """
     with open_input(path) as stream:
         content = stream.read()
-    name = "stdin" if path == STDIO else str(path)
+    name = input_name(path)
     try:
         whole = msgspec.json.decode(content)
     except MALFORMED:

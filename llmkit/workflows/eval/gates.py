@@ -10,7 +10,7 @@ import msgspec
 
 from llmkit.errors import DataError, GateFailed, MissingError, UsageError
 from llmkit.formats.jsonl import MALFORMED
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.noise import Share, noise_between
 from llmkit.workflows.eval.work import Work, check_same
@@ -72,7 +72,7 @@ def read_earlier(path: Path, schema: str | None = None) -> Earlier:
             content = stream.read()
     except MissingError as error:
         raise MissingError(error.problem, hint=f"llmkit eval … --json > {path}") from None
-    return parse_earlier(content, "stdin" if path == STDIO else str(path), schema)
+    return parse_earlier(content, input_name(path), schema)
 
 
 def parse_earlier(content: bytes, name: str, schema: str | None = None) -> Earlier:

@@ -12,7 +12,7 @@ import msgspec
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Line, decode_field, encode_line, read_records, record_id
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, input_name
 from llmkit.probe.evaluate.config import Match, ScoreConfig
 from llmkit.probe.evaluate.extract import compile_extract, extract
 from llmkit.probe.evaluate.headline import Z95, Headline
@@ -158,7 +158,7 @@ def _report(
     mean = sum(scores) / len(scores)
     interval, error = _uncertainty(match, scores, correct)
     return ScoreReport(
-        outputs="stdin" if outputs == STDIO else str(outputs),
+        outputs=input_name(outputs),
         match=match,
         records=len(scores),
         correct=correct,

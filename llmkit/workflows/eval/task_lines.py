@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import Line
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import input_name
 
 
 class Example(Protocol):
@@ -23,7 +23,7 @@ _Example = TypeVar("_Example", bound=Example)
 
 def nothing_in(path: Path, what: str, hint: str) -> DataError:
     """That an input holds none of what is read from it."""
-    return DataError(f"{'stdin' if path == STDIO else path}: no {what}", hint=hint)
+    return DataError(f"{input_name(path)}: no {what}", hint=hint)
 
 
 def at_line(line: Line) -> AbstractContextManager[None]:

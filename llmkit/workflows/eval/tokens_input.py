@@ -10,7 +10,7 @@ from llmkit.formats.digest import content_id
 from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
 from llmkit.formats.not_utf8 import is_utf8, utf8_hint
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 from llmkit.tokens.chat import joined_parts
 from llmkit.workflows.eval.scorer import Scorer
 from llmkit.workflows.eval.task_lines import at_place
@@ -63,7 +63,7 @@ def read_samples(text: str | None, path: Path | None, *, chat: bool) -> Iterator
         yield _bare(text, "", {"text": raw(text)}, chat)
         return
     assert path is not None
-    name = "stdin" if path == STDIO else str(path)
+    name = input_name(path)
     with open_input(path) as stream:
         kind, stream = kind_of_input(path, stream)
         if kind == "jsonl":

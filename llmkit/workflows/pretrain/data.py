@@ -21,7 +21,7 @@ from llmkit.formats.file_kind import holds_json_lines
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.stdin_kind import kind_of_stdin
-from llmkit.formats.streams import STDIO, is_stream, open_input
+from llmkit.formats.streams import input_name, is_stream, open_input
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
@@ -205,7 +205,7 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
             if is_stream(path):
                 cache.mkdir(parents=True, exist_ok=True)
                 spool = cache / f".stdin-{os.getpid()}-{len(spools)}.jsonl"
-                name = "stdin" if path == STDIO else str(path)
+                name = input_name(path)
                 spools |= {spool: name, spool.with_suffix(".txt"): name}
                 with open_input(path) as source, spool.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)

@@ -10,7 +10,7 @@ from llmkit.errors import DataError
 from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, number_lines, parse_records, raw
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 from llmkit.retrieve.hits import Find, Hit
 from llmkit.workflows.retrieve.conversation import MESSAGES, question
 
@@ -40,7 +40,7 @@ def read_queries(
     Raises:
         DataError: a malformed line, or one without a query.
     """
-    name = "stdin" if path == STDIO else str(path)
+    name = input_name(path)
     with open_input(path) as stream:
         kind, stream = kind_of_input(path, stream)
         if kind == "text":

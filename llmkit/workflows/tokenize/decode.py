@@ -10,7 +10,7 @@ import numpy as np
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import BadLine, Record, encode_line, number_lines, parse_line, raw
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import input_name, open_input
 from llmkit.formats.token_documents import token_document
 from llmkit.tokens.config import TokenizeConfig
 from llmkit.tokens.tokenizer import Tokenizer
@@ -77,7 +77,7 @@ def _as_text(content: bytes, where: str) -> str:
 
 def _read(inputs: Iterable[Path], config: TokenizeConfig, *, raw_input: bool, on_bad: OnBad) -> Iterator[Ids]:
     for path in inputs:
-        name = "stdin" if path == STDIO else str(path)
+        name = input_name(path)
         with open_input(path) as stream:
             if raw_input:
                 yield Ids(_raw_ids(stream, name, config.raw_type), name, None)

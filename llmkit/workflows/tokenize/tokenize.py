@@ -8,7 +8,7 @@ from llmkit.errors import GateFailed, UsageError
 from llmkit.formats.documents import Document, list_files
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.rejects import bad_lines, check_rejects
-from llmkit.formats.streams import STDIO, check_output, input_bytes, is_terminal, open_output
+from llmkit.formats.streams import check_output, input_bytes, input_name, is_terminal, open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.config import TokenizeConfig
 from llmkit.tokens.load import load_tokenizer
@@ -124,7 +124,7 @@ def tokenize_files(
         if config.mode == "decode":
             decode_lines(run, inputs, raw_input=sources.raw_input, on_bad=bad.on_bad)
         elif config.mode == "count":
-            write_counts(run, ["stdin" if path == STDIO else str(path) for path in inputs])
+            write_counts(run, [input_name(path) for path in inputs])
         elif config.mode == "compare":
             first, *names = names_of([sources.tokenizer, *sources.compare])
             others = [load_tokenizer(path) for path in sources.compare]

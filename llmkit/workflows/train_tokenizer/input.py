@@ -13,7 +13,7 @@ from llmkit.formats.documents import list_files
 from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import BadLine, Line, decode_field, decode_text, parse_records
 from llmkit.formats.parquet import is_parquet, read_parquet
-from llmkit.formats.streams import STDIO, is_stream, open_input
+from llmkit.formats.streams import input_name, is_stream, open_input
 from llmkit.formats.text_blocks import read_blocks
 from llmkit.tokens.parts import cut_parts
 from llmkit.tokens.reservoir import Part
@@ -73,21 +73,16 @@ def read_parts(
                 parts = (
                     part
                     for source, texts in documents
-                    for part in reading.count(source or name_of(given), texts)
+                    for part in reading.count(source or input_name(given), texts)
                 )
                 if is_stream(path):
                     digest = hashlib.sha256()
                     for part in parts:
                         digest.update(part.content)
                         yield part
-                    reading.streams[name_of(path)] = digest.hexdigest()
+                    reading.streams[input_name(path)] = digest.hexdigest()
                 else:
                     yield from parts
-
-
-def name_of(path: Path) -> str:
-    """A path as messages call it."""
-    return "stdin" if path == STDIO else str(path)
 
 
 def is_compressed(path: Path) -> bool:
@@ -104,9 +99,9 @@ def _documents(
     if is_parquet(path):
         lines = read_parquet(path, text_field=text_field, on_bad=on_bad)
     elif kind == "jsonl":
-        lines = parse_records(stream, name_of(path), on_bad=on_bad)
+        lines = parse_records(stream, input_name(path), on_bad=on_bad)
     else:
-        yield None, cut_parts(read_blocks(stream, name_of(path), on_bad=on_bad))
+        yield None, cut_parts(read_blocks(stream, input_name(path), on_bad=on_bad))
         return
     for line in lines:
         try:

@@ -13,8 +13,8 @@ import zstandard
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.jsonl import BadLine
-from llmkit.formats.streams import STDIO
-from llmkit.workflows.train_tokenizer.input import Reading, is_compressed, name_of, read_parts
+from llmkit.formats.streams import STDIO, input_name
+from llmkit.workflows.train_tokenizer.input import Reading, is_compressed, read_parts
 
 RECORDS = [
     {"text": "one", "source": "web"},
@@ -77,7 +77,7 @@ def test_stdin_is_told_by_its_content_and_digested(content: bytes, monkeypatch: 
     texts = [text for _, text in read]
     assert texts == (["plain text"] if content == b"plain text" else ["one", "two grüße", "three"])
     assert reading.streams == {"stdin": hashlib.sha256("".join(texts).encode()).hexdigest()}
-    assert read[-1][0] == name_of(STDIO) == "stdin"
+    assert read[-1][0] == input_name(STDIO) == "stdin"
 
 
 def test_a_pipe_is_told_by_its_content_and_digested_as_stdin_is(piped: Callable[[bytes], Path]) -> None:
