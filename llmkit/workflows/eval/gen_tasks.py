@@ -9,7 +9,7 @@ from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
 from llmkit.probe.evaluate.written_tasks import Task, detect_written, read_task, with_examples
-from llmkit.workflows.eval.task_lines import at_line, examples_of, has_enough, nothing_in
+from llmkit.workflows.eval.task_lines import at_place, examples_of, has_enough, nothing_in
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def read_items(path: Path, dev: Path | None, config: GenConfig) -> tuple[Written
         if config.limit is not None and number >= config.limit:
             break
         record = decode_all(line)
-        with at_line(line):
+        with at_place(line.where):
             form = form or detect_written(record)
             task = read_task(record, form, needs_answer=config.verify is None)
         if dev is not None and not examples:
@@ -72,8 +72,9 @@ def _examples(dev: Path, form: WrittenForm, shots: int) -> list[Task]:
     for line in read_records(dev):
         if has_enough(found, shots):
             break
-        with at_line(line):
-            task = read_task(decode_all(line), form, needs_answer=False)
+        record = decode_all(line)
+        with at_place(line.where):
+            task = read_task(record, form, needs_answer=False)
             if not task.told:
                 raise DataError("an example without an answer", hint='{"prompt": "2 + 2 =", "answer": "4"}')
         found.append(task)

@@ -170,8 +170,9 @@ def _examples(dev: Path, form: ChoiceForm, config: McConfig) -> dict[str | None,
     """The first questions of each group, enough of them, and of the whole file under None."""
     found: dict[str | None, list[Question]] = defaultdict(list)
     for line in read_records(dev):
+        record = decode_all(line)
         with at_place(line.where):
-            question = read_question(decode_all(line), form, group_by=config.by)
+            question = read_question(record, form, group_by=config.by)
         for group in {None, question.group}:
             if not has_enough(found[group], config.shots):
                 found[group].append(question)

@@ -19,7 +19,7 @@ from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_interval, mean_error, wilson
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
 from llmkit.workflows.eval.records import Records, another_input, check_records, inputs_told, open_records
-from llmkit.workflows.eval.task_lines import at_line, nothing_in
+from llmkit.workflows.eval.task_lines import at_place, nothing_in
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.score/1"
@@ -193,7 +193,7 @@ def _judged(
     output = extract(pattern, decode_field(line, config.output_field, str), config.which)
     if output is None:
         return _NOTHING
-    with at_line(line):
+    with at_place(line.where):
         return judge(config.match, output, answers, ignore_case=config.ignore_case)
 
 

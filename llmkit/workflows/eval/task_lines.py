@@ -1,12 +1,11 @@
 """Records of tasks: decoded whole, and named where something is wrong with them; where examples come from."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.jsonl import Line
 from llmkit.formats.streams import input_name
 
 
@@ -26,14 +25,9 @@ def nothing_in(path: Path, what: str, hint: str) -> DataError:
     return DataError(f"{input_name(path)}: no {what}", hint=hint)
 
 
-def at_line(line: Line) -> AbstractContextManager[None]:
-    """Put `file:line` before what is wrong with a record: see `at_place`."""
-    return at_place(line.where)
-
-
 @contextmanager
 def at_place(where: str) -> Iterator[None]:
-    """Put a place before what is wrong there.
+    """Put a place, such as the `file:line` of a record, before what is wrong there.
 
     Raises:
         DataError: what was raised inside, with the place.

@@ -40,6 +40,9 @@ def test_too_few_examples_and_no_tasks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "dev.jsonl").write_text('{"prompt": "7 =", "answer": null}\n')
     with pytest.raises(DataError, match=r"dev.jsonl:1: an example without an answer"):
         read_items(path, tmp_path / "dev.jsonl", GenConfig(shots=1))
+    (tmp_path / "dev.jsonl").write_text('{"prompt": "7 =", "answer": 1e999}\n')
+    with pytest.raises(DataError, match=r"^[^:]*dev.jsonl:1: Number out of range$"):
+        read_items(path, tmp_path / "dev.jsonl", GenConfig(shots=1))
     with pytest.raises(DataError, match="no tasks"):
         read_items(_file(tmp_path / "none.jsonl", 0), None, GenConfig())
     bad = tmp_path / "bad.jsonl"

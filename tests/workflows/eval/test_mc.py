@@ -107,6 +107,9 @@ def test_examples_stand_before_each_question(spelled_model: Make, tmp_path: Path
     assert json.loads(shots.read_text())["logprobs"] == json.loads(plain.read_text())["logprobs"]
     with pytest.raises(DataError, match="2 examples, and --shots asks for 3"):
         _mc(folder, path, None, dev, shots=3)
+    dev.write_text('{"prompt": "7 =", "choices": ["a", "b"], "answer": 1e999}\n')
+    with pytest.raises(DataError, match=r"^[^:]*dev.jsonl:1: Number out of range$"):
+        _mc(folder, path, None, dev, shots=2)
     with pytest.raises(UsageError, match="--shots needs --dev"):
         _mc(folder, path, shots=1)
 

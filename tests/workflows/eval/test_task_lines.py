@@ -7,7 +7,7 @@ import pytest
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.written_tasks import Task
-from llmkit.workflows.eval.task_lines import at_line, check_examples, examples_of, has_enough, nothing_in
+from llmkit.workflows.eval.task_lines import at_place, check_examples, examples_of, has_enough, nothing_in
 
 
 def test_an_error_inside_has_file_and_line(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_an_error_inside_has_file_and_line(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n{"b": [2, "x"]}\n')
     first, second = read_records(path)
     assert (decode_all(first), decode_all(second)) == ({"a": 1}, {"b": [2, "x"]})
-    with pytest.raises(DataError, match=r"a.jsonl:2: no way") as told, at_line(second):
+    with pytest.raises(DataError, match=r"a.jsonl:2: no way") as told, at_place(second.where):
         raise DataError("no way", hint="another")
     assert told.value.hint == "another"
 
