@@ -5,3 +5,9 @@ def test_sizes_are_short_for_people() -> None:
     assert [format_bytes(n) for n in (0, 1023, 1024, 1.5 * 2**30, 2**50)] == [
         *("0 B", "1023 B", "1.0 KiB", "1.5 GiB", "1024.0 TiB")
     ]
+
+
+def test_a_size_that_rounds_to_1024_is_one_of_the_next_unit() -> None:
+    assert [format_bytes(n) for n in (1023, 2**20 - 52, 2**20 - 51, 2**30 - 1, 2**40 - 1, -(2**30) + 1)] == [
+        *("1023 B", "1023.9 KiB", "1.0 MiB", "1.0 GiB", "1.0 TiB", "-1.0 GiB")
+    ]
