@@ -7,6 +7,7 @@ from decimal import Decimal
 from typer import BadParameter
 
 from llmkit.formats.byte_text import format_bytes as format_bytes
+from llmkit.formats.count_text import format_count as format_count
 
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _NUMBER = re.compile(
@@ -153,15 +154,6 @@ def format_need(needed: int, there: int | None, word: str) -> str:
         word: what those there are: available, free.
     """
     return format_bytes(needed) + (f" of {format_bytes(there)} {word}" if there is not None else "")
-
-
-def format_count(count: float) -> str:
-    """`1.23M`: for people; reports carry whole counts."""
-    for suffix in ("", "k", "M", "G"):
-        if abs(count) < 999.5:  # from there on three digits round to 1000
-            return f"{count:.0f}" if not suffix else f"{count:.3g}{suffix}"
-        count /= 1000
-    return f"{count:.3g}T"
 
 
 def format_seconds(seconds: float) -> str:

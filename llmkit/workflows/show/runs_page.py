@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.formats.atomic import refuse_existing, write_atomic
+from llmkit.formats.count_text import format_count
 from llmkit.formats.json_text import printable
 from llmkit.workflows.show.runs import RunRow, RunsReport, setting_words
 
@@ -138,10 +139,7 @@ def _labels(ticks: list[float]) -> list[tuple[float, str]]:
 def _count(value: float | None) -> str:
     if value is None:
         return "–"
-    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= 0.9995 * size:  # from there on three digits round to 1000 of the next
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if abs(value) < 100 else format_count(value)  # slow runs have parts of tokens
 
 
 def _loss(value: float | None) -> str:
