@@ -6,15 +6,12 @@ from typing import Any, TypeVar
 import jinja2
 
 from llmkit.errors import ConfigError, DataError, MissingError
+from llmkit.tokens.content_parts import check_parts, joined_parts
 from llmkit.tokens.templates import REFUSALS, compile_template, render_with_generations
 from llmkit.tokens.tokenizer import Tokenizer, token_content
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 REASONING = ("reasoning_content", "thinking", "reasoning")
-_NOT_TEXT = frozenset(
-    ("image", "image_url", "input_image", "video", "video_url", "audio", "audio_url", "input_audio", "file")
-)
-"""Types of the parts of a content that no model here reads; many templates write them as Python does."""
 
 Result = TypeVar("Result")
 
@@ -64,18 +61,6 @@ def render_generations(
     return _rendered(tokenizer, messages, tools, False, render_with_generations)
 
 
-def joined_parts(content: Any) -> Any:
-    """Parts that are all text as one text, which every template takes; anything else as it is."""
-    texts = []
-    for part in content if isinstance(content, list) else [None]:
-        match part:
-            case {"type": "text", "text": str() as text}:
-                texts.append(text)
-            case _:
-                return content
-    return "".join(texts)
-
-
 def _rendered(
     tokenizer: Tokenizer,
     messages: list[dict[str, Any]],
@@ -118,22 +103,12 @@ def _plain(message: dict[str, Any], place: int) -> dict[str, Any]:
     """A message without its empty keys, its text in one piece, its reasoning as templates call it."""
     message = {key: value for key, value in message.items() if value is not None}
     if "content" in message:
-        _check_parts(message["content"], f"messages[{place}].content")
+        check_parts(message["content"], f"messages[{place}].content")
         message["content"] = joined_parts(message["content"])
     reasoning = next((message[name] for name in REASONING if name in message), None)
     return (
         message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
     )
-
-
-def _check_parts(content: Any, where: str) -> None:
-    for number, part in enumerate(content if isinstance(content, list) else []):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if isinstance(kind, str) and kind in _NOT_TEXT:
-            raise DataError(
-                f"{where}[{number}]: of type {kind!r}: only text is read here",
-                hint='a message is {"role": "user", "content": TEXT}',
-            )
 
 
 def _special_tokens(tokenizer: Tokenizer) -> dict[str, Any]:

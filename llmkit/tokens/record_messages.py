@@ -7,7 +7,7 @@ import msgspec
 
 from llmkit.formats.jsonl import MALFORMED, Line, decode_field
 from llmkit.tokens.audit import ExampleError
-from llmkit.tokens.chat import joined_parts
+from llmkit.tokens.content_parts import joined_parts
 
 Message = dict[str, Any]
 

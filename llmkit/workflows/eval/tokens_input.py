@@ -11,7 +11,7 @@ from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
 from llmkit.formats.not_utf8 import is_utf8, utf8_hint
 from llmkit.formats.streams import input_name, open_input
-from llmkit.tokens.chat import joined_parts
+from llmkit.tokens.content_parts import joined_parts
 from llmkit.workflows.eval.scorer import Scorer
 from llmkit.workflows.eval.task_lines import at_place
 

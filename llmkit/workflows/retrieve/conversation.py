@@ -7,6 +7,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import MALFORMED, Record
+from llmkit.tokens.content_parts import joined_parts
 
 MESSAGES = "messages"
 Message = dict[str, Any]
@@ -37,8 +38,6 @@ def last_question(messages: Sequence[Message]) -> int | None:
 
 def words(message: Message) -> str:
     """What a message says; nothing where it has an image or no text."""
-    from llmkit.tokens.chat import joined_parts  # other queries need no jinja2
-
     content = joined_parts(message.get("content"))
     return content if isinstance(content, str) and content.strip() else ""
 
