@@ -18,9 +18,9 @@ from llmkit.tokens.seen import SeenDigests
 from llmkit.tokens.supervise import Prepared, Supervised, Supervisor, cut
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.workflows.finetune.audit import RejectLog
+from llmkit.workflows.pretrain.data import STDIN_SPOOL
 
 Side = Literal["all", "train", "valid"]
-STDIN_SPOOL = ".stdin-"
 
 
 @dataclass(frozen=True)

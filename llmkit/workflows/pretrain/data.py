@@ -29,6 +29,9 @@ from llmkit.tokens.text_sizes import TextSizes
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.data import JoinedRows, RowSource
 
+STDIN_SPOOL = ".stdin-"
+"""What the names of files begin with that keep a stream meanwhile."""
+
 
 @dataclass(frozen=True)
 class PretrainData:
@@ -204,7 +207,7 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
         for path in list_files(paths):
             if is_stream(path):
                 cache.mkdir(parents=True, exist_ok=True)
-                spool = cache / f".stdin-{os.getpid()}-{len(spools)}.jsonl"
+                spool = cache / f"{STDIN_SPOOL}{os.getpid()}-{len(spools)}.jsonl"
                 name = input_name(path)
                 spools |= {spool: name, spool.with_suffix(".txt"): name}
                 with open_input(path) as source, spool.open("wb") as sink:
