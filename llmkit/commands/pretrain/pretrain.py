@@ -34,13 +34,12 @@ from llmkit.commands.shared import (
 )
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
+from llmkit.formats.streams import STDIO
 from llmkit.tokens.config import PackConfig
 from llmkit.train.config import PretrainConfig
 
 if TYPE_CHECKING:
     from llmkit.workflows.pretrain.job import PretrainFiles
-
-STDIO = Path("-")
 
 
 @with_flag_groups
