@@ -23,7 +23,6 @@ from llmkit.text.rule import Verdict
 UNKNOWN = "unknown"
 _LONGEST = 300  # characters: an expression of more has ways beyond number
 _BY_LOWER = {name.lower(): name for name in SPDX_IDS}
-_TOKEN = re.compile(r"\s*([()]|[A-Za-z0-9.+:-]+)")
 _FILLER = re.compile(
     r"\b(?:the|license|licence|licensed|version|ver|software|under|gnu|international|unported|deed|generic"
     r"|agreement)\b|(?:\b|(?<=[a-z]))v(?=\d)"
