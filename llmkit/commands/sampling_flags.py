@@ -200,6 +200,10 @@ Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
 Threads = Annotated[
     int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="by the model's size")
 ]
+Batch = Annotated[
+    int | None,
+    Option(min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 # The model
 
 Model = Annotated[Path, Argument(metavar="MODEL", help="Model folder or GGUF file.")]
-Batch = Annotated[
-    int | None,
-    Option(
-        "--batch", min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"
-    ),
-]
 
 
 @dataclass(frozen=True, kw_only=True)

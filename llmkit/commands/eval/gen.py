@@ -11,7 +11,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.bench.flags import expand_sizes, list_of
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.sampling_flags import TokenizerPath
+from llmkit.commands.sampling_flags import Batch, TokenizerPath
 from llmkit.commands.shared import Seed, inputs_or_stdin
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.probe.evaluate.config import Match
@@ -92,7 +92,7 @@ def gen(
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
-    batch: flags.Batch = None,
+    batch: Batch = None,
     told: flags.Told = flags.TOLD,
 ) -> None:
     """Written answers: compared with the right ones, or tried by your command.

@@ -10,7 +10,7 @@ from typer import Argument, Option
 from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.sampling_flags import TokenizerPath
+from llmkit.commands.sampling_flags import Batch, TokenizerPath
 from llmkit.commands.shared import inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.tasks_config import ChoiceFormChoice, ChoiceMetric, McConfig
@@ -51,7 +51,7 @@ def mc(
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
-    batch: flags.Batch = None,
+    batch: Batch = None,
     told: flags.Told = flags.TOLD,
 ) -> None:
     """Multiple choice: which answer the model finds most likely.

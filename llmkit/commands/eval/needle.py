@@ -13,7 +13,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.bench.flags import expand_sizes, list_of
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.sampling_flags import TokenizerPath
+from llmkit.commands.sampling_flags import Batch, TokenizerPath
 from llmkit.commands.shared import Seed
 from llmkit.commands.values import parse_count, parse_share
 from llmkit.errors import GateFailed, UsageError
@@ -113,7 +113,7 @@ def needle(
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
-    batch: flags.Batch = None,
+    batch: Batch = None,
     told: flags.Told = flags.TOLD,
 ) -> None:
     """Find what is hidden in a long text: how much of its context a model uses.

@@ -10,7 +10,7 @@ from typer import Option
 from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.sampling_flags import TokenizerPath
+from llmkit.commands.sampling_flags import Batch, TokenizerPath
 from llmkit.commands.shared import inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import Like, PplConfig
@@ -50,7 +50,7 @@ def ppl(
     fail_above: flags.FailAbove = None,
     baseline: flags.Baseline = None,
     running: flags.Running = flags.AS_STORED,
-    batch: flags.Batch = None,
+    batch: Batch = None,
     told: flags.Told = flags.TOLD,
 ) -> None:
     """Perplexity and bits per byte of documents.

@@ -11,7 +11,7 @@ from typer import Argument, Option
 from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.sampling_flags import TokenizerPath
+from llmkit.commands.sampling_flags import Batch, TokenizerPath
 from llmkit.commands.shared import DryRun, JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
 from llmkit.commands.values import parse_count, parse_finite
 from llmkit.errors import UsageError
@@ -82,7 +82,7 @@ def tokens(
     baseline: flags.Baseline = None,
     view: ViewName = "auto",
     running: flags.Running = flags.AS_STORED,
-    batch: flags.Batch = None,
+    batch: Batch = None,
     jsonl: Jsonl = False,
     dry_run: DryRun = False,
     as_json: JsonReport = False,

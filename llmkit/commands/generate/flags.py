@@ -116,10 +116,3 @@ class Records:
 
 STDIN, WHOLE_TEXTS, TO_STDOUT = Prompts(), Written(), Records()
 """What the groups are where nothing is given."""
-
-# How much at once
-
-Batch = Annotated[
-    int | None,
-    Option(min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"),
-]

@@ -51,7 +51,7 @@ def generate(
     speculation: drawing.Speculation = drawing.SPECULATION,
     cache: drawing.PromptCache = drawing.PROMPT_CACHE,
     cache_offload: drawing.CacheOffload = GenerateConfig.cache_offload,
-    batch: flags.Batch = GenerateConfig.batch,
+    batch: drawing.Batch = GenerateConfig.batch,
     unordered: flags.Unordered = GenerateConfig.unordered,
     records: flags.Records = flags.TO_STDOUT,
     unbuffered: flags.Unbuffered = GenerateConfig.unbuffered,

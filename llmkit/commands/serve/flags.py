@@ -28,9 +28,6 @@ Model = Annotated[
 Name = Annotated[
     str | None, Option(metavar="NAME", help="What clients call it.", show_default="what its folder is called")
 ]
-TokenizerPath = Annotated[
-    Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
-]
 
 ToolForm = Annotated[
     str | None,
@@ -132,10 +129,6 @@ LogPrompts = Annotated[bool, Option("--log-prompts", help="With --log: what was 
 
 # How much
 
-Batch = Annotated[
-    int | None,
-    Option(min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"),
-]
 QueueRequests = Annotated[
     int, Option(metavar="N", help="Texts at work and waiting, and prompts to encode; more get 503.")
 ]
