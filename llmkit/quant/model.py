@@ -19,7 +19,7 @@ from llmkit.quant.grid import Grid
 from llmkit.quant.heads import own_logits, tied_like
 from llmkit.quant.moments import Moments
 from llmkit.quant.plain_numbers import as_stored
-from llmkit.quant.rounding import RoundedMatrix, round_matrix
+from llmkit.quant.rounding import RoundedMatrix, Rounder, round_matrix
 from llmkit.quant.scaling import scale_layer
 from llmkit.quant.stream import Stream, float32_copy, in_float32, with_float32_ends
 from llmkit.quant.workers import ALONE, Workers
@@ -29,8 +29,6 @@ HEAD = "lm_head.weight"
 _ALONE = {EMBEDDING: "embedding", HEAD: "head"}
 """What their parts are called."""
 _WIDER = "choose a type with a wider range for it: --tensor, --embeddings, --head or --type"
-Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]
-"""How one matrix is rounded: its name, itself, its grid, and the moments of its inputs."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One matrix rounded to a grid: to the nearest values, or with feedback of errors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,6 +42,10 @@ class RoundedMatrix:
     def values(self) -> Tensor:
         """(R, C) float32: what readers of the file compute with."""
         return self.fitted.lattice.values(self.codes)
+
+
+Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]
+"""How one matrix is rounded: its name, itself, its grid, and the moments of its inputs."""
 
 
 def round_matrix(

@@ -8,7 +8,7 @@ than without any.
 Shapes: R rows, C columns.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,13 +21,12 @@ from llmkit.quant.folds import Fold, folds_of, part_of
 from llmkit.quant.grid import Grid
 from llmkit.quant.moments import Moments
 from llmkit.quant.plan import kind_of, layer_of
-from llmkit.quant.rounding import RoundedMatrix
+from llmkit.quant.rounding import RoundedMatrix, Rounder
 
 ALPHAS = tuple(step / 10 for step in range(1, 10))
 """Powers that are tried beside 0."""
 _ROWS = 256
 """Of all matrices together, in a trial of a power: each row tells of all columns."""
-Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence
 from llmkit.quant.feedback import output_energy
 from llmkit.quant.grid import Grid
-from llmkit.quant.model import EMBEDDING, HEAD, Rounder
+from llmkit.quant.model import EMBEDDING, HEAD
 from llmkit.quant.moments import Moments
 from llmkit.quant.plan import PlanUnit
-from llmkit.quant.rounding import RoundedMatrix, round_matrix
+from llmkit.quant.rounding import RoundedMatrix, Rounder, round_matrix
 from llmkit.quant.trial import Trials
 from llmkit.quant.workers import ALONE, Workers
 

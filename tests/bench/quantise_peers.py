@@ -25,9 +25,9 @@ from llmkit.progress import SILENT
 from llmkit.quant.divergence import QualityReport
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
-from llmkit.quant.model import EMBEDDING, Rounder
+from llmkit.quant.model import EMBEDDING
 from llmkit.quant.moments import Moments
-from llmkit.quant.rounding import RoundedMatrix
+from llmkit.quant.rounding import RoundedMatrix, Rounder
 from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize.options import QuantizeConfig
 from llmkit.workflows.quantize.quantize import round_model

@@ -11,9 +11,9 @@ from llmkit.model.transformer import Transformer
 from llmkit.quant.folds import folds_of
 from llmkit.quant.grid import Grid
 from llmkit.quant.grids import grid_named
-from llmkit.quant.model import Quantiser, Rounder
+from llmkit.quant.model import Quantiser
 from llmkit.quant.moments import Moments
-from llmkit.quant.rounding import RoundedMatrix, round_matrix
+from llmkit.quant.rounding import RoundedMatrix, Rounder, round_matrix
 from llmkit.quant.scaling import unscaled
 from tests.quant.small_models import experts, model
 

@@ -14,10 +14,10 @@ from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence, QualityReport, scored_positions
 from llmkit.quant.grid import Grid
 from llmkit.quant.kept_matrix import KeptMatrix
-from llmkit.quant.model import Quantiser, Rounded, Rounder
+from llmkit.quant.model import Quantiser, Rounded
 from llmkit.quant.moments import Moments
 from llmkit.quant.plain_numbers import plain_dtypes
-from llmkit.quant.rounding import RoundedMatrix, round_matrix
+from llmkit.quant.rounding import RoundedMatrix, Rounder, round_matrix
 from llmkit.quant.workers import Workers
 from llmkit.workflows.quantize.budget import within_budget
 from llmkit.workflows.quantize.container import planned_gguf, write_files
