@@ -28,6 +28,8 @@ CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+BELONG_TOGETHER = "the config.json and the safetensors of one model belong together"
+"""A hint, where they tell different things."""
 MAX_SHARD_BYTES = 5_000_000_000
 """Of the tensors of one file, where nothing else is asked for: a larger model is written in several."""
 MAX_HEADER_BYTES = 100_000_000

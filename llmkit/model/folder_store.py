@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError, some_of
-from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
+from llmkit.formats.model_folder import (
+    BELONG_TOGETHER,
+    CONFIG,
+    CONFIG_DTYPES,
+    TensorInfo,
+    read_config,
+    read_tensors,
+)
 from llmkit.model.arrays import filled
 from llmkit.model.config import ModelConfig
 from llmkit.model.expert_stacks import each_expert
@@ -25,7 +32,6 @@ from llmkit.model.stored_numbers import ARRAY_DTYPES, CACHED_VALUES, as_dtype, k
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEADS = ("lm_head.weight", "embed_out.weight")
-_TOGETHER = "the config.json and the safetensors of one model belong together"
 
 
 class FolderStore(GroupedStore[Group]):
@@ -102,13 +108,13 @@ class FolderStore(GroupedStore[Group]):
         if missing or surplus:
             what = f"lack {some_of(missing)}" if missing else f"have {some_of(surplus)}"
             raise DataError(
-                f"{self._path}: the weights {what}, which config.json tells otherwise", hint=_TOGETHER
+                f"{self._path}: the weights {what}, which config.json tells otherwise", hint=BELONG_TOGETHER
             )
         for name, shape in expected.items():
             if stored[name].shape != shape:
                 raise DataError(
                     f"{self._path}: {name} is {list(stored[name].shape)}, config.json asks for {list(shape)}",
-                    hint=_TOGETHER,
+                    hint=BELONG_TOGETHER,
                 )
             if stored[name].dtype not in CONFIG_DTYPES:
                 raise DataError(

@@ -9,13 +9,12 @@ import numpy as np
 
 from llmkit.errors import DataError, LlmkitError
 from llmkit.formats.bfloat16 import widened
-from llmkit.formats.model_folder import TensorInfo
+from llmkit.formats.model_folder import BELONG_TOGETHER, TensorInfo
 from llmkit.formats.quantised.matrix_layout import Array, Floats, MatrixLayout
 from llmkit.formats.quantised.mxfp4 import Mxfp4
 from llmkit.model.quantised.quantisation import UNREAD, Quantisation
 
 _WEIGHT = ".weight"
-_AGAIN = "the config.json and the safetensors of one model belong together"
 _NUMPY = {
     **{"U8": "u1", "I8": "i1", "F8_E4M3": "u1", "I16": "<i2", "I32": "<i4", "U32": "<u4", "I64": "<i8"},
     **{"F16": "<f2", "F32": "<f4", "BF16": "<u2"},
@@ -113,7 +112,7 @@ def _matrix(
         ) from None
     except (LlmkitError, ValueError) as error:
         raise DataError(
-            f"{module}: its {quantisation.method} tensors are damaged ({error})", hint=_AGAIN
+            f"{module}: its {quantisation.method} tensors are damaged ({error})", hint=BELONG_TOGETHER
         ) from None
     if shape is None:
         found = ", ".join(
@@ -122,7 +121,7 @@ def _matrix(
         raise DataError(
             f"{module}: its tensors are not {quantisation.method} weights as config.json describes them "
             f"(found: {found})",
-            hint=_AGAIN,
+            hint=BELONG_TOGETHER,
         )
     experts = parts[layout.suffixes[0]].shape[0] if isinstance(layout, Mxfp4) else 0
     name = module if experts else module + _WEIGHT
@@ -147,7 +146,9 @@ def read_part(info: TensorInfo) -> Array:
         DataError: it has a dtype that no part of a quantised matrix has.
     """
     if info.dtype not in _NUMPY:
-        raise DataError(f"{info.name} is stored as {info.dtype}, no dtype of quantised weights", hint=_AGAIN)
+        raise DataError(
+            f"{info.name} is stored as {info.dtype}, no dtype of quantised weights", hint=BELONG_TOGETHER
+        )
     with info.file.open("rb") as stream:
         stream.seek(info.offset)
         content = stream.read(info.nbytes)

@@ -9,6 +9,7 @@ import numpy as np
 from llmkit.errors import LlmkitError, some_of
 from llmkit.estimate.file_tensors import tensor_shapes
 from llmkit.formats.model_folder import (
+    BELONG_TOGETHER,
     CONFIG,
     CONFIG_DTYPES,
     INDEX,
@@ -106,7 +107,6 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
     def found(level: Level, check: str, what: str, hint: str) -> None:
         findings.append(finding(level, check, folder, what, hint))
 
-    together = "the config.json and the safetensors of one model belong together"
     expected = tensor_shapes(config)
     stored = each_expert(stored_weights(tensors, config), config)
     with as_finding(findings, "weights.quantised", folder):
@@ -119,15 +119,22 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
             'leave it out of the file, or set "tie_word_embeddings": false',
         )
     if missing := [name for name in expected if name not in stored]:
-        found("error", "weights.missing", f"no {some_of(missing)}, which config.json asks for", together)
+        found(
+            "error", "weights.missing", f"no {some_of(missing)}, which config.json asks for", BELONG_TOGETHER
+        )
     if surplus := [name for name in stored if name not in expected]:
-        found("error", "weights.surplus", f"{some_of(surplus)}: config.json knows no such tensor", together)
+        found(
+            "error",
+            "weights.surplus",
+            f"{some_of(surplus)}: config.json knows no such tensor",
+            BELONG_TOGETHER,
+        )
     wrong = [name for name in expected if name in stored and not _has_shape(stored[name], expected[name])]
     if wrong:
         first = wrong[0]
         shapes = f"is {list(stored[first].shape)}, config.json asks for {list(expected[first])}"
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        found("error", "weights.shape", f"{first} {shapes}{more}", together)
+        found("error", "weights.shape", f"{first} {shapes}{more}", BELONG_TOGETHER)
     plain = [tensor for tensor in stored.values() if not isinstance(tensor, QuantisedInfo)]
     dtypes = {CONFIG_DTYPES.get(tensor.dtype, tensor.dtype) for tensor in plain}
     if dtypes - {config.dtype.removeprefix("torch.")}:
