@@ -23,6 +23,11 @@ def printable(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number: Python counts a true as 1."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _all_printable(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value)

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from llmkit.formats.json_text import is_number
+
 _POLYNOMIAL = 0x82F63B78
 _VERSION = b"brain.Event:2"
 _START = 1
@@ -84,7 +86,7 @@ def scalars(record: dict[str, Any]) -> dict[str, float]:
             f"{what}/{layer['name']}": float(value)
             for layer in record["layers"]
             for what, value in layer.items()
-            if _is_number(value)
+            if is_number(value)
         }
     if event is not None and event not in _EVENT_TAGS:
         return {}
@@ -92,7 +94,7 @@ def scalars(record: dict[str, Any]) -> dict[str, float]:
     return {
         f"{prefix}/{name.removeprefix('valid_')}": float(value)
         for name, value in record.items()
-        if name not in _SKIPPED and _is_number(value)
+        if name not in _SKIPPED and is_number(value)
     }
 
 
@@ -133,7 +135,3 @@ def _varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -5,7 +5,7 @@ import os
 
 import msgspec
 
-from llmkit.formats.json_text import encode_json, json_text, printable
+from llmkit.formats.json_text import encode_json, is_number, json_text, printable
 
 
 class Point(msgspec.Struct):
@@ -32,3 +32,8 @@ def test_a_printable_name_is_the_name_where_it_can_be() -> None:
         "日本.txt",
         r"\xff\xfea",
     ]
+
+
+def test_a_true_and_a_text_are_no_numbers() -> None:
+    values = json.loads('[0, -1.5, 1e9, true, false, null, "1", [1]]')
+    assert [is_number(one) for one in values] == [*[True] * 3, *[False] * 5]

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError, UsageError, nearest
+from llmkit.formats.json_text import is_number
 
 Report = tuple[str, Mapping[str, Any]]
 """Its file's name, and what it says."""
@@ -58,15 +59,11 @@ def _figure(told: Report, key: str) -> float:
         value: Any = report
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        if _is_number(value):
+        if is_number(value):
             return float(value)
-    numbers = [name for name, value in report.items() if _is_number(value)]
+    numbers = [name for name, value in report.items() if is_number(value)]
     guess = nearest(key, numbers)
     raise UsageError(
         f"{file}: no figure {key}",
         hint=f"did you mean {guess}?" if guess else f"it has: {', '.join(numbers)}",
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError
+from llmkit.formats.json_text import is_number
 from llmkit.formats.jsonl import BadLine, Line, decode_all, read_records
 
 CURVE_POINTS = 200
@@ -119,7 +120,7 @@ def summarise_metrics(lines: Iterable[Line]) -> MetricsSummary:
 
 def eval_loss(record: dict[str, Any]) -> float | None:
     """The validation loss in an `eval` event."""
-    return next((float(record[key]) for key in _VALID_LOSS if _is_number(record.get(key))), None)
+    return next((float(record[key]) for key in _VALID_LOSS if is_number(record.get(key))), None)
 
 
 @dataclass
@@ -141,9 +142,9 @@ class _Reading:
         if self.last and step <= self.last["step"]:
             self._forget_after(step - 1)
         self.last, self.stop = record, {}
-        self.losses[step] = float(record["loss"]) if _is_number(record.get("loss")) else math.nan
+        self.losses[step] = float(record["loss"]) if is_number(record.get("loss")) else math.nan
         for name, seen in self.curves.items():
-            if _is_number(record.get(name)):
+            if is_number(record.get(name)):
                 seen[step] = float(record[name])
 
     def _forget_after(self, step: int) -> None:
@@ -216,7 +217,3 @@ def _thinned(losses: dict[int, float]) -> list[Point]:
             Point(sum(step for step, _ in part) / len(part), sum(loss for _, loss in part) / len(part))
         )
     return thin
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
