@@ -88,9 +88,10 @@ def plain_tensors(
             plain.pop(name, None)
         mark = next((mark for mark in quantisation.marks if name.endswith(mark)), None)
         if mark is not None:
-            found = _matrix(name.removesuffix(mark), stored, quantisation, turned)
-            for info in found.stored.values():
-                plain.pop(info.name, None)
+            module = name.removesuffix(mark)
+            found = _matrix(module, stored, quantisation, turned)
+            for suffix in found.stored:
+                plain.pop(module + suffix)  # its own name is the file's, which may be another
             plain[found.name] = found
     return plain
 

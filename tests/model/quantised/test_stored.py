@@ -87,6 +87,20 @@ def test_a_quantised_folder_is_the_plain_one_of_the_same_numbers(
     assert all(torch.equal(half[name], theirs[name].bfloat16()) for name in half)
 
 
+@pytest.mark.parametrize(("family", "files"), [("llama", "language_model.{}"), ("gpt2", "{}")])
+def test_a_quantised_model_under_other_names_leaves_none_of_its_tensors_over(
+    family: str, files: str, quantised: Callable[[str], tuple[Path, dict[str, Tensor]]]
+) -> None:
+    # a model for images has its language model so; GPT-2's own files have no "transformer."
+    folder, _ = quantised(family)
+    expected = load_model(folder).state_dict()
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file({files.format(name.removeprefix("transformer.")): one for name, one in tensors.items()}, path)
+    found = load_model(folder).state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def _rewritten(
     folder: Path, section: dict[str, Any], make: Callable[[str, Tensor], tuple[dict[str, Tensor], Tensor]]
 ) -> dict[str, Tensor]:
