@@ -18,15 +18,15 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.model.arrays import filled
 from llmkit.model.config import ModelConfig
-from llmkit.model.expert_stacks import each_expert
 from llmkit.model.extend_context import extend_context
-from llmkit.model.file_names import SINUSOIDS, stored_weights
+from llmkit.model.file_names import SINUSOIDS
 from llmkit.model.grouped_store import AS_STORED, GroupedStore
 from llmkit.model.names import Group, groups
+from llmkit.model.plain_weights import plain_weights
 from llmkit.model.position_tables import sinusoids
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.quantised.quantisation import quantisation
-from llmkit.model.quantised.stored import QuantisedInfo, plain_tensors
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.shapes import Shape, tensor_shapes
 from llmkit.model.stored_numbers import ARRAY_DTYPES, CACHED_VALUES, as_dtype, kept_dtype_name
 
@@ -55,9 +55,7 @@ class FolderStore(GroupedStore[Group]):
         self._path = path
         told = quantisation(content, source)
         self._method = "" if told is None else told.method
-        turned = {name for one in kept if one.how in ("turned", "joined_turned") for name in one.theirs}
-        stored = each_expert(stored_weights(read_tensors(path), config), config)
-        self._stored = plain_tensors(stored, told, turned)
+        self._stored = plain_weights(read_tensors(path), config, told)
         expected = self._expected()
         if config.position == "sinusoidal":
             expected[SINUSOIDS] = (config.max_position_embeddings, config.hidden_size)

@@ -20,15 +20,14 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, read_config, read_tensors
 from llmkit.model.adapters.add_lora import replace_module
 from llmkit.model.dtypes import dtype_of, kept_dtype
-from llmkit.model.expert_stacks import each_expert
-from llmkit.model.file_names import stored_weights
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.lazy_weights import LazyWeights
 from llmkit.model.names import Group, groups
+from llmkit.model.plain_weights import plain_weights
 from llmkit.model.quantised.linear import QuantisedLinear
 from llmkit.model.quantised.nf4 import nf4
 from llmkit.model.quantised.quantisation import quantisation
-from llmkit.model.quantised.stored import QuantisedInfo, plain_tensors, read_part
+from llmkit.model.quantised.stored import QuantisedInfo, read_part
 from llmkit.model.transformer import Transformer
 
 _WEIGHT = ".weight"
@@ -163,10 +162,8 @@ class _Codes:
 def _folder_codes(path: Path, model: Transformer) -> dict[str, _Codes]:
     content = read_config(path)
     kept = groups(model.config, model.state_dict())
-    turned = {name for one in kept if one.how in ("turned", "joined_turned") for name in one.theirs}
     told = quantisation(content, str(path / CONFIG))
-    stored = each_expert(stored_weights(read_tensors(path), model.config), model.config)
-    stored = plain_tensors(stored, told, turned)
+    stored = plain_weights(read_tensors(path), model.config, told)
     found: dict[str, _Codes] = {}
     for group in kept:
         infos = [stored[name] for name in group.theirs]

@@ -22,10 +22,9 @@ from llmkit.formats.model_folder import (
     weight_files,
 )
 from llmkit.model.config import ModelConfig
-from llmkit.model.expert_stacks import each_expert
-from llmkit.model.file_names import stored_weights
+from llmkit.model.plain_weights import plain_weights
 from llmkit.model.quantised.quantisation import quantisation
-from llmkit.model.quantised.stored import QuantisedInfo, plain_tensors
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 
@@ -108,9 +107,9 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
         findings.append(finding(level, check, folder, what, hint))
 
     expected = tensor_shapes(config)
-    stored = each_expert(stored_weights(tensors, config), config)
+    stored = plain_weights(tensors, config, None)
     with as_finding(findings, "weights.quantised", folder):
-        stored = plain_tensors(stored, quantisation(read_config(folder), str(folder / CONFIG)))
+        stored = plain_weights(tensors, config, quantisation(read_config(folder), str(folder / CONFIG)))
     if config.tie_word_embeddings and stored.pop("lm_head.weight", None) is not None:
         found(
             "warning",
@@ -129,7 +128,7 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
             f"{some_of(surplus)}: config.json knows no such tensor",
             BELONG_TOGETHER,
         )
-    wrong = [name for name in expected if name in stored and not _has_shape(stored[name], expected[name])]
+    wrong = [name for name in expected if name in stored and stored[name].shape != expected[name]]
     if wrong:
         first = wrong[0]
         shapes = f"is {list(stored[first].shape)}, config.json asks for {list(expected[first])}"
@@ -146,11 +145,6 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
             'set "dtype" in config.json to what is stored',
         )
     return findings
-
-
-def _has_shape(tensor: TensorInfo, shape: tuple[int, ...]) -> bool:
-    """Quantised matrices are (outputs, inputs) whatever the family has."""
-    return tensor.shape == shape or (isinstance(tensor, QuantisedInfo) and tensor.shape == shape[::-1])
 
 
 def _stale_index(folder: Path) -> list[Finding]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
 
 from llmkit.formats.model_folder import read_header
 from llmkit.workflows.doctor.weights import check_finite, check_weights
@@ -164,3 +166,14 @@ def test_quantised_weights_are_what_config_json_asks_for(tmp_path: Path) -> None
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"group_size": 32', '"group_size": 64'))
     assert next(one.check for one in check_weights(folder)) == "weights.quantised"
+
+
+def test_a_quantised_matrix_that_lies_the_other_way_is_found(tmp_path: Path) -> None:
+    write_folders(tmp_path, "gptq")
+    folder = tmp_path / "quantised"
+    up, down = (f"model.layers.0.mlp.{one}_proj." for one in ("up", "down"))
+    tensors = load_tensors(folder / WEIGHTS)
+    changed = {name.replace(up, down): one for name, one in tensors.items() if name.startswith(up)}
+    changed |= {name.replace(down, up): one for name, one in tensors.items() if name.startswith(down)}
+    save_tensors(tensors | changed, folder / WEIGHTS)
+    assert _checks(folder) == [("error", "weights.shape")]
