@@ -25,7 +25,7 @@ def test_every_flag_is_one_of_the_command() -> None:
     }
     flags.pop("GenerateConfig")  # it is where defaults come from
     assert [name for name, value in flags.items() if value not in used] == []
-    assert flags.keys() >= {"ChatPrompt", "Prompts", "Stats", "Records", "Batch"}
+    assert flags.keys() >= {"ChatPrompt", "Prompts", "Stats", "Records", "Unbuffered"}
 
 
 @pytest.mark.parametrize(
