@@ -124,7 +124,6 @@ class _Free(Matcher):
 
     def __init__(self, thoughts: _Thoughts) -> None:
         self._thoughts = thoughts
-        self._any = thoughts.free
 
     @property
     def is_complete(self) -> bool:
@@ -133,7 +132,7 @@ class _Free(Matcher):
 
     def allowed(self) -> NDArray[np.bool_]:
         """See `Matcher`."""
-        return self._thoughts.allowed() if self._thoughts.are_on else self._any
+        return self._thoughts.allowed() if self._thoughts.are_on else self._thoughts.free
 
     def consume(self, token: int) -> None:
         """See `Matcher`."""

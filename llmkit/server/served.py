@@ -184,17 +184,7 @@ class Served:
 
     def reader(self, prepared: Prepared) -> CallReader | None:
         """What finds the thoughts and calls of one answer; None where there can be none."""
-        ask = prepared.ask
-        thoughts = self._thinking.form(ask)
-        if not ask.offered_tools and thoughts is None:
-            return None
-        return self._form.reader(
-            ask.offered_tools,
-            parallel=ask.parallel_tool_calls,
-            required=ask.tool_choice.mode == "required",
-            thoughts=thoughts,
-            thinks=prepared.thinks,
-        )
+        return self._thinking.reader(prepared.ask, self._form, begun=prepared.thinks)
 
     async def write(self, request: Request, reply: Reply, ask: Ask) -> AsyncGenerator[Piece]:
         """One answer as it is written.
@@ -202,8 +192,7 @@ class Served:
         Raises:
             ApiError: the engine could not.
         """
-        shown = self._form.shown if ask.offered_tools else frozenset[int]()
-        shown |= self._thinking.shown(ask)
+        shown = self._thinking.shown(ask, self._form)
         try:
             async with aclosing(self.thread.stream(request, shown=shown)) as pieces:
                 async for piece in pieces:

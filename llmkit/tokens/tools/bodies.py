@@ -22,6 +22,8 @@ HARMONY_MARKS = (
     *("<|end|>", "<|call|>", "<|return|>"),
 )
 """Special tokens of the harmony format."""
+HARMONY_SIGNS = ("<|channel|>", "<|message|>")
+"""Those of them that its templates have."""
 _CALL_KEYS = ("name", "tool_name", "arguments", "parameters", "type", "function", "id")
 
 

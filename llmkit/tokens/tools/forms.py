@@ -21,6 +21,7 @@ from llmkit.errors import ConfigError, nearest
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.bodies import (
     HARMONY_MARKS,
+    HARMONY_SIGNS,
     harmony_body,
     json_body,
     mistral_body,
@@ -34,7 +35,7 @@ from llmkit.tokens.tools.turns import ToolTurns, tool_turns
 FormName = Literal["hermes", "qwen-xml", "llama", "mistral", "mistral-args", "harmony", "command-r", "json"]
 FORMS: tuple[str, ...] = get_args(FormName)
 _SIGNS: tuple[tuple[tuple[str, ...], FormName], ...] = (
-    (("<|channel|>", "<|message|>"), "harmony"),
+    (HARMONY_SIGNS, "harmony"),
     (("[TOOL_CALLS]", "[ARGS]"), "mistral-args"),
     (("[TOOL_CALLS]",), "mistral"),
     (("<function=", "<parameter="), "qwen-xml"),

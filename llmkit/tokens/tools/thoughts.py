@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tools.bodies import HARMONY_MARKS, thought_body
+from llmkit.tokens.tools.bodies import HARMONY_MARKS, HARMONY_SIGNS, thought_body
 from llmkit.tokens.tools.calls import Body
 
 _MARKS = (
@@ -24,7 +24,6 @@ _MARKS = (
     ("<seed:think>", "</seed:think>"),
 )
 _HARMONY = ("<|channel|>analysis<|message|>", "<|end|>")
-_SIGNS = ("<|channel|>", "<|message|>")
 
 Place = Literal["before", "within", "after"]
 
@@ -64,7 +63,7 @@ def thought_form_of(tokenizer: Tokenizer) -> ThoughtForm | None:
     """How the model of a tokenizer thinks; None: its chat template knows of no thoughts."""
     template = tokenizer.for_tools.chat_template or ""
     ids = tokenizer.special_ids
-    if all(sign in template for sign in _SIGNS):
+    if all(sign in template for sign in HARMONY_SIGNS):
         return ThoughtForm(*_HARMONY, frozenset(ids[mark] for mark in HARMONY_MARKS if mark in ids))
     for marks in _MARKS:
         if any(mark in template for mark in marks):

@@ -70,7 +70,7 @@ def _chat_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: 
         text, thought = read.text, read.thought
         for place, each in enumerate(read.calls):  # ids by the row: the same one has the same answer
             calls.append(ToolCall(place, f"call_{call.key}_{number}_{place}", each.name, each.arguments))
-        if calls and (finish == "stop" or not call.calls.parallel):
+        if calls and (finish == "stop" or not call.calls.ask.parallel_tool_calls):
             finish = "tool_calls"
     message = message_object(text, calls, thought)
     return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": finish}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ from llmkit.workflows.generate.template_kwargs import unread
 from llmkit.workflows.tool.check import check_tool_options
 
 if TYPE_CHECKING:
+    from llmkit.server.thinking import Thinking
+    from llmkit.tokens.tools.forms import ToolForm
     from llmkit.workflows.generate.row_template import RowTemplate
     from llmkit.workflows.tool.talk import ToolTalk
 
@@ -70,6 +73,22 @@ class Job:
     def writes_json(self) -> bool:
         """Whether records come out, not bare text."""
         return self.config.as_json or self.files.jsonl is not None
+
+    @cached_property
+    def thinking(self) -> "Thinking":
+        """How the model thinks; the job has a tokenizer."""
+        from llmkit.server.thinking import Thinking  # chats alone wait for it
+
+        assert self.tokenizer is not None
+        return Thinking(self.tokenizer, self.model.vocab_size)
+
+    @cached_property
+    def tool_form(self) -> "ToolForm":
+        """How the model calls functions; the job has a tokenizer."""
+        from llmkit.tokens.tools.forms import form_of  # those alone who offer some wait for it
+
+        assert self.tokenizer is not None and self.encoder is not None
+        return form_of(self.tokenizer, turns=self.encoder.tool_turns)
 
     def bound(self, request: Request, rule: Rule | None) -> Request:
         """A request with what its settings are by the tokenizer: the grammar of a rule, and what breaks

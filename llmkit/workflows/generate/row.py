@@ -154,11 +154,10 @@ def _strict_rule(job: Job, tools: Sequence[Message]) -> Rule | None:
     """
     if job.tokenizer is None or not any(one["function"].get("strict") is True for one in tools):
         return None
-    from llmkit.tokens.tools.forms import form_of  # for those who are strict
-    from llmkit.tokens.tools.grammar import strict_grammar
+    from llmkit.tokens.tools.grammar import strict_grammar  # for those who are strict
 
     try:
-        source = strict_grammar(form_of(job.tokenizer, turns=encoder_of(job).tool_turns), tools)
+        source = strict_grammar(job.tool_form, tools)
     except ConfigError as error:
         raise DataError(error.problem, hint=error.hint) from None
     return None if source is None else ("tools", source)

@@ -14,6 +14,7 @@ from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import content_id
 from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, raw, read_records, record_id
 from llmkit.formats.text_file import read_text_file
+from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError, as_api_error
 from llmkit.workflows.generate.batch import Body, RefusedError, is_call, read_body, read_call
 from llmkit.workflows.generate.job import Job
@@ -172,19 +173,12 @@ def _called(job: Job, line: Line) -> Row | Refusal:
         if job.talk is not None:
             raise RefusedError("--tool is not for rows of a batch file")
         if call.is_chat:
-            calls = _calls(job, body, is_ruled=sampling.rule is not None)
+            calls = _calls(job, body, sampling)
             rule = sampling.rule if calls is None else calls.rule(sampling.rule)
             settings = {**job.config.template_kwargs, **body.template_kwargs}
             row = row_of_read_chat(job, body.messages, body.tools, line.record, sampling, rule, settings)
-            if calls is not None and job.tokenizer is not None:
-                freed = calls.freed(
-                    row.request,
-                    job.tokenizer,
-                    vocab_size=job.model.vocab_size,
-                    budget=body.thinking_budget,
-                    prompt=row.text or "",
-                    prefill=row.prefill,
-                )
+            if calls is not None:
+                freed = calls.freed(row.request, prompt=row.text or "", prefill=row.prefill)
                 row = replace(row, request=freed)
         elif isinstance(body.prompt, str):
             row = row_of_text(job, body.prompt, line.record, sampling)
@@ -216,26 +210,29 @@ def _from_text(
     return row_of_text(job, text, record, sampling)
 
 
-def _calls(job: Job, body: Body, *, is_ruled: bool) -> "Calls | None":
-    """What a row lets the model call, and how this model does it and thinks; None: neither."""
+def _calls(job: Job, body: Body, sampling: SamplingConfig) -> "Calls | None":
+    """What a row lets the model call, and how this model does it and thinks; None: neither.
+
+    Raises:
+        ApiError: see `Thinking.check_budget`.
+    """
     if job.tokenizer is None:
         return None
-    from llmkit.engine.after_thoughts import marks_of  # chats alone wait for these
-    from llmkit.server.thinking import unbounded
-    from llmkit.tokens.tools.forms import form_of
-    from llmkit.tokens.tools.thoughts import thought_form_of
-    from llmkit.workflows.generate.calls import Calls
+    from llmkit.workflows.generate.calls import Calls  # chats alone wait for it
 
-    thoughts = thought_form_of(job.tokenizer)
-    is_held = is_ruled or body.choice.mode == "required"
-    if thoughts is not None and marks_of(thoughts, job.tokenizer) is None:
-        if body.thinking_budget is not None:
-            raise unbounded(thoughts)
-        thoughts = None if is_held else thoughts
-    if not body.tools and thoughts is None:
+    ask = Ask(
+        kind="chat",
+        model="",
+        sampling=sampling,
+        tools=body.tools,
+        tool_choice=body.choice,
+        parallel_tool_calls=body.parallel,
+        thinking_budget=body.thinking_budget,
+    )
+    job.thinking.check_budget(ask)
+    if not body.tools and job.thinking.form(ask) is None:
         return None
-    form = form_of(job.tokenizer, turns=encoder_of(job).tool_turns)
-    return Calls(form, thoughts, body.tools, body.choice, body.parallel)
+    return Calls(job.tool_form, job.thinking, ask)
 
 
 def _has(record: Record, key: str) -> bool:

@@ -13,7 +13,8 @@ from llmkit.engine.completion import Completion
 from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.engine.request import Drawn, Request
 from llmkit.model.load import load_model
-from llmkit.server.ask import ToolChoice
+from llmkit.server.ask import Ask
+from llmkit.server.thinking import Thinking
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tools.calls import FoundCall
 from llmkit.tokens.tools.forms import form_of
@@ -127,7 +128,8 @@ def test_a_mark_that_is_a_special_token_begins_a_call(
     ids = [*tokenizer.backend.encode(written).ids, *([tokenizer.eos_id or 0] * (finish == "stop"))]
     drawn = [Drawn(one, None) for one in ids[:-1]] + [Drawn(ids[-1], finish)]
     bare = Completion(written.replace("[TOOL_CALLS]", ""), tuple(drawn), finish)
-    calls = Calls(form_of(tokenizer), None, tuple(ASKED["tools"]), ToolChoice(), parallel=True)  # type: ignore[arg-type]
+    ask = Ask(kind="chat", model="", sampling=SamplingConfig(), tools=tuple(ASKED["tools"]))  # type: ignore[arg-type]
+    calls = Calls(form_of(tokenizer), Thinking(tokenizer, tokenizer.vocab_size), ask)
     read = calls.read(bare, Request((1,), SamplingConfig()), tokenizer, prompt="Now?")
     assert (read.text if num_calls else read.text[: len(text)]) == text
     assert read.calls == (FoundCall("clock", "{}"),) * num_calls
