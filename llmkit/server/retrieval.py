@@ -6,10 +6,10 @@ model in it, and a call in it is text.
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 from llmkit.errors import LlmkitError
 from llmkit.retrieve.hits import Find
+from llmkit.retrieve.last_question import last_question
 from llmkit.retrieve.passage_prompt import Citation, PassagePrompt, PassagePrompts
 from llmkit.server.ask import Ask
 from llmkit.server.errors import as_api_error
@@ -55,7 +55,7 @@ class Retrieval:
         Raises:
             ApiError: the index cannot be read.
         """
-        place = _question(ask)
+        place = last_question(ask.messages)
         if place is None:
             return ask, ()
         question = ask.messages[place]["content"]
@@ -73,13 +73,3 @@ class Retrieval:
     def _make(self, question: str) -> PassagePrompt:
         hits = self._find(question[-_MOST_QUERY:], self._most)
         return self._prompts.make(question, hits, {})
-
-
-def _question(ask: Ask) -> int | None:
-    """Where the user's last words stand; None where there are none."""
-    places = [place for place, one in enumerate(ask.messages) if _is_said(one)]
-    return places[-1] if places else None
-
-
-def _is_said(message: dict[str, Any]) -> bool:
-    return message["role"] == "user" and bool(str(message.get("content") or "").strip())

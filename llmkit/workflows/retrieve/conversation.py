@@ -7,7 +7,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import MALFORMED, Record
-from llmkit.tokens.content_parts import joined_parts
+from llmkit.retrieve.last_question import last_question, words
 
 MESSAGES = "messages"
 Message = dict[str, Any]
@@ -28,18 +28,6 @@ def read_conversation(record: Record, where: str) -> list[Message]:
     except MALFORMED as error:
         hint = '"messages": [{"role": "user", "content": TEXT}]'
         raise DataError(f'{where}: "{MESSAGES}": {error}', hint=hint) from None
-
-
-def last_question(messages: Sequence[Message]) -> int | None:
-    """Where the user's last words stand; None where there are none."""
-    places = [place for place, one in enumerate(messages) if one.get("role") == "user" and words(one)]
-    return places[-1] if places else None
-
-
-def words(message: Message) -> str:
-    """What a message says; nothing where it has an image or no text."""
-    content = joined_parts(message.get("content"))
-    return content if isinstance(content, str) and content.strip() else ""
 
 
 def question(record: Record, where: str) -> str:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from llmkit.errors import DataError
-from llmkit.workflows.retrieve.conversation import last_question, question, read_conversation, with_prompt
+from llmkit.workflows.retrieve.conversation import question, read_conversation, with_prompt
 
 SYSTEM, USER, REPLY = ({"role": role, "content": role[0]} for role in ("system", "user", "assistant"))
 PROMPT = {"role": "user", "content": "prompt"}
@@ -20,9 +20,7 @@ def test_the_question_is_the_users_last_that_says_something() -> None:
     parts = [{"type": "text", "text": "what "}, {"type": "text", "text": "now?"}]
     image = {"role": "user", "content": [{"type": "image_url"}]}
     talk = [USER, REPLY, {"role": "user", "content": parts}, {"role": "user", "content": " "}, image, REPLY]
-    assert last_question(talk) == 2
     assert question(_record(talk), "f:1") == "what now?"
-    assert last_question([SYSTEM, REPLY, {"role": "user"}]) is None
 
 
 @pytest.mark.parametrize(
