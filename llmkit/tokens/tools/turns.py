@@ -178,11 +178,16 @@ def nine_letters(name: str) -> str:
 
 def _text_as_thought(message: Message) -> Message:
     """A message whose text, if it has thoughts too, is the last of them."""
-    thought = next((message[name] for name in REASONING if message.get(name)), None)
-    if thought is None:
+    thought = _thought(message)
+    if not thought:
         return message
     rest = {key: value for key, value in message.items() if key not in REASONING}
     return {**rest, "content": "", "reasoning_content": f"{thought}\n{message['content']}"}
+
+
+def _thought(message: Message) -> str:
+    """What a message's author thought, by whatever name it has; nothing where that is not told."""
+    return next((message[name] for name in REASONING if message.get(name)), "")
 
 
 def _shows_calls(
@@ -260,11 +265,11 @@ def _in_words(messages: Sequence[Message]) -> list[Message]:
             name = names.get(message.get("tool_call_id", ""))
             role, content = "user", f"Result of {name or 'the function'}: {content}"
         places = message.get(_PLACES, ())
-        thoughts = [message[name] for name in REASONING if message.get(name)][:1]
+        thoughts = [_thought(message)]
         if told and told[-1]["role"] == role and role != "system":
             before = told.pop()
-            thoughts = [one for one in (before.get("reasoning_content"),) if one] + thoughts
+            thoughts = [_thought(before), *thoughts]
             content, places = f"{before['content']}\n\n{content}", (*before.get(_PLACES, ()), *places)
-        thought = {"reasoning_content": "\n".join(thoughts)} if thoughts else {}
+        thought = {"reasoning_content": "\n".join(filter(None, thoughts))} if any(thoughts) else {}
         told.append({"role": role, "content": content} | thought | ({_PLACES: places} if places else {}))
     return told

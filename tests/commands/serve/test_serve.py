@@ -170,6 +170,22 @@ def started(python: str | Path, *flags: str, **variables: str) -> Iterator[tuple
         process.communicate()
 
 
+@pytest.mark.parametrize(("told", "where"), [("auto", "reasoning_content"), ("none", "content")])
+def test_what_is_thought_is_told_apart_or_left_in_the_text_as_the_flag_says(
+    told: str, where: str, stories: Path, tmp_path: Path, forked_python: Path
+) -> None:
+    folder = tmp_path / "thinking"
+    shutil.copytree(stories, folder)
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }} <think>")
+    chat = {"messages": [{"role": "user", "content": "Once"}], "max_tokens": 8, "temperature": 0}
+    with started(forked_python, "-m", str(folder), "--reasoning-format", told) as (_, url):
+        answer = httpx.post(f"{url}/v1/chat/completions", json=chat, timeout=60).json()
+    message = answer["choices"][0]["message"]
+    assert [name for name in ("content", "reasoning_content") if message.get(name)] == [where]
+    thought = answer["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    assert thought == (8 if told == "auto" else 0)
+
+
 def test_a_template_that_never_ends_keeps_no_server_from_its_start(
     stories: Path, tmp_path: Path, forked_python: Path
 ) -> None:
