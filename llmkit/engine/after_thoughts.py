@@ -1,11 +1,11 @@
 """A grammar that holds an answer and leaves the thoughts before it free, as long as their budget lasts.
 
-The marks around thoughts are tokens of their own. Between them any token can come but those that end the
-text; after them, and a line feed if the model likes one, the grammar's alone. Where as many tokens were
-thought as may be, the end mark alone can come. An answer that no grammar holds has such a budget too.
+Thoughts end with a token of its own. Until it comes any token can but those that end the text; after it, and
+a line feed if the model likes one, the grammar's alone. Where as many tokens were thought as may be, the end
+mark alone can come. An answer that no grammar holds has such a budget too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -23,19 +23,33 @@ _BLANKS = ("\n", "\n\n", " ")
 class Marks:
     """Tokens around thoughts."""
 
-    begin: int
+    begin: tuple[int, ...]
     end: int
-    blanks: frozenset[int]
-    """What models like to write between thoughts and answer."""
+    then: tuple[int, ...] = ()
+    """What comes between thoughts and what follows them."""
+    answer: tuple[int, ...] = ()
+    """What comes before an answer."""
+    blanks: frozenset[int] = frozenset()
+    """What models like to write after thoughts, where nothing must come."""
+
+    @property
+    def tells(self) -> int:
+        """At which token of `begin` it is no answer that begins."""
+        pairs = enumerate(zip(self.begin, self.answer, strict=False))
+        return next((place for place, (thought, answer) in pairs if thought != answer), 0)
 
 
 def marks_of(form: ThoughtForm, tokenizer: Tokenizer) -> Marks | None:
-    """The tokens of a form; None where its marks are no single tokens, so that no token ends the thoughts."""
-    begin, end = (tokenizer.id_of(mark) for mark in (form.begin, form.end))
-    if begin is None or end is None:
+    """The tokens of a form; None where a mark begins or ends with no token of its own, so that it may be
+    written in several ways.
+    """
+    whole, end = tokenizer.id_of(form.begin), tokenizer.id_of(form.end)
+    begin = tuple(tokenizer.encode(form.begin)) if whole is None else (whole,)
+    if end is None or not {begin[0], begin[-1]} <= {whole, *form.shown}:
         return None
-    blanks = [tokenizer.encode(one) for one in _BLANKS]
-    return Marks(begin, end, frozenset(ids[0] for ids in blanks if len(ids) == 1))
+    then, answer = (tuple(tokenizer.encode(mark)) for mark in (form.then, form.answer))
+    blanks = [] if then else [tokenizer.encode(one) for one in _BLANKS]
+    return Marks(begin, end, then, answer, frozenset(ids[0] for ids in blanks if len(ids) == 1))
 
 
 def after_thoughts(
@@ -45,6 +59,7 @@ def after_thoughts(
     *,
     vocab_size: int,
     budget: int | None = None,
+    headed: bool = False,
 ) -> Grammar | None:
     """The grammar of a text with thoughts before its answer, where there may be some.
 
@@ -54,19 +69,34 @@ def after_thoughts(
         place: where the text begins; None: the model has no thoughts.
         vocab_size: of the model.
         budget: tokens that may be thought; None: any number.
+        headed: whether what comes before an answer is part of its grammar.
     """
     if marks is None or place is None or (grammar is None and budget is None):
         return grammar
     if grammar is not None and place == "after":
         return grammar
-    return AfterThoughts(grammar, marks, vocab_size, begun=place == "within", budget=budget)
+    return AfterThoughts(
+        grammar,
+        marks,
+        vocab_size,
+        begun=place == "within",
+        budget=budget,
+        header=() if headed else marks.answer,
+    )
 
 
-class AfterThoughts(Grammar):
-    """A grammar of an answer, before which there may be thoughts."""
+class AfterThoughts:
+    """A Grammar of an answer, before which there may be thoughts."""
 
     def __init__(
-        self, answer: Grammar | None, marks: Marks, vocab_size: int, *, begun: bool, budget: int | None
+        self,
+        answer: Grammar | None,
+        marks: Marks,
+        vocab_size: int,
+        *,
+        begun: bool,
+        budget: int | None,
+        header: tuple[int, ...],
     ) -> None:
         """
         Args:
@@ -75,21 +105,27 @@ class AfterThoughts(Grammar):
             vocab_size: of the model.
             begun: whether the text begins within them; else the model may begin some.
             budget: tokens that may be thought; None: any number.
+            header: what comes before what the grammar holds.
         """
         self._answer = answer
         self._marks = marks
         self._width = vocab_size
         self._begun = begun
         self._budget = inf if budget is None else budget
+        self._header = header
 
     def start(self, ends: Iterable[int] = ()) -> Matcher:
         """See `Grammar.start`."""
+        ends = frozenset(ends)
         free = np.ones(self._width, np.bool_)
-        if self._answer is None:
-            return _Free(_Thoughts(self._marks, free, self._budget, begun=self._begun))
-        free[list(frozenset(ends) - {self._marks.end})] = False
+        if self._answer is not None:
+            free[list(ends - {self._marks.end})] = False
         thoughts = _Thoughts(self._marks, free, self._budget, begun=self._begun)
-        return _Held(self._answer.start(ends), thoughts, beside=() if self._begun else (self._marks.begin,))
+        if self._answer is None:
+            return _Free(thoughts)
+        first = _Led(self._header, self._answer.start(ends), self._width)
+        then = _Led((*self._marks.then, *self._header), self._answer.start(ends), self._width)
+        return _Held(thoughts, first, then)
 
 
 class _Thoughts:
@@ -98,29 +134,36 @@ class _Thoughts:
     def __init__(self, marks: Marks, free: NDArray[np.bool_], budget: float, *, begun: bool) -> None:
         self.marks = marks
         self.are_on = begun
+        self.are_spent = False  # the budget went, and they have ended
+        self.num_begun = 0  # tokens of their begin mark that have come
         self.free = free
         self._left = budget
 
+    @property
+    def next_of_begin(self) -> int:
+        """The token that their begin mark goes on with."""
+        return self.marks.begin[self.num_begun]
+
     def allowed(self) -> NDArray[np.bool_]:
         """(V,) While they are on."""
-        if self._left > 0:
-            return self.free
-        only = np.zeros_like(self.free)
-        only[self.marks.end] = True
-        return only
+        return self.free if self._left > 0 else _only(self.marks.end, len(self.free))
 
     def consume(self, token: int) -> None:
-        """A token of them, or the mark before them."""
+        """Any token of the text."""
         if not self.are_on:
-            self.are_on = token == self.marks.begin
+            is_next = token == self.next_of_begin
+            self.num_begun = self.num_begun + 1 if is_next else int(token == self.marks.begin[0])
+            self.are_on = self.num_begun == len(self.marks.begin)
         elif token == self.marks.end:
-            self.are_on = False
+            self.are_on, self.num_begun, self.are_spent = False, 0, self._left <= 0
         else:
             self._left -= 1
 
 
-class _Free(Matcher):
-    """Where a text of bounded thoughts and a free answer is. The mark begins some wherever it comes."""
+class _Free:
+    """A Matcher: where a text of bounded thoughts and a free answer is. The mark begins some wherever it
+    comes, as long as more may be thought.
+    """
 
     def __init__(self, thoughts: _Thoughts) -> None:
         self._thoughts = thoughts
@@ -132,43 +175,99 @@ class _Free(Matcher):
 
     def allowed(self) -> NDArray[np.bool_]:
         """See `Matcher`."""
-        return self._thoughts.allowed() if self._thoughts.are_on else self._thoughts.free
+        thoughts = self._thoughts
+        if thoughts.are_on:
+            return thoughts.allowed()
+        if not thoughts.are_spent or thoughts.num_begun != thoughts.marks.tells:
+            return thoughts.free
+        mask = thoughts.free.copy()
+        mask[thoughts.next_of_begin] = False
+        return mask
 
     def consume(self, token: int) -> None:
         """See `Matcher`."""
         self._thoughts.consume(token)
 
 
-class _Held(Matcher):
-    """Where a text of thoughts and an answer that a grammar holds is."""
+class _Held:
+    """A Matcher: where a text of thoughts and an answer that a grammar holds is."""
 
-    def __init__(self, answer: Matcher, thoughts: _Thoughts, *, beside: Iterable[int]) -> None:
-        self._answer = answer
+    def __init__(self, thoughts: _Thoughts, first: Matcher, then: Matcher) -> None:
+        """
+        Args:
+            thoughts: that have begun, or may now.
+            first: of an answer without thoughts before it.
+            then: of one that follows them.
+        """
         self._thoughts = thoughts
-        self._beside = frozenset(beside)  # can come now beside the grammar's tokens
+        self._answer: Matcher | None = None if thoughts.are_on else first  # None: the text is no answer yet
+        self._then = then
+        self._may_begin = not thoughts.are_on
+        self._blanks = frozenset[int]()  # can come now beside the answer's tokens
 
     @property
     def is_complete(self) -> bool:
         """See `Matcher`."""
-        return not self._thoughts.are_on and self._answer.is_complete
+        return not self._thoughts.are_on and self._answer is not None and self._answer.is_complete
 
     def allowed(self) -> NDArray[np.bool_]:
         """See `Matcher`."""
-        if self._thoughts.are_on:
-            return self._thoughts.allowed()
+        thoughts = self._thoughts
+        if thoughts.are_on:
+            return thoughts.allowed()
+        if self._answer is None:
+            return _only(thoughts.next_of_begin, len(thoughts.free))
         mask = self._answer.allowed()
-        if self._beside:
+        if self._may_begin or self._blanks:
             mask = mask.copy()
-            mask[list(self._beside)] = True
+            mask[[*self._blanks, *[thoughts.next_of_begin] * self._may_begin]] = True
         return mask
 
     def consume(self, token: int) -> None:
         """See `Matcher`."""
-        beside, self._beside = self._beside, frozenset()
         if self._thoughts.are_on:
             self._thoughts.consume(token)
-            self._beside = frozenset() if self._thoughts.are_on else self._thoughts.marks.blanks
-        elif token in beside and token == self._thoughts.marks.begin:
+            if not self._thoughts.are_on:
+                self._answer, self._blanks = self._then, self._thoughts.marks.blanks
+            return
+        self._blanks = frozenset()
+        goes_on = self._answer is not None and bool(self._answer.allowed()[token])
+        if self._may_begin:
+            begins = token == self._thoughts.next_of_begin
             self._thoughts.consume(token)
-        elif token not in beside or self._answer.allowed()[token]:
+            self._may_begin = begins and not self._thoughts.are_on
+            if begins and not goes_on:
+                self._answer = None
+        if goes_on and self._answer is not None:
             self._answer.consume(token)
+
+
+class _Led:
+    """A Matcher of a text that another holds, after tokens that must come first."""
+
+    def __init__(self, lead: Sequence[int], rest: Matcher, width: int) -> None:
+        self._lead = list(reversed(lead))
+        self._rest = rest
+        self._width = width
+
+    @property
+    def is_complete(self) -> bool:
+        """See `Matcher`."""
+        return not self._lead and self._rest.is_complete
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """See `Matcher`."""
+        return _only(self._lead[-1], self._width) if self._lead else self._rest.allowed()
+
+    def consume(self, token: int) -> None:
+        """See `Matcher`."""
+        if self._lead:
+            self._lead.pop()
+        else:
+            self._rest.consume(token)
+
+
+def _only(token: int, width: int) -> NDArray[np.bool_]:
+    mask = np.zeros(width, np.bool_)
+    mask[token] = True
+    return mask

@@ -10,7 +10,7 @@ Shapes: V vocab_size of the model.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ class Grammars:
                 f"{kind}: {_PLACE.sub(_where(rule), _reason(matcher.get_error()))}",
                 hint="see https://github.com/guidance-ai/llguidance/tree/main/docs for what is supported",
             )
-        return Grammar(matcher, self._vocab_size)
+        return _Compiled(matcher, self._vocab_size)
 
     def _lark(self, text: str) -> str:
         """A grammar of either notation, in llguidance's."""
@@ -116,24 +116,49 @@ class Grammars:
         )
 
 
-class Grammar:
-    """One grammar, compiled; any number of texts at once are written by it."""
+class Matcher(Protocol):
+    """Where in its grammar one text is."""
 
-    def __init__(self, matcher: "LLMatcher", vocab_size: int) -> None:
-        self._matcher = matcher
-        self._vocab_size = vocab_size
+    @property
+    def is_complete(self) -> bool:
+        """Whether the text can only end here: no token can come after it."""
 
-    def start(self, ends: Iterable[int] = ()) -> "Matcher":
+    def allowed(self) -> NDArray[np.bool_]:
+        """(V,) True at the tokens that can come next. Not to be written to.
+
+        Raises:
+            DataError: there is none, though the text is not complete.
+        """
+
+    def consume(self, token: int) -> None:
+        """The text goes on with this token, which was allowed."""
+
+
+class Grammar(Protocol):
+    """One grammar; any number of texts at once are written by it."""
+
+    def start(self, ends: Iterable[int] = ()) -> Matcher:
         """A text that has no token yet.
 
         Args:
             ends: tokens that may end it, where it could end and could go on.
         """
-        return Matcher(self._matcher.deep_copy(), self._vocab_size, ends)
 
 
-class Matcher:
-    """Where in its grammar one text is."""
+class _Compiled:
+    """A Grammar as llguidance compiled it."""
+
+    def __init__(self, matcher: "LLMatcher", vocab_size: int) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+
+    def start(self, ends: Iterable[int] = ()) -> Matcher:
+        """See `Grammar`."""
+        return _CompiledMatcher(self._matcher.deep_copy(), self._vocab_size, ends)
+
+
+class _CompiledMatcher:
+    """A Matcher of a compiled grammar."""
 
     def __init__(self, matcher: "LLMatcher", vocab_size: int, ends: Iterable[int]) -> None:
         self._matcher = matcher
@@ -143,15 +168,11 @@ class Matcher:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the text can only end here: no token can come after it."""
+        """See `Matcher`."""
         return self._matcher.is_accepting() and (self._matcher.is_stopped() or not self._next().any())
 
     def allowed(self) -> NDArray[np.bool_]:
-        """(V,) True at the tokens that can come next. Not to be written to.
-
-        Raises:
-            DataError: there is none, though the text is not complete.
-        """
+        """See `Matcher`."""
         mask = self._next()
         if self._ends and self._matcher.is_accepting():
             mask = mask.copy()
@@ -165,7 +186,7 @@ class Matcher:
         return mask
 
     def consume(self, token: int) -> None:
-        """The text goes on with this token, which was allowed."""
+        """See `Matcher`."""
         self._allowed = None
         if token not in self._ends:
             self._matcher.consume_token(token)

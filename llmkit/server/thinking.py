@@ -84,7 +84,12 @@ class Thinking:
         """
         self.check_budget(ask)
         return after_thoughts(
-            answer, self._marks, place, vocab_size=self._vocab_size, budget=ask.thinking_budget
+            answer,
+            self._marks,
+            place,
+            vocab_size=self._vocab_size,
+            budget=ask.thinking_budget,
+            headed=bool(ask.offered_tools),
         )
 
     def check_budget(self, ask: Ask) -> None:

@@ -11,11 +11,13 @@ from tokenizers import AddedToken, decoders, pre_tokenizers
 from llmkit.engine.after_thoughts import Marks, after_thoughts, marks_of
 from llmkit.engine.grammar import Grammar, Grammars, Matcher
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tools.thoughts import Place, ThoughtForm
+from llmkit.tokens.tools.bodies import HARMONY_MARKS
+from llmkit.tokens.tools.thoughts import Place, ThoughtForm, thought_form_of
 
 pytest.importorskip("llguidance")
 
 FORM = ThoughtForm("<think>", "</think>")
+ANSWER = "<|start|>assistant<|channel|>final<|message|>"
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +30,26 @@ def tokenizer() -> Tokenizer:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_tokens([AddedToken(mark, special=False) for mark in ("<think>", "</think>")])
-    backend.add_special_tokens([AddedToken("<|end|>", special=True)])
-    return Tokenizer(backend, {"eos_token": "<|end|>"}, "<think></think>")
+    backend.add_special_tokens(
+        [AddedToken(mark, special=True) for mark in ("<|return|>", *HARMONY_MARKS[:5])]
+    )
+    return Tokenizer(backend, {"eos_token": "<|return|>"}, "<think></think>")
 
 
 @pytest.fixture(scope="module")
 def marks(tokenizer: Tokenizer) -> Marks:
     found = marks_of(FORM, tokenizer)
     assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def channels(tokenizer: Tokenizer) -> Marks:
+    """gpt-oss's, of which one is several tokens."""
+    form = thought_form_of(tokenizer.with_template("<|channel|><|message|>"))
+    assert form is not None
+    found = marks_of(form, tokenizer)
+    assert found is not None and len(found.begin) > 2
     return found
 
 
@@ -141,7 +155,7 @@ def test_after_as_many_thoughts_as_may_be_only_their_end_can_come(
     place: Place, budget: int, is_held: bool, tokenizer: Tokenizer, marks: Marks, yes: Grammar
 ) -> None:
     matcher = bounded(yes if is_held else None, marks, place, tokenizer, budget)
-    begun = [marks.begin] * (place == "before")
+    begun = list(marks.begin) * (place == "before")
     assert follow(matcher, [*begun, *tokenizer.encode("sosososo")[:budget]])
     assert matcher.allowed().nonzero()[0].tolist() == [marks.end] and not matcher.is_complete
     assert follow(matcher, [marks.end, *tokenizer.encode("yes")])
@@ -169,3 +183,85 @@ def test_the_end_mark_can_come_where_it_ends_the_text_too(
 ) -> None:
     held = after_thoughts(yes, marks, "within", vocab_size=tokenizer.vocab_size)
     assert held is not None and held.start([marks.end]).allowed()[marks.end]
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "is_allowed"),
+    [
+        ("before", "<|channel|>analysis<|message|>no, no<|end|>" + ANSWER + "yes", True),
+        ("before", "<|channel|>final<|message|>yes", True),
+        ("before", "<|channel|>final<|message|>maybe", False),
+        ("before", "<|channel|>anyhow<|message|>", False),
+        ("before", "<|channel|>finally<|message|>", False),
+        ("before", "yes", False),
+        ("before", "<|message|>yes", False),
+        ("before", "<|channel|>analysis<|message|>no<|end|>yes", False),
+        ("before", "<|channel|>analysis<|message|>no<|end|>\n" + ANSWER, False),
+        ("before", "<|channel|>analysis<|message|>no<|end|><|start|>assistant<|channel|>analysis", False),
+        ("before", "<|channel|>analysis<|message|>no<|return|>", False),
+        ("within", "so<|channel|>final<|message|>so<|end|>" + ANSWER + "no", True),
+        ("after", "yes", True),
+    ],
+)
+def test_channels_are_held_with_the_headers_between_them(
+    place: Place, text: str, is_allowed: bool, tokenizer: Tokenizer, channels: Marks, yes: Grammar
+) -> None:
+    matcher = started(yes, channels, place, tokenizer)
+    assert follow(matcher, tokenizer.encode(text)) == is_allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "is_complete"),
+    [
+        ("<|channel|>final<|message|>yes", True),
+        ("<|channel|>final<|message|>", False),
+        ("<|channel|>analysis<|message|>yes", False),
+        ("<|channel|>analysis<|message|><|end|>" + ANSWER, False),
+        ("<|channel|>analysis<|message|><|end|>" + ANSWER + "no", True),
+    ],
+)
+def test_a_text_of_channels_is_complete_with_its_answer(
+    text: str, is_complete: bool, tokenizer: Tokenizer, channels: Marks, yes: Grammar
+) -> None:
+    matcher = started(yes, channels, "before", tokenizer)
+    assert follow(matcher, tokenizer.encode(text)) and matcher.is_complete == is_complete
+
+
+def test_headers_that_a_grammar_has_itself_are_not_held_twice(tokenizer: Tokenizer, channels: Marks) -> None:
+    grammars = Grammars(tokenizer, tokenizer.vocab_size)
+    ids = {mark: tokenizer.id_of(mark) for mark in ("<|channel|>", "<|message|>")}
+    lark = 'start: <[{<|channel|>}]> ("final" | "analyst") <[{<|message|>}]> "yes"'.format_map(ids)
+    held = after_thoughts(
+        grammars.compile_rule(("tools", lark)),
+        channels,
+        "before",
+        vocab_size=tokenizer.vocab_size,
+        headed=True,
+    )
+    assert held is not None
+    thought = "<|channel|>analysis<|message|>no<|end|><|start|>assistant"
+    for text, is_allowed in [
+        ("<|channel|>analyst<|message|>yes", True),  # begins as thoughts do
+        (thought + "<|channel|>final<|message|>yes", True),
+        (thought + "<|channel|>analyst<|message|>yes", True),
+        (thought + "<|channel|>analysis<|message|>", False),
+        ("<|channel|>final<|message|>no", False),
+    ]:
+        assert follow(held.start(), tokenizer.encode(text)) == is_allowed
+
+
+@pytest.mark.parametrize("kind", ["marks", "channels"])
+def test_thoughts_whose_budget_went_do_not_begin_again(
+    kind: str, tokenizer: Tokenizer, request: pytest.FixtureRequest
+) -> None:
+    marks: Marks = request.getfixturevalue(kind)
+    begin = tokenizer.decode(marks.begin)
+    end = tokenizer.decode([marks.end])
+    spent = bounded(None, marks, "before", tokenizer, 2)
+    assert follow(spent, tokenizer.encode(f"{begin}so"))
+    assert spent.allowed().nonzero()[0].tolist() == [marks.end]
+    assert follow(spent, tokenizer.encode(f"{end}Well."))
+    assert not follow(spent, marks.begin)
+    left = bounded(None, marks, "before", tokenizer, 3)
+    assert follow(left, tokenizer.encode(f"{begin}so{end}Well.{begin}w"))
+    assert left.allowed().nonzero()[0].tolist() == [marks.end]

@@ -21,6 +21,7 @@ from llmkit.model.save import save_model
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tools.bodies import HARMONY_MARKS
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import generate_files
 from tests.server.calling_made import calling_folder, calling_model
@@ -51,6 +52,22 @@ def thinking_folder(folder: Path, template: str, *, special: bool = False) -> Pa
     backend.add_tokens([tokenizers.AddedToken(mark, special=special) for mark in ("<think>", "</think>")])
     backend.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+def channel_folder(folder: Path) -> Path:
+    """A tokenizer whose template speaks gpt-oss's format."""
+    folder = calling_folder(folder)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_special_tokens([tokenizers.AddedToken(mark, special=True) for mark in HARMONY_MARKS])
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "<|return|>"}')
+    (folder / "chat_template.jinja").write_text(
+        "{% for tool in tools or [] %}namespace functions {{ tool.function.name }}\n{% endfor %}"
+        "{% for message in messages %}<|start|>{{ message.role }}<|channel|>final<|message|>"
+        "{{ message.content }}{{ '<|return|>' if loop.last and not add_generation_prompt else '<|end|>' }}"
+        "{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+    )
     return folder
 
 
@@ -221,6 +238,45 @@ def test_a_rule_holds_the_answer_and_not_the_thoughts_before_it(tmp_path: Path) 
     (call,) = called.message.tool_calls
     assert json.loads(call.function.arguments) in ({"a": 1}, {"a": 2})
     assert (cut.message.content, cut.finish_reason) == ("", "length") and cut.message.reasoning_content
+
+
+def test_rules_and_budgets_hold_a_model_of_channels_too(tmp_path: Path) -> None:
+    """The engine itself, gpt-oss's format: thoughts and answer have headers of several tokens."""
+    pytest.importorskip("llguidance")
+    folder = channel_folder(tmp_path)
+    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    schema["additionalProperties"] = False
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    form = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+    rules: list[dict[str, Any]] = [
+        form,
+        {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": False},
+        {"tools": [tool], **form},
+    ]
+    ids = {one: load_tokenizer(folder).id_of(one) for one in ("<|end|>", "<|channel|>", "a", "f")}
+    thinks = {str(ids["a"]): 99}  # analysis, where another channel could come
+    answers = {str(ids["f"]): 99}
+    options: dict[str, Any] = {**CHAT, "temperature": 0, "max_tokens": 120}
+
+    async def go() -> list[Any]:
+        async with served_app(calling_model(folder, 512), folder) as (app, _):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            http = httpx.AsyncClient(transport=transport)
+            client = openai.AsyncOpenAI(base_url="http://server/v1", api_key="k", http_client=http)
+            create, budget = client.chat.completions.create, {"thinking_token_budget": 4}
+            held = [await create(**options, **rule, logit_bias=thinks, extra_body=budget) for rule in rules]
+            return [*held, await create(**options, **form, logit_bias=answers)]
+
+    *thought, plain = (one.choices[0] for one in asyncio.run(go()))
+    answer, called, either = thought
+    assert {one.message.reasoning_content for one in thought} == {"aaaa"}
+    for one in (answer, plain):
+        assert json.loads(one.message.content) in ({"a": 1}, {"a": 2}) and one.finish_reason == "stop"
+    assert not hasattr(plain.message, "reasoning_content")
+    (call,) = called.message.tool_calls
+    assert json.loads(call.function.arguments) in ({"a": 1}, {"a": 2})
+    said = either.message.content or either.message.tool_calls[0].function.arguments
+    assert json.loads(said) in ({"a": 1}, {"a": 2})
 
 
 def test_a_batch_row_is_answered_with_the_same_thoughts(tmp_path: Path) -> None:

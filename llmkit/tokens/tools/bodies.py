@@ -24,6 +24,8 @@ HARMONY_MARKS = (
 """Special tokens of the harmony format."""
 HARMONY_SIGNS = ("<|channel|>", "<|message|>")
 """Those of them that its templates have."""
+HARMONY_ANSWER = "<|channel|>final<|message|>"
+"""The header of an answer in it."""
 _CALL_KEYS = ("name", "tool_name", "arguments", "parameters", "type", "function", "id")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from llmkit.errors import ConfigError
 from llmkit.tokens.json_schema import BLANKS, held_schema
+from llmkit.tokens.tools.bodies import HARMONY_ANSWER
 from llmkit.tokens.tools.forms import FormName, ToolForm
 
 _COMBINED = ("anyOf", "oneOf", "allOf", "not", "if", "$ref", "patternProperties", "minProperties")
@@ -31,6 +32,8 @@ class _Shape:
     between: str | None = None
     """None: there is never more than one."""
     end: str = ""
+    answer: str = ""
+    """Stands before a text that comes in place of calls."""
 
 
 _SHAPES: dict[FormName, _Shape] = {
@@ -39,7 +42,9 @@ _SHAPES: dict[FormName, _Shape] = {
     "llama": _Shape('{"name": "NAME", "parameters": ', "}"),
     "mistral": _Shape('{"name": "NAME", "arguments": ', "}", "[TOOL_CALLS][", ", ", "]"),
     "mistral-args": _Shape("[TOOL_CALLS]NAME[ARGS]", between=""),
-    "harmony": _Shape("<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>"),
+    "harmony": _Shape(
+        "<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>", answer=HARMONY_ANSWER
+    ),
     "command-r": _Shape(
         '    {\n        "tool_name": "NAME",\n        "parameters": ',
         "\n    }",
@@ -84,7 +89,9 @@ def calls_grammar(
     """
     shape = _SHAPES[form.name]
     functions = [one["function"] for one in tools if name in (None, one["function"]["name"])]
-    start = "start: calls" if answer is None else f"start: calls | {_answer(*answer)}"
+    start = "start: calls"
+    if answer is not None:
+        start += f" | {_joined(form, shape.answer)} {_answer(*answer)}"
     rules = [start, *_call_rules(form, shape, functions, parallel=parallel)]
     return "\n".join(rules) + "\n"
 

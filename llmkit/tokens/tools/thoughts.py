@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tools.bodies import HARMONY_MARKS, HARMONY_SIGNS, thought_body
+from llmkit.tokens.tools.bodies import HARMONY_ANSWER, HARMONY_MARKS, HARMONY_SIGNS, thought_body
 from llmkit.tokens.tools.calls import Body
 
 _MARKS = (
@@ -23,7 +23,7 @@ _MARKS = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<seed:think>", "</seed:think>"),
 )
-_HARMONY = ("<|channel|>analysis<|message|>", "<|end|>")
+_HARMONY = ("<|channel|>analysis<|message|>", "<|end|>", "<|start|>assistant", HARMONY_ANSWER)
 
 Place = Literal["before", "within", "after"]
 
@@ -34,6 +34,10 @@ class ThoughtForm:
 
     begin: str
     end: str
+    then: str = ""
+    """Stands between thoughts and what follows them."""
+    answer: str = ""
+    """Stands before an answer."""
     shown: frozenset[int] = frozenset()
     """Special tokens among the marks, which must show in a text."""
 
@@ -64,8 +68,8 @@ def thought_form_of(tokenizer: Tokenizer) -> ThoughtForm | None:
     template = tokenizer.for_tools.chat_template or ""
     ids = tokenizer.special_ids
     if all(sign in template for sign in HARMONY_SIGNS):
-        return ThoughtForm(*_HARMONY, frozenset(ids[mark] for mark in HARMONY_MARKS if mark in ids))
+        return ThoughtForm(*_HARMONY, shown=frozenset(ids[mark] for mark in HARMONY_MARKS if mark in ids))
     for marks in _MARKS:
         if any(mark in template for mark in marks):
-            return ThoughtForm(*marks, frozenset(ids[mark] for mark in marks if mark in ids))
+            return ThoughtForm(*marks, shown=frozenset(ids[mark] for mark in marks if mark in ids))
     return None
