@@ -221,7 +221,6 @@ _EXAMPLES = {
 _FLAGS = {"dry_sequence_breakers": "dry-sequence-breaker"}
 """Where a field's flag is not its name."""
 
-
 NUMBERS: dict[str, Any] = {one.name: one.type for one in fields(SamplingConfig) if one.type in (int, float)}
 """The settings of one request that are a number each, in their order, and which kind of number."""
 
@@ -244,6 +243,8 @@ class GenerateConfig:
     """Whether the prompt comes out too, before the text."""
     prefill: str | None = None
     """What the reply in a chat begins with."""
+    suffix: str | None = None
+    """What comes after the text, which fills the gap behind a plain prompt."""
     extract_code: bool = False
     """Whether only the first code block of a text comes out; in records, beside the text."""
     mark_below: float | None = None
@@ -258,8 +259,7 @@ class GenerateConfig:
     rope_scaling: str | None = None
     """In place of the model's own, as `model/extend_context.py` reads it: `yarn:4`; None: the model's own."""
     kernels: Kernels = "auto"
-    """What computes: our own kernels or torch; auto: ours where they are built and have every part of the
-    model."""
+    """What computes; auto: our own kernels, where they are built and have every part of the model."""
     weights: Weights = "stored"
     """Rounded as they are loaded, in groups of 32 with a float16 scale, by the native kernels."""
     device: str = "auto"

@@ -23,11 +23,6 @@ PASS_TOKENS = 4096
 """Of a pass through the model."""
 
 
-def before_texts(encoder: PromptEncoder) -> list[int]:
-    """What is put before every text, and is no part of its mean."""
-    return encoder.encode("a")[: -len(encoder.encode("a", special=False))]
-
-
 def unit_vectors(sums: NDArray[np.float64]) -> NDArray[np.float32]:
     """Means of hidden states from their sums (N, D), each of length 1; of a text without a token, zeros.
 
@@ -46,7 +41,7 @@ class Embedder:
     def __init__(self, model: "Transformer", encoder: PromptEncoder) -> None:
         self._model, self._encoder = model, encoder
         self.width = model.config.hidden_size
-        self._before = before_texts(encoder)
+        self._before = encoder.before_texts
         self._room = max(1, model.config.max_position_embeddings - len(self._before))
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

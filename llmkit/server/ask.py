@@ -32,6 +32,8 @@ class Ask:
     sampling: SamplingConfig
     texts: tuple[str, ...] = ()
     """Prompts as text."""
+    suffix: str = ""
+    """What comes after the text that is asked for, which fills the gap behind each of `texts`."""
     ids: tuple[tuple[int, ...], ...] = ()
     """Prompts as token ids."""
     messages: tuple[dict[str, Any], ...] = ()

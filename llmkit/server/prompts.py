@@ -103,31 +103,33 @@ class PromptPool:
         await asyncio.gather(*(process.kill() for process in self._processes))
 
     async def encode(
-        self, text: str, *, special: bool = True, param: str = "prompt", tenant: str = ""
+        self, text: str, *, special: bool = True, suffix: str = "", param: str = "prompt", tenant: str = ""
     ) -> list[int]:
         """The ids of a plain prompt.
 
         Args:
             text: the prompt.
             special: whether what belongs before a text is put there.
+            suffix: what comes after a gap behind it; empty: there is no gap.
             param: what the request calls it.
             tenant: whose it is.
 
         Raises:
             ApiError: 400: it is too long, takes too long, or the tokenizer refuses it; 503: too many wait.
         """
-        answer = await self._ask({"text": text, "special": special}, param, tenant)
+        message = {"text": text, "special": special, "suffix": suffix}
+        answer = await self._ask(message, param, tenant)
         return list(answer["ids"])
 
     async def encode_all(
-        self, texts: Sequence[str], *, param: str = "prompt", tenant: str = ""
+        self, texts: Sequence[str], *, suffix: str = "", param: str = "prompt", tenant: str = ""
     ) -> list[list[int]]:
         """The ids of the prompts of one request, of which no more wait at once than there are processes.
 
         Raises:
             ApiError: see `encode`; the others are given up.
         """
-        return await self._all(partial(self.encode, param=param, tenant=tenant), texts)
+        return await self._all(partial(self.encode, suffix=suffix, param=param, tenant=tenant), texts)
 
     async def decode_all(self, prompts: Sequence[Sequence[int]], *, tenant: str = "") -> list[str]:
         """The texts of the prompts of one request that came as ids, as `encode_all` has it."""

@@ -16,19 +16,19 @@ from llmkit.engine.request import Request
 from llmkit.engine.seeds import SEED_BITS, derive_seed
 from llmkit.errors import DataError, LlmkitError
 from llmkit.model.config import ModelConfig
-from llmkit.retrieve.embed import before_texts
 from llmkit.server.adapters import ServedAdapters
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
 from llmkit.server.call_rule import call_rule
 from llmkit.server.engine_load import EngineLoad
 from llmkit.server.engine_thread import EngineThread
-from llmkit.server.errors import ApiError, as_api_error, renamed
+from llmkit.server.errors import ApiError, as_api_error, refused, renamed
 from llmkit.server.gate import Caller
 from llmkit.server.prompts import PromptPool
 from llmkit.server.replies import Reply
 from llmkit.server.thinking import Thinking
 from llmkit.server.wire.names import setting_of
+from llmkit.tokens.infill import InfillForm, infill_form_of
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.calls import CallReader
@@ -127,7 +127,11 @@ class Served:
     @cached_property
     def before_texts(self) -> list[int]:
         """Ids that its tokenizer puts before every text."""
-        return before_texts(PromptEncoder(self.tokenizer))
+        return PromptEncoder(self.tokenizer).before_texts
+
+    @cached_property
+    def _infill_form(self) -> InfillForm | None:
+        return infill_form_of(self.tokenizer)
 
     def load(self) -> EngineLoad:
         """What its engine is busy with, and how many prompts wait to come there."""
@@ -159,7 +163,7 @@ class Served:
             request = Request(
                 tuple(ids),
                 replace(sampling, samples=1),
-                stop_ids=self._stop_ids if ask.kind == "chat" else frozenset(),
+                stop_ids=self._stop_ids_of(ask),
                 priority=max(ask.priority, caller.lowest_priority),
                 key=caller.tenant,
                 salt=ask.cache_salt,
@@ -181,6 +185,11 @@ class Served:
             texts = await self.prompts.decode_all(ask.ids, tenant=caller.tenant)
         by_answer = tuple(text for text in texts for _ in range(ask.sampling.samples))
         return Prepared(ask, tuple(requests), by_answer, thinks=place == "within")
+
+    def _stop_ids_of(self, ask: Ask) -> frozenset[int]:
+        if ask.kind == "chat":
+            return self._stop_ids
+        return self._infill_form.ends if ask.suffix and self._infill_form else frozenset()
 
     def reader(self, prepared: Prepared) -> CallReader | None:
         """What finds the thoughts and calls of one answer; None where there can be none."""
@@ -239,7 +248,10 @@ class Served:
             return [(ids, text)]
         if ask.ids:
             return [(list(one), "") for one in ask.ids]
-        encoded = await self.prompts.encode_all(ask.texts, tenant=tenant)
+        if ask.suffix and self._infill_form is None:
+            problem = "this model has no tokens that mark a gap"
+            raise refused("suffix", problem, code="unsupported_parameter")
+        encoded = await self.prompts.encode_all(ask.texts, suffix=ask.suffix, tenant=tenant)
         return list(zip(encoded, ask.texts, strict=True))
 
     def _fit(self, ask: Ask, prompt_tokens: int) -> SamplingConfig:

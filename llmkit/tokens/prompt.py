@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import tokenizers
 
 from llmkit.errors import DataError, LlmkitError
+from llmkit.tokens.infill import InfillForm, infill_form_of
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.tokenizer import Tokenizer
 
@@ -54,6 +55,16 @@ class PromptEncoder:
 
         return tool_turns(self._tokenizer)
 
+    @cached_property
+    def before_texts(self) -> list[int]:
+        """What the tokenizer puts before every text."""
+        return self.encode("a")[: -len(self.encode("a", special=False))]
+
+    @cached_property
+    def infill_form(self) -> InfillForm | None:
+        """How the model is told of a gap; None: it has no tokens for that."""
+        return infill_form_of(self._tokenizer)
+
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """The ids of a plain prompt. Of an empty one: bos, or eos, where the tokenizer has one of them.
 
@@ -72,6 +83,20 @@ class PromptEncoder:
             return encoding.ids[: len(marks) - marks[::-1].index(0)]
         starts = (self._tokenizer.bos_id, self._tokenizer.eos_id)
         return [one for one in starts if one is not None][:1]
+
+    def encode_gap(self, before: str, after: str) -> list[int]:
+        """The ids of a prompt that asks for what belongs between two texts.
+
+        Raises:
+            DataError: the model has no tokens to say so, or the tokenizer none for a part of a text.
+        """
+        if self.infill_form is None:
+            raise DataError(
+                "suffix: this model's tokenizer has no tokens that mark a gap",
+                hint="a model that was trained to fill in the middle, such as Qwen2.5-Coder's base",
+            )
+        sides = (_encode(self._plain, text).ids for text in (before, after))
+        return [*self.before_texts, *self.infill_form.ids(*sides)]
 
     def render(self, messages: list[dict[str, Any]], tools: list[Any] | None = None, **settings: Any) -> str:
         """The text of a conversation, ending with the opening of the assistant's turn.

@@ -18,6 +18,7 @@ USAGE = "llmkit generate -m MODEL 'PROMPT', or … | llmkit generate -m MODEL"
 
 ChatPrompt = Annotated[bool, Option("--chat", help="The prompt is a user's message; use the chat template.")]
 Prefill = Annotated[str | None, Option(metavar="TEXT", help="Chat replies begin so.")]
+Suffix = Annotated[str | None, Option(metavar="TEXT", help="Fill the gap between the prompt and this.")]
 System = Annotated[str | None, Option(metavar="TEXT", help="A system message for chats that have none.")]
 AllowSpecial = Annotated[
     bool, Option("--allow-special", help="Text like <|endoftext|> in a prompt is the token.")

@@ -35,6 +35,7 @@ def generate(
     system: flags.System = GenerateConfig.system,
     chat_template_kwargs: drawing.TemplateKwargs = None,
     prefill: flags.Prefill = GenerateConfig.prefill,
+    suffix: flags.Suffix = GenerateConfig.suffix,
     allow_special: flags.AllowSpecial = GenerateConfig.allow_special,
     sampling: drawing.Sampling = drawing.SAMPLING,
     calling: tool_flags.Calling = tool_flags.NOTHING,
@@ -68,7 +69,7 @@ def generate(
             typical_p, top_n_sigma, xtc_*, dry_*, adaptive_*, mirostat*,
             *_penalty, logit_bias, json_schema, regex, choice, grammar, stop,
             stop_ids, ignore_eos, seed, samples, logprobs, samplers, prefill,
-            chat_template_kwargs, adapter win over flags; or OpenAI's
+            suffix, chat_template_kwargs, adapter win over flags; or OpenAI's
             {"custom_id", "method", "url", "body"}
     Writes  the text and a line feed; or each row with completion,
             finish_reason (stop, length), usage, seed, (sample,) (logprobs,)
@@ -97,6 +98,10 @@ def generate(
     --prompt-cache FILE keeps what was read: where a later prompt begins alike,
     only what is new is computed. It is written at the end, Ctrl-C included,
     with what this run used; one made with another model or dtype is refused.
+
+    With --suffix (or a row's suffix) the text belongs between the prompt and it: for
+    models trained to fill in the middle, such as Qwen2.5-Coder, StarCoder, DeepSeek
+    Coder. Both are ordinary text; the marks are put around them.
 
     With --resume records are in OUT.partial until OUT is whole: run the same
     line again after a stop or a crash, and only what is missing is computed. A
@@ -135,6 +140,7 @@ def generate(
         system=system,
         template_kwargs=drawing.template_kwargs_of(chat_template_kwargs),
         prefill=prefill,
+        suffix=suffix,
         allow_special=allow_special,
         as_json=as_json,
         adapters=tuple(adapter or ()),

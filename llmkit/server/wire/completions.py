@@ -22,7 +22,7 @@ from llmkit.server.wire.usage import envelope, usage_object
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's, for plain prompts."""
-HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {"suffix": ("",), "best_of": (1,)}
+HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {"best_of": (1,)}
 """Parameters that are not done here, with the values that ask for nothing; `best_of` may also be `n`."""
 LEAST_LOGPROB = -9999.0
 """What OpenAI writes for a probability of zero, which JSON has no logarithm of."""
@@ -37,7 +37,7 @@ class CompletionRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True
     echo: bool | None = None
     logprobs: int | None = None
     best_of: Any = None
-    suffix: Any = None
+    suffix: str | None = None
 
 
 def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireLimits) -> Ask:
@@ -65,11 +65,14 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
     if told.logprobs is not None:
         count = check_logprobs("logprobs", told.logprobs, limits)
         sampling = replace(sampling, logprobs=count)
-    texts, ids = read_prompts(told.prompt)
+    texts, ids = read_prompts(told.prompt, suffix=told.suffix or "")
+    if told.suffix and told.echo:
+        raise refused("echo", "not with a suffix: what comes before a gap is not told again")
     check_answers(len(texts) or len(ids), sampling.samples, limits, ("prompt", "n"))
     return Ask(
         kind="text",
         texts=texts,
+        suffix=told.suffix or "",
         ids=ids,
         echo=bool(told.echo),
         score_only=score_only,
@@ -109,25 +112,35 @@ def completion_usage_chunk(who: Answered, usage: Usage) -> dict[str, Any]:
 
 
 def read_prompts(
-    prompt: str | list[Any], param: str = "prompt"
+    prompt: str | list[Any], param: str = "prompt", *, suffix: str = ""
 ) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
     """(texts, rows of ids): one of the two is empty.
 
     Args:
         prompt: as a body has it.
         param: what the body calls it.
+        suffix: what comes after a gap behind it; empty: there is no gap.
 
     Raises:
-        ApiError: 400: it is neither.
+        ApiError: 400: it is neither, or there is a gap behind ids.
     """
+    texts, ids = _read_prompts(prompt, param, may_be_empty=bool(suffix))
+    if suffix and ids:
+        raise refused("suffix", f"only with a {param} that is a text: ids have their own marks for a gap")
+    return texts, ids
+
+
+def _read_prompts(
+    prompt: str | list[Any], param: str, *, may_be_empty: bool
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
     if isinstance(prompt, str):
-        return (_text(prompt, param),), ()
+        return (_text(prompt, param, may_be_empty=may_be_empty),), ()
     if not prompt:
         raise refused(param, "is empty")
     if (row := _row(prompt)) is not None:
         return (), (row,)
     if all(isinstance(one, str) for one in prompt):
-        return tuple(_text(one, param) for one in prompt), ()
+        return tuple(_text(one, param, may_be_empty=may_be_empty) for one in prompt), ()
     if all(isinstance(one, list) for one in prompt):
         rows = [_row(one) for one in prompt]
         if not all(rows):
@@ -143,8 +156,8 @@ def _row(told: list[Any]) -> tuple[int, ...] | None:
     return tuple(map(int, told)) if all(one == int(one) for one in told) else None
 
 
-def _text(prompt: str, param: str) -> str:
-    if not prompt:
+def _text(prompt: str, param: str, *, may_be_empty: bool) -> str:
+    if not prompt and not may_be_empty:
         raise refused(param, "is empty")
     return prompt
 

@@ -39,7 +39,7 @@ _OWN: dict[str, dict[str, Any]] = {
         **{"parallel_tool_calls": bool, "reasoning_effort": str, "chat_template_kwargs": dict[str, Any]},
         "thinking_token_budget": int,
     },
-    TEXT: {"prompt": str | list[Any], "logprobs": int, "echo": bool},
+    TEXT: {"prompt": str | list[Any], "suffix": str, "logprobs": int, "echo": bool},
 }
 _SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
     **{"stream": (False,), "store": (False,), "metadata": ({},), "service_tier": ("auto", "default")},
@@ -115,6 +115,8 @@ class Body:
     """Tokens that may be thought; None: any number."""
     prompt: str | list[int] = ""
     """Of a text."""
+    suffix: str = ""
+    """What comes after the gap behind it; empty: there is none."""
     owner: str = ""
     """The user on whose behalf it is: each has a turn."""
     echo: bool = False
@@ -216,7 +218,8 @@ def _text(told: dict[str, Any]) -> Body:
         raise RefusedError("prompt: missing", param="prompt")
     from llmkit.server.wire.completions import read_prompts  # jinja2, sqlite: only such rows wait
 
-    texts, ids = read_prompts(told["prompt"])
+    suffix = told.get("suffix", "")
+    texts, ids = read_prompts(told["prompt"], suffix=suffix)
     if len(texts) + len(ids) > 1:
         raise RefusedError("prompt: several in one row: give each a row of its own", param="prompt")
     prompt = texts[0] if texts else list(ids[0])
@@ -227,7 +230,11 @@ def _text(told: dict[str, Any]) -> Body:
         raise RefusedError("echo: not with logprobs: those of a prompt are not computed", param="echo")
     if echo and not isinstance(prompt, str):
         raise RefusedError("echo: not with a prompt of ids", param="echo")
-    return Body(given=given, prompt=prompt, owner=_owner(told), echo=echo, model=told.get("model"))
+    if echo and suffix:
+        raise RefusedError("echo: not with a suffix", param="echo")
+    return Body(
+        given=given, prompt=prompt, suffix=suffix, owner=_owner(told), echo=echo, model=told.get("model")
+    )
 
 
 def _given(told: dict[str, Any]) -> dict[str, Any]:

@@ -194,6 +194,7 @@ def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
             config.prefill is not None and not config.chat and not rows,
             "without --chat, or --jsonl with messages: a prompt can end with it",
         ),
+        "--suffix": (config.suffix is not None and config.chat, "in a chat, which has no gap"),
         "--template": (files.template is not None and not rows, "without --jsonl: it is given a row's keys"),
         "--skip-bad": (files.skip_bad and not rows, "without --jsonl"),
         "--unordered": (config.unordered and not rows, "without --jsonl"),

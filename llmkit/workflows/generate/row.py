@@ -66,9 +66,16 @@ def row_of_ids(job: Job, ids: list[int], record: Record, sampling: SamplingConfi
     return _checked(job, Row(Request(tuple(ids), sampling), record), sampling.rule)
 
 
-def row_of_text(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
-    """Of plain text; raises what `row_of_ids` does, also where there is no id to begin with."""
+def row_of_text(job: Job, text: str, record: Record, sampling: SamplingConfig, *, suffix: str = "") -> Row:
+    """Of plain text; with a suffix, of a gap between the two.
+
+    Raises what `row_of_ids` does, also where there is no id to begin with, or none for a gap.
+    """
     encoder = encoder_of(job)
+    if suffix:
+        form, ids = encoder.infill_form, encoder.encode_gap(text, suffix)
+        ends = frozenset[int]() if form is None else form.ends
+        return _checked(job, Row(Request(tuple(ids), sampling, ends), record, text), sampling.rule)
     ids = encoder.encode(text)
     if not ids:
         raise UsageError(

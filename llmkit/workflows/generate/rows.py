@@ -55,7 +55,9 @@ def read_prompt(job: Job) -> Row:
             f"{len(names)} adapters and one prompt: nothing says which of {', '.join(names)} it is for",
             hint='one --adapter, or --jsonl with rows {"prompt": TEXT, "adapter": NAME}',
         )
-    row = _from_text(job, text, {"prompt": raw(text)}, sampling, job.config.template_kwargs)
+    row = _from_text(
+        job, text, {"prompt": raw(text)}, sampling, job.config.template_kwargs, job.config.suffix
+    )
     return _adapted(row, job.adapters.default)
 
 
@@ -99,7 +101,7 @@ def _row(job: Job, line: Line) -> Row:
         job.template is None and _has(record, name) for name in ("tokens", "messages")
     )
     check_tool_row(line, job.talk)
-    settings = _template_kwargs(job, line)
+    settings, suffix = _template_kwargs(job, line), _suffix(job, line)
     is_chat = not has_tokens and (has_messages or job.config.chat)
     if _has(record, "prefill") and not is_chat:
         raise DataError(
@@ -107,8 +109,11 @@ def _row(job: Job, line: Line) -> Row:
         )
     if _has(record, KEY) and not is_chat:
         raise DataError(f'"{KEY}", and no chat to be put into a template', hint="leave it out, or add --chat")
+    if _has(record, "suffix") and (is_chat or has_tokens):
+        what = "chat" if is_chat else "row of tokens"
+        raise DataError(f'"suffix", and a {what} has no gap', hint='leave it out, or give a "prompt"')
     if job.template is not None:
-        row = _from_text(job, job.template.fill(record), record, sampling, settings)
+        row = _from_text(job, job.template.fill(record), record, sampling, settings, suffix)
     elif has_tokens:
         row = row_of_ids(job, decode_field(line, "tokens", list[int]), record, sampling)
     elif has_messages:
@@ -116,7 +121,7 @@ def _row(job: Job, line: Line) -> Row:
         messages = decode_field(line, "messages", list[Message])
         row = row_of_chat(job, messages, tools, record, sampling, settings)
     elif _has(record, "prompt"):
-        row = _from_text(job, decode_field(line, "prompt", str), record, sampling, settings)
+        row = _from_text(job, decode_field(line, "prompt", str), record, sampling, settings, suffix)
     else:
         raise DataError(
             f"no prompt, messages or tokens (found: {', '.join(record) or 'no keys at all'})",
@@ -130,6 +135,11 @@ def _template_kwargs(job: Job, line: Line) -> dict[str, Any]:
     """What the chat template is told beside the conversation: the row's own words win over the flag's."""
     own = decode_field(line, KEY, dict[str, Any] | None) if KEY in line.record else None
     return {**job.config.template_kwargs, **(read_kwargs(own) if own else {})}
+
+
+def _suffix(job: Job, line: Line) -> str | None:
+    """What comes after the gap: the row's own words, or the flag's."""
+    return decode_field(line, "suffix", str | None) if "suffix" in line.record else job.config.suffix
 
 
 def _adapter(job: Job, line: Line) -> str | None:
@@ -181,7 +191,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
                 freed = calls.freed(row.request, prompt=row.text or "", prefill=row.prefill)
                 row = replace(row, request=freed)
         elif isinstance(body.prompt, str):
-            row = row_of_text(job, body.prompt, line.record, sampling)
+            row = row_of_text(job, body.prompt, line.record, sampling, suffix=body.suffix)
         else:
             encoder_of(job)  # the answer is text
             row = row_of_ids(job, body.prompt, line.record, sampling)
@@ -195,7 +205,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
         raise
     except LlmkitError as error:
         about = error.problem.partition(" ")[0].strip(":")
-        param = about if about in (*OVERRIDES, "tools") else None
+        param = about if about in (*OVERRIDES, "tools", "suffix") else None
         return Refusal(call, RefusedError.of(as_api_error(error, param)), line.record)
     adapter = body.model if body.model in job.adapters.names else job.adapters.default
     request = replace(row.request, key=body.owner, adapter=adapter)
@@ -203,11 +213,16 @@ def _called(job: Job, line: Line) -> Row | Refusal:
 
 
 def _from_text(
-    job: Job, text: str, record: Record, sampling: SamplingConfig, settings: Mapping[str, Any]
+    job: Job,
+    text: str,
+    record: Record,
+    sampling: SamplingConfig,
+    settings: Mapping[str, Any],
+    suffix: str | None,
 ) -> Row:
     if job.config.chat:
         return row_of_chat(job, [{"role": "user", "content": text}], None, record, sampling, settings)
-    return row_of_text(job, text, record, sampling)
+    return row_of_text(job, text, record, sampling, suffix=suffix or "")
 
 
 def _calls(job: Job, body: Body, sampling: SamplingConfig) -> "Calls | None":

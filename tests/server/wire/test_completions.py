@@ -38,6 +38,16 @@ def test_other_prompts_are_refused(prompt: Any) -> None:
     assert caught.value.param == "prompt"
 
 
+def test_a_suffix_is_for_texts_which_may_then_be_empty_and_do_not_come_out() -> None:
+    ask = read(prompt=["a", ""], suffix="b")
+    assert (ask.texts, ask.suffix) == (("a", ""), "b")
+    assert read(prompt="a", suffix="").suffix == ""
+    for given, param in (({"prompt": [1]}, "suffix"), ({"prompt": "a", "echo": True}, "echo")):
+        with pytest.raises(ApiError) as caught:
+            read(**given, suffix="b")
+        assert caught.value.param == param
+
+
 def test_the_newer_name_of_max_tokens_is_followed_and_two_that_differ_are_refused() -> None:
     assert read(prompt="a", max_completion_tokens=7).sampling.max_tokens == 7
     assert read(prompt="a", max_tokens=7, max_completion_tokens=7).sampling.max_tokens == 7

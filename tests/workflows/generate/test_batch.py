@@ -81,6 +81,7 @@ def test_a_text_has_a_prompt_of_words_or_of_ids() -> None:
     assert _text(prompt=[1, 2]).prompt == _text(prompt=[1.0, 2]).prompt == [1, 2]
     assert (_text(prompt=["a"]).prompt, _text(prompt=[[3]]).prompt) == ("a", [3])
     assert _text(prompt="a", echo=True, suffix="", best_of=1).echo
+    assert _text(prompt="", suffix="b").suffix == "b"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,9 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(
         ({"prompt": [[1], [None]]}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"prompt": ""}, "prompt"),
-        ({"prompt": "a", "suffix": "b"}, "suffix"),
+        ({"prompt": [1], "suffix": "b"}, "suffix"),
+        ({"prompt": "a", "suffix": "b", "echo": True}, "echo"),
+        ({"prompt": ""}, "prompt"),
         ({"prompt": "a", "best_of": 2}, "best_of"),
         ({"prompt": "a", "echo": True, "logprobs": 1}, "echo"),
         ({"prompt": [1], "echo": True}, "echo"),

@@ -346,3 +346,56 @@ def test_a_template_without_rows_is_refused(folder: Path, tmp_path: Path) -> Non
     (tmp_path / "t.jinja").write_text("a")
     with pytest.raises(UsageError, match="--template does nothing without --jsonl"):
         _job(folder, prompt="a", template=tmp_path / "t.jinja")
+
+
+@pytest.fixture
+def gap_folder(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
+    """A model whose tokenizer has the marks of a gap."""
+    from tokenizers import AddedToken, Tokenizer
+
+    folder = tiny_model(vocab_size=610, max_position_embeddings=64)
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, folder)
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    marks = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|fim_pad|>")
+    backend.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_a_suffix_makes_a_gap_of_what_follows_a_prompt(gap_folder: Path) -> None:
+    written = _ids(gap_folder, "<|fim_prefix|>the <|fim_suffix|> License<|fim_middle|>")
+    (end,) = _ids(gap_folder, "<|fim_pad|>")
+    flag = read_prompt(_job(gap_folder, prompt="the ", suffix=" License")).request
+    assert flag.prompt == written and end in flag.stop_ids
+    rows = _rows(
+        gap_folder,
+        {"prompt": "the ", "suffix": " License"},
+        {"prompt": "the "},
+        {"prompt": "the ", "suffix": None},
+        suffix=" other",
+    )
+    other = _ids(gap_folder, "<|fim_prefix|>the <|fim_suffix|> other<|fim_middle|>")
+    assert [one.request.prompt for one in rows] == [written, other, _ids(gap_folder, "the ")]
+    assert not rows[2].request.stop_ids
+
+
+def test_a_chat_and_tokens_have_no_gap(gap_folder: Path) -> None:
+    for row in ({"messages": CHAT}, {"tokens": [1]}):
+        with pytest.raises(DataError, match='"suffix", and a'):
+            _rows(gap_folder, row | {"suffix": "b"})
+    with pytest.raises(UsageError, match="--suffix does nothing in a chat"):
+        _job(gap_folder, prompt="a", chat=True, suffix="b")
+
+
+def test_a_batch_row_may_ask_for_a_gap_and_is_refused_by_the_name_where_there_is_none(
+    gap_folder: Path, byte_level_dir: Path
+) -> None:
+    body = {"prompt": "the ", "suffix": " License"}
+    call = {"custom_id": "1", "method": "POST", "url": "/v1/completions", "body": body}
+    (row,) = _rows(gap_folder, call)
+    assert row.request.prompt == _ids(gap_folder, "<|fim_prefix|>the <|fim_suffix|> License<|fim_middle|>")
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, gap_folder)
+    (refusal,) = _rows(gap_folder, call)
+    assert isinstance(refusal, Refusal) and refusal.error.param == "suffix"

@@ -1,0 +1,91 @@
+"""A gap is asked for as each family's card writes it, whatever the texts beside it look like."""
+
+import pytest
+import tokenizers
+from tokenizers import AddedToken, decoders, pre_tokenizers, processors
+
+from llmkit.errors import DataError
+from llmkit.tokens.infill import infill_form_of
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
+
+QWEN = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|fim_pad|>", "<|file_sep|>")
+
+
+def of_marks(*marks: str, bos: str | None = None) -> Tokenizer:
+    """Every byte, and these special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.BPE({one: number for number, one in enumerate(alphabet)}, [])
+    )
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(mark, special=True) for mark in (*marks, *([bos] if bos else []))])
+    if bos is not None:
+        pair = (bos, backend.token_to_id(bos))
+        backend.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[pair])
+    return Tokenizer(backend, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("marks", "prompt"),
+    [
+        (QWEN, "<|fim_prefix|>BEFORE<|fim_suffix|>AFTER<|fim_middle|>"),
+        (
+            ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>"),
+            "<fim_prefix>BEFORE<fim_suffix>AFTER<fim_middle>",
+        ),
+        (
+            ("<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>"),
+            "<fim-prefix>BEFORE<fim-suffix>AFTER<fim-middle>",
+        ),
+        (
+            ("<｜fim▁hole｜>", "<｜fim▁begin｜>", "<｜fim▁end｜>"),
+            "<｜fim▁begin｜>BEFORE<｜fim▁hole｜>AFTER<｜fim▁end｜>",
+        ),
+        (
+            ("<|code_prefix|>", "<|code_middle|>", "<|code_suffix|>"),
+            "<|code_prefix|>BEFORE<|code_suffix|>AFTER<|code_middle|>",
+        ),
+        (
+            ("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"),
+            "<[fim-suffix]>AFTER<[fim-prefix]>BEFORE<[fim-middle]>",
+        ),
+    ],
+)
+@pytest.mark.parametrize("bos", [None, "<s>"])
+def test_a_gap_is_asked_for_as_the_family_writes_it(
+    marks: tuple[str, ...], prompt: str, bos: str | None
+) -> None:
+    tokenizer = of_marks(*marks, bos=bos)
+    before, after = "def f(x):\n    return ", "\n\nprint(f(1))\n"
+    text = prompt.replace("BEFORE", before).replace("AFTER", after)
+    assert PromptEncoder(tokenizer).encode_gap(before, after) == tokenizer.encode(text, special_tokens=True)
+
+
+def test_marks_that_are_written_in_a_text_are_text() -> None:
+    tokenizer = of_marks(*QWEN)
+    ids = PromptEncoder(tokenizer).encode_gap("<|fim_middle|>", "<|fim_prefix|>")
+    assert [one for one in ids if one in tokenizer.special_ids.values()] == [
+        tokenizer.id_of(mark) for mark in QWEN[:3]
+    ]
+    assert tokenizer.decode(ids, skip_special=True) == "<|fim_middle|><|fim_prefix|>"
+
+
+def test_either_side_may_be_empty() -> None:
+    tokenizer = of_marks(*QWEN)
+    prefix, suffix, middle = (tokenizer.id_of(mark) for mark in QWEN[:3])
+    assert PromptEncoder(tokenizer).encode_gap("", "") == [prefix, suffix, middle]
+
+
+def test_another_file_or_another_gap_ends_the_text() -> None:
+    tokenizer = of_marks(*QWEN, "<|endoftext|>")
+    form = infill_form_of(tokenizer)
+    assert form is not None and form.ends == {tokenizer.id_of(mark) for mark in QWEN}
+
+
+def test_a_model_that_is_not_told_of_gaps_is_asked_for_none() -> None:
+    tokenizer = of_marks("<|fim_prefix|>", "<|fim_suffix|>")
+    assert infill_form_of(tokenizer) is None
+    with pytest.raises(DataError, match="no tokens that mark a gap"):
+        PromptEncoder(tokenizer).encode_gap("a", "b")
