@@ -1,6 +1,7 @@
 """What a model's files hold, under the names that its family's class writes. No torch.
 
-Old releases stored tables that are no weights, left out a prefix, or put the language model inside another.
+Old releases stored tables that are no weights, left out a prefix, or put the language model inside another;
+models made for vectors are saved without a head and that prefix.
 """
 
 import re
@@ -12,9 +13,17 @@ from llmkit.model.config import ModelConfig
 _T = TypeVar("_T")
 SINUSOIDS = "transformer.wpe.weight"
 """Where files keep the table of a model with fixed sinusoids."""
+HEADS = ("lm_head.weight", "embed_out.weight")
+"""What families call the head."""
 _TABLES = re.compile(r"\.rotary_emb\.inv_freq$|\.attn\.(bias|masked_bias)$|\.attention\.(bias|masked_bias)$")
 _INSIDE = re.compile(r"^(model\.)?language_model\.(model\.)?")
 _OTHER_SENSES = re.compile(r"^(model\.)?(vision_tower|vision_model|multi_modal_projector|audio_tower)\.")
+_BARE = re.compile(
+    r"^((layers|h)\.\d+|embed_tokens|embed_in|wte|wpe|norm|ln_f|final_layernorm|final_layer_norm)\."
+)
+"""The first names within a model without its head, as sentence-transformers saves one."""
+_WITHIN = {"gpt2": "transformer", "gpt_neox": "gpt_neox"}
+"""What families call the model within one that has a head; all others: model."""
 _LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 
 
@@ -24,7 +33,7 @@ def stored_weights(stored: Mapping[str, _T], config: ModelConfig) -> dict[str, _
     Left out are tables, the parts of a model for images, and DeepSeek's layers after the last, which predict
     further tokens.
     """
-    bare = config.model_type == "gpt2"
+    within = _WITHIN.get(config.model_type, "model")
     named: dict[str, _T] = {}
     for name, one in stored.items():
         if _TABLES.search(name) or _OTHER_SENSES.match(name) or _is_beyond(name, config):
@@ -33,8 +42,8 @@ def stored_weights(stored: Mapping[str, _T], config: ModelConfig) -> dict[str, _
         if inside:
             rest = name[inside.end() :]
             name = rest if rest.startswith("lm_head.") else f"model.{rest}"
-        if bare and not name.startswith(("transformer.", "lm_head.")):
-            name = f"transformer.{name}"
+        if _BARE.match(name):
+            name = f"{within}.{name}"
         named[name] = one
     return named
 

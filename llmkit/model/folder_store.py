@@ -19,10 +19,11 @@ from llmkit.formats.model_folder import (
 from llmkit.model.arrays import filled
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
-from llmkit.model.file_names import SINUSOIDS
+from llmkit.model.file_names import HEADS, SINUSOIDS
 from llmkit.model.grouped_store import AS_STORED, GroupedStore
 from llmkit.model.names import Group, groups
 from llmkit.model.plain_weights import plain_weights
+from llmkit.model.pooling import with_head_of
 from llmkit.model.position_tables import sinusoids
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.quantised.quantisation import quantisation
@@ -31,7 +32,6 @@ from llmkit.model.shapes import Shape, tensor_shapes
 from llmkit.model.stored_numbers import ARRAY_DTYPES, CACHED_VALUES, as_dtype, kept_dtype_name
 
 _EMBEDDING = "model.embed_tokens.weight"
-_HEADS = ("lm_head.weight", "embed_out.weight")
 
 
 class FolderStore(GroupedStore[Group]):
@@ -49,13 +49,14 @@ class FolderStore(GroupedStore[Group]):
         if rope_scaling is not None:
             content = extend_context(content, rope_scaling, source)
         config = ModelConfig.from_hf(content, source=source)
-        shapes = tensor_shapes(config)
-        kept = groups(config, shapes)
-        super().__init__(config, shapes, kept)
-        self._path = path
         told = quantisation(content, source)
+        stored = plain_weights(read_tensors(path), config, told)
+        config = with_head_of(config, path, stored)
+        shapes = tensor_shapes(config)
+        super().__init__(config, shapes, groups(config, shapes))
+        self._path = path
         self._method = "" if told is None else told.method
-        self._stored = plain_weights(read_tensors(path), config, told)
+        self._stored = stored
         expected = self._expected()
         if config.position == "sinusoidal":
             expected[SINUSOIDS] = (config.max_position_embeddings, config.hidden_size)
@@ -102,7 +103,7 @@ class FolderStore(GroupedStore[Group]):
         stored = self._stored
         missing = sorted(expected.keys() - stored.keys())
         # a tied head may be stored all the same
-        surplus = sorted(stored.keys() - expected.keys() - set(_HEADS))
+        surplus = sorted(stored.keys() - expected.keys() - set(HEADS))
         if missing or surplus:
             what = f"lack {some_of(missing)}" if missing else f"have {some_of(surplus)}"
             raise DataError(
@@ -122,7 +123,7 @@ class FolderStore(GroupedStore[Group]):
 
     def _check_head(self, dtype: str) -> None:
         """A head that is stored although it is said to be the embedding would be lost without a word."""
-        head = next((name for name in _HEADS if name in self._stored), None)
+        head = next((name for name in HEADS if name in self._stored), None)
         if head is None or not self.config.tie_word_embeddings:
             return
         one, other = (self._stored[name] for name in (head, self._groups[_EMBEDDING].theirs[0]))

@@ -117,6 +117,14 @@ class RemoteEmbedder:
             vectors[places] = found
         return unit_vectors(vectors)
 
+    def embed_query(self, query: str) -> NDArray[np.float32]:
+        """The vector (width,) of a query: a server is not told what it is.
+
+        Raises:
+            RemoteError: see above.
+        """
+        return self.embed([query])[0]
+
     def _ask(self, texts: list[str]) -> NDArray[np.float64]:
         body: dict[str, object] = {"input": texts, "encoding_format": "float"}
         if self._model is not None:

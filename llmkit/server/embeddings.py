@@ -1,6 +1,7 @@
-"""POST /v1/embeddings: a text's vector is the mean of its tokens' last hidden states, of length 1.
+"""POST /v1/embeddings: a text's vector is made of its tokens' last hidden states, of length 1.
 
-It is that of `llmkit retrieve`: what stands before every text is read and is no part of the mean.
+It is that of `llmkit retrieve`, as the model's files say; where they say nothing, the mean, of which what
+stands before every text is no part. What stands before queries is the client's to write.
 """
 
 import time
@@ -61,7 +62,8 @@ async def _encode(ask: EmbeddingAsk, served: Served, caller: Caller) -> Sequence
     """
     rows: Sequence[Sequence[int]] = ask.ids
     if ask.texts:
-        rows = await served.prompts.encode_all(ask.texts, param="input", tenant=caller.tenant)
+        whole = served.pooling.is_told
+        rows = await served.prompts.encode_all(ask.texts, whole=whole, param="input", tenant=caller.tenant)
     for row in rows:
         wrong = next((one for one in row if not 0 <= one < served.config.vocab_size), None)
         if wrong is not None:
@@ -76,13 +78,14 @@ async def _encode(ask: EmbeddingAsk, served: Served, caller: Caller) -> Sequence
 
 
 def _skipped(row: Sequence[int], served: Served) -> int:
-    """Tokens at a text's beginning that are no part of its mean.
+    """Tokens at a text's beginning that do not count in its vector.
 
     Raises:
         ApiError: 400: nothing is left.
     """
     before = served.before_texts
-    skipped = len(before) if list(row[: len(before)]) == before else 0
+    has_it = list(row[: len(before)]) == before
+    skipped = served.pooling.skipped(len(row), len(before) if has_it else 0)
     if skipped == len(row):
         raise refused("input", "a text has no token of its own")
     return skipped

@@ -4,9 +4,9 @@ Neither a chat template nor a tokenizer promises to be quick: a sandbox does not
 and a megabyte of one letter takes a tokenizer a quarter of a minute. Here they hold nobody up.
 
 One message a prompt each way, as msgpack behind four bytes of length:
-    {"text": str, "special": bool, "suffix": str} | {"rule": [kind, …], "vocab_size": int} |
-    {"template": true} | {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str} |
-    {"ids": [int]}
+    {"text": str, "special": bool, "whole": bool, "suffix": str} | {"ids": [int]} | {"template": true} |
+    {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str} |
+    {"rule": [kind, …], "vocab_size": int}
 and back
     {"ids": [int], "text": str} | {"text": str} | {"turn_end": int | None, "turns": {…}} |
     {"problem": str, "hint": str, "kind": str}
@@ -65,6 +65,8 @@ class Worker:
             return {"turn_end": self._encoder.turn_end, "turns": asdict(self._encoder.tool_turns)}
         if message.get("suffix", ""):
             return {"ids": self._encoder.encode_gap(message["text"], message["suffix"])}
+        if message.get("whole", False):
+            return {"ids": self._encoder.encode_whole(message["text"])}
         if "text" in message:
             return {"ids": self._encoder.encode(message["text"], special=message["special"])}
         if "ids" in message:

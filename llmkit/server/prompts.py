@@ -103,13 +103,21 @@ class PromptPool:
         await asyncio.gather(*(process.kill() for process in self._processes))
 
     async def encode(
-        self, text: str, *, special: bool = True, suffix: str = "", param: str = "prompt", tenant: str = ""
+        self,
+        text: str,
+        *,
+        special: bool = True,
+        whole: bool = False,
+        suffix: str = "",
+        param: str = "prompt",
+        tenant: str = "",
     ) -> list[int]:
         """The ids of a plain prompt.
 
         Args:
             text: the prompt.
             special: whether what belongs before a text is put there.
+            whole: whether what belongs behind one is put there too.
             suffix: what comes after a gap behind it; empty: there is no gap.
             param: what the request calls it.
             tenant: whose it is.
@@ -117,19 +125,26 @@ class PromptPool:
         Raises:
             ApiError: 400: it is too long, takes too long, or the tokenizer refuses it; 503: too many wait.
         """
-        message = {"text": text, "special": special, "suffix": suffix}
+        message = {"text": text, "special": special, "whole": whole, "suffix": suffix}
         answer = await self._ask(message, param, tenant)
         return list(answer["ids"])
 
     async def encode_all(
-        self, texts: Sequence[str], *, suffix: str = "", param: str = "prompt", tenant: str = ""
+        self,
+        texts: Sequence[str],
+        *,
+        whole: bool = False,
+        suffix: str = "",
+        param: str = "prompt",
+        tenant: str = "",
     ) -> list[list[int]]:
         """The ids of the prompts of one request, of which no more wait at once than there are processes.
 
         Raises:
             ApiError: see `encode`; the others are given up.
         """
-        return await self._all(partial(self.encode, suffix=suffix, param=param, tenant=tenant), texts)
+        work = partial(self.encode, whole=whole, suffix=suffix, param=param, tenant=tenant)
+        return await self._all(work, texts)
 
     async def decode_all(self, prompts: Sequence[Sequence[int]], *, tenant: str = "") -> list[str]:
         """The texts of the prompts of one request that came as ids, as `encode_all` has it."""

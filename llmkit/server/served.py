@@ -16,6 +16,7 @@ from llmkit.engine.request import Request
 from llmkit.engine.seeds import SEED_BITS, derive_seed
 from llmkit.errors import DataError, LlmkitError
 from llmkit.model.config import ModelConfig
+from llmkit.model.pooling import OWN, Pooling
 from llmkit.server.adapters import ServedAdapters
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
@@ -88,6 +89,7 @@ class Served:
         tool_turns: ToolTurns | None = None,
         tells_thoughts: bool = True,
         adapters: ServedAdapters | None = None,
+        pooling: Pooling = OWN,
     ) -> None:
         """
         Args:
@@ -104,6 +106,7 @@ class Served:
             tool_turns: how its chat template takes tools; None: that is tried out now.
             tells_thoughts: whether what it thinks is told apart from its answer.
             adapters: those that its engine has; None: none.
+            pooling: how vectors are made of its hidden states.
 
         Raises:
             ConfigError: there is no form of this name.
@@ -116,6 +119,7 @@ class Served:
         self.prompts = prompts
         self.base = base
         self.context = context
+        self.pooling = pooling
         self.created = int(time.time())
         self.adapters = ServedAdapters() if adapters is None else adapters
         self._form = form_of(tokenizer, tool_form, turns=tool_turns)

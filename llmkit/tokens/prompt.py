@@ -84,6 +84,14 @@ class PromptEncoder:
         starts = (self._tokenizer.bos_id, self._tokenizer.eos_id)
         return [one for one in starts if one is not None][:1]
 
+    def encode_whole(self, text: str) -> list[int]:
+        """The ids of a text that does not go on, with all that the tokenizer puts around one.
+
+        Raises:
+            DataError: the tokenizer has no token for a part of it.
+        """
+        return self._tokenizer.backend.post_process(_encode(self._plain, text)).ids
+
     def encode_gap(self, before: str, after: str) -> list[int]:
         """The ids of a prompt that asks for what belongs between two texts.
 

@@ -34,7 +34,7 @@ from llmkit.retrieve.postings import word_numbers
 from llmkit.retrieve.search import WordSearch
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions
-from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search

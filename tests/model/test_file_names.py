@@ -21,6 +21,23 @@ def test_gpt2_names_without_their_prefix_have_it_and_tables_are_left_out(make_co
     }
 
 
+@pytest.mark.parametrize(
+    ("family", "stored", "named"),
+    [
+        ("qwen3", "layers.0.mlp.up_proj.weight", "model.layers.0.mlp.up_proj.weight"),
+        ("qwen3", "embed_tokens.weight", "model.embed_tokens.weight"),
+        ("mistral", "norm.weight", "model.norm.weight"),
+        ("gpt_neox", "layers.0.mlp.dense_h_to_4h.bias", "gpt_neox.layers.0.mlp.dense_h_to_4h.bias"),
+        ("gpt_neox", "embed_in.weight", "gpt_neox.embed_in.weight"),
+        ("qwen3", "layersnorm.weight", "layersnorm.weight"),
+    ],
+)
+def test_a_model_that_was_saved_without_its_head_has_the_names_of_one_with_it(
+    family: str, stored: str, named: str, make_config: Make
+) -> None:
+    assert stored_weights({stored: 1}, make_config(family)) == {named: 1}
+
+
 def test_frequencies_and_masks_of_old_releases_are_no_weights(make_config: Make) -> None:
     old = {"model.norm.weight": 1, "model.layers.0.self_attn.rotary_emb.inv_freq": 2}
     assert stored_weights(old, make_config()) == {"model.norm.weight": 1}

@@ -2,11 +2,12 @@
 
 import asyncio
 import base64
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+from llmkit.model.pooling import Pooling
 from llmkit.model.transformer import Transformer
 from llmkit.retrieve.embed import Embedder
 from llmkit.server.adapters import AdapterSpec, ServedAdapters
@@ -49,6 +50,18 @@ def test_vectors_of_texts_and_of_their_ids_are_those_that_an_index_has(
     total = sum(len(row) for row in ids)
     assert texts.json()["usage"] == {"prompt_tokens": total, "total_tokens": total}
     assert texts.json()["model"] == "tiny"
+
+
+@pytest.mark.parametrize("mode", ["mean", "last"])
+def test_vectors_are_pooled_as_the_models_files_say(
+    mode: Literal["mean", "last"], serving: Serving, model: Transformer, tokenizer: Tokenizer
+) -> None:
+    pooling = Pooling(mode, query="the ", passage="fox ")  # which clients write themselves
+    ids = [tokenizer.backend.encode(text).ids for text in TEXTS]
+    texts, tokens = post(serving, {"input": TEXTS}, {"input": ids}, pooling=pooling)
+    expected = Embedder(model, PromptEncoder(tokenizer), Pooling(mode)).embed(TEXTS)
+    for found in (texts, tokens):
+        np.testing.assert_allclose(vectors(found), expected, atol=1e-5)
 
 
 def test_base64_is_the_same_numbers(serving: Serving) -> None:

@@ -20,7 +20,7 @@ from llmkit.server.retrieval import Retrieval
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.retrieve.context import ContextOptions, write_contexts
-from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.finder import open_finder
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.run import RetrieveOptions, open_run

@@ -46,7 +46,9 @@ class Searching:
     embed_key: EmbedKey = None
     meaning_weight: Annotated[
         float | None,
-        Option(metavar="X", help="Of vectors in --by both, 0 to 1.", show_default="0.8; 0.5 with --embed"),
+        Option(
+            metavar="X", help="Of vectors in --by both, 0 to 1.", show_default="0.8; 0.5 with a plain --embed"
+        ),
     ] = None
     index_key: Annotated[
         Path | None, Option("--index-key", metavar="FILE", help="Of an engine: USER:PASSWORD or a key.")
@@ -116,7 +118,7 @@ def run_options(
     Raises:
         UsageError, ConfigError: there is nothing to look for, or flags do not go together.
     """
-    from llmkit.workflows.retrieve.embed import EmbedOptions
+    from llmkit.workflows.retrieve.embedding import EmbedOptions
     from llmkit.workflows.retrieve.run import RetrieveOptions
     from llmkit.workflows.retrieve.search import SearchOptions
 

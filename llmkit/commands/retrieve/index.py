@@ -82,8 +82,9 @@ def index(
 
     A passage ends at a heading or a paragraph where one is near, and knows the
     headings above it. What is changed by --add and --delete is changed as a
-    whole or not at all; passages of equal texts keep their ids. Vectors are means
-    of a model's last hidden states; an index that has some gives new passages
+    whole or not at all; passages of equal texts keep their ids. Vectors are made of
+    a model's last hidden states as its files say (1_Pooling/config.json, prompts of
+    queries and passages), else their mean; an index that has some gives new passages
     theirs, from the same model, and --add --embed gives them to one without. Of
     --embed-url, a server's vectors, it is checked that they are still its.
 
@@ -95,7 +96,7 @@ def index(
       llmkit retrieve index docs.jsonl --embed run -o out.meaning
     """
     from llmkit.formats.json_text import printable
-    from llmkit.workflows.retrieve.embed import EmbedOptions
+    from llmkit.workflows.retrieve.embedding import EmbedOptions
     from llmkit.workflows.retrieve.index import index_documents
 
     session = ctx.obj

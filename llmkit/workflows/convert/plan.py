@@ -16,7 +16,9 @@ from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.machine import free_bytes
 from llmkit.model.dtypes import DTYPES, STORED_WORDS, dtype_of
+from llmkit.model.gguf.config import ARCHITECTURE
 from llmkit.model.gguf.save import CodedMatrix, gguf_model
+from llmkit.model.pooling import GGUF_MODES, GGUF_POOLING
 from llmkit.model.save import file_tensors, split_shards
 from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer
@@ -96,10 +98,23 @@ class Written:
             "general.name": _name(self.source.path),
             **self._sampling(),
             **made.metadata,
+            **self._pooling(str(made.metadata[ARCHITECTURE])),
             OWN_LINE: self.invocation.command_line,
             **tokenizer,
         }
+        if self.source.pooling.query or self.source.pooling.passage:
+            lost = [
+                *lost,
+                "what stands before queries and passages is not in the file, which has no key for it",
+            ]
         return metadata, made.tensors, made.lost + lost
+
+    def _pooling(self, architecture: str) -> dict[str, MetadataValue]:
+        """How vectors are made, where the model was made for them."""
+        numbers = {mode: number for number, mode in GGUF_MODES.items()}
+        pooling = self.source.pooling
+        key = f"{architecture}.{GGUF_POOLING}"
+        return {key: Typed("u32", numbers[pooling.mode])} if pooling.is_told else {}
 
     def _tokenizer(self) -> tuple[dict[str, MetadataValue], list[str]]:
         if self.source.tokenizer is not None:

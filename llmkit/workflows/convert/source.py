@@ -16,6 +16,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.grow_embeddings import grow_embeddings
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
 from llmkit.model.load import load_model
+from llmkit.model.pooling import OWN, Pooling, read_pooling, with_head_of
 from llmkit.model.quantised.section import quantised_section
 from llmkit.model.source import (
     check_model,
@@ -80,6 +81,15 @@ class ConvertSource:
         return _with_head(stored, self.config, self.path)
 
     @cached_property
+    def pooling(self) -> Pooling:
+        """How vectors are made of its hidden states.
+
+        Raises:
+            ConfigError, DataError: see `read_pooling`.
+        """
+        return OWN if is_llama2c(self.path) else read_pooling(self.path)
+
+    @cached_property
     def gguf_tokenizer(self) -> tuple[dict[str, MetadataValue], list[str]]:
         """The tokenizer as a GGUF file has it, and what llama.cpp does otherwise: once for plan and file.
 
@@ -123,7 +133,8 @@ def open_convert_source(path: Path, config: ConvertConfig) -> ConvertSource:
         check_model(path)
         content = read_model_config(path)
         shape = ModelConfig.from_hf(content, source=config_source(path))
-        tensors = read_model_tensors(path).values()  # a missing or truncated file is found now
+        stored = read_model_tensors(path)  # a missing or truncated file is found now
+        shape, tensors = with_head_of(shape, path, stored), stored.values()
         generation, _ = read_model_generation(path)
         plain = sum(one.numel for one in tensors if one.dtype in ("F32", "F16", "BF16"))
         if is_gguf(path):

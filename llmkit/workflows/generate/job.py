@@ -15,6 +15,7 @@ from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO, check_output
 from llmkit.model.config import ModelConfig
+from llmkit.model.pooling import Pooling, read_pooling
 from llmkit.model.source import (
     check_model,
     read_model_generation,
@@ -73,6 +74,15 @@ class Job:
     def writes_json(self) -> bool:
         """Whether records come out, not bare text."""
         return self.config.as_json or self.files.jsonl is not None
+
+    @cached_property
+    def pooling(self) -> Pooling:
+        """How vectors are made of the model's hidden states.
+
+        Raises:
+            ConfigError, DataError: see `read_pooling`.
+        """
+        return read_pooling(self.files.model)
 
     @cached_property
     def thinking(self) -> "Thinking":

@@ -1,4 +1,4 @@
-"""The model that gives an index its vectors, here or at a server: opened, remembered there, known again."""
+"""The model that gives an index its vectors, here or at a server: opened, and known again."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -6,22 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.key_file import read_key
-from llmkit.retrieve.config import SEARCH_FLAGS, SearchFlags
 from llmkit.retrieve.store import Store
+from llmkit.workflows.retrieve.embedding import Embedding, EmbedOptions, embedding_of
 
 if TYPE_CHECKING:
     from llmkit.retrieve.embed_remote import RemoteEmbedder
     from llmkit.workflows.generate.job import Job
 
-EMBEDDING = "embedding"
-"""The setting of an index that remembers its model."""
 _LEAST_COSINE = 0.99
 """Of a text's vector now and then: less, and it is another model, whatever the server calls it."""
 
@@ -33,56 +30,10 @@ class Embedder(Protocol):
     """Numbers of a vector."""
 
     def embed(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Vectors (N, width) of length 1; of a text without a token, zeros."""
+        """Vectors (N, width) of passages, of length 1; of one without a token, zeros."""
 
-
-class Embedding(msgspec.Struct, frozen=True):
-    """What an index remembers of its model."""
-
-    model: str
-    """Where it was; what a server called it."""
-    sha256: str
-    """Of its weights and its tokenizer; empty of a server's."""
-    width: int
-    """Numbers of a vector."""
-    url: str = ""
-    """Of its server; empty: it was here."""
-    probe: tuple[float, ...] = ()
-    """What a server's model made of a text that is always the same."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedOptions:
-    """What makes vectors. Of `model` and `url` one is given, or none: what made them before."""
-
-    model: Path | None = None
-    device: str = "auto"
-    """Of the model."""
-    url: str | None = None
-    """Of a server with `/v1/embeddings`."""
-    name: str | None = None
-    """Which of its models."""
-    key: Path | None = None
-    """A file whose one line is the key that it asks for."""
-    flags: SearchFlags = SEARCH_FLAGS
-    """What errors call all this."""
-
-    def __post_init__(self) -> None:
-        """Raises UsageError where two are given."""
-        flags = self.flags
-        if self.model is not None and self.url is not None:
-            raise UsageError(
-                f"{flags.embed} and {flags.embed_url} exclude each other", hint="leave one of them out"
-            )
-        if self.model is not None and (self.name is not None or self.key is not None):
-            flag = flags.embed_key if self.name is None else flags.embed_name
-            what = f"of {flags.embed}" if flags.embed else f"of a model that is here ({self.model})"
-            raise UsageError(f"{flag} is of a server, not {what}", hint=f"{flags.embed_url} URL")
-
-    @property
-    def is_given(self) -> bool:
-        """Whether it is said what makes vectors."""
-        return self.model is not None or self.url is not None
+    def embed_query(self, query: str, /) -> NDArray[np.float32]:
+        """The vector (width,) of a query."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +44,6 @@ class OpenEmbedder:
     embedding: Embedding
     close: Callable[[], None] = lambda: None
     """Gives back what it holds of a server."""
-
-
-def embedding_of(store: Store) -> Embedding | None:
-    """The model of an index's vectors; None: it has none."""
-    told = store.setting(EMBEDDING)
-    return None if told is None else msgspec.json.decode(told, type=Embedding)
 
 
 def open_embedder(
@@ -147,17 +92,21 @@ def _open_local(model: Path, device: str, made: Embedding | None, where: Path) -
 
     opened = open_inspected(InspectOptions(model=model, device=device))
     embedding = _embedding_by(model, opened.job, made, where)
-    return OpenEmbedder(Embedder(opened.model, opened.encoder), embedding)
+    return OpenEmbedder(Embedder(opened.model, opened.encoder, opened.job.pooling), embedding)
 
 
 def _embedding_by(model: Path, job: "Job", made: Embedding | None, where: Path) -> Embedding:
     from llmkit.model.fingerprint import model_fingerprint
 
     assert job.tokenizer is not None
-    sha256 = digest_bytes(f"{model_fingerprint(model, job.model)} {job.tokenizer.sha256}".encode())
+    identity = f"{model_fingerprint(model, job.model)} {job.tokenizer.sha256}"
+    if job.pooling.is_told:
+        identity += f" {job.pooling.mode} {job.pooling.passage}"
+    sha256 = digest_bytes(identity.encode())
     if made is not None and made.sha256 != sha256:
         raise _another(str(model), made, where, "name that one")
-    return Embedding(str(model.resolve()), sha256, job.model.hidden_size)
+    mode = job.pooling.mode if job.pooling.is_told else ""
+    return Embedding(str(model.resolve()), sha256, job.model.hidden_size, pooling=mode)
 
 
 def _open_remote(

@@ -14,12 +14,7 @@ from llmkit.retrieve.config import SEARCH_SECONDS, Bm25Config
 from llmkit.retrieve.engines.address import EngineAddress, is_engine, read_address
 from llmkit.retrieve.fusion import DEPTH, fuse
 from llmkit.retrieve.hits import Find, Hit
-from llmkit.workflows.retrieve.embed import (
-    OpenEmbedder,
-    check_embedder_of,
-    check_server,
-    open_embedder,
-)
+from llmkit.workflows.retrieve.embed import OpenEmbedder, check_embedder_of, check_server, open_embedder
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, no_server, open_search, ranked_again, weights
 
@@ -162,7 +157,7 @@ def _open_engine(index: Path, options: SearchOptions) -> Iterator[Find]:
         shares = weights(options, opened.embedding)
 
         def meaning(query: str, most: int) -> list[Hit]:
-            return engine.meaning(opened.embedder.embed([query])[0], most)
+            return engine.meaning(opened.embedder.embed_query(query), most)
 
         def both(query: str, most: int) -> list[Hit]:
             depth = max(most, DEPTH)

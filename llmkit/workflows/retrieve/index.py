@@ -24,14 +24,8 @@ from llmkit.retrieve.passages import (
 )
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import create_vectors, has_vectors, put_vectors, without_vectors
-from llmkit.workflows.retrieve.embed import (
-    EMBEDDING,
-    EmbedOptions,
-    OpenEmbedder,
-    embedding_of,
-    model_of_vectors,
-    open_embedder,
-)
+from llmkit.workflows.retrieve.embed import OpenEmbedder, model_of_vectors, open_embedder
+from llmkit.workflows.retrieve.embedding import EMBEDDING, EmbedOptions, embedding_of
 from llmkit.workflows.retrieve.index_file import changed_index, created_index
 
 MeasureOf = Callable[[str], Measure]

@@ -20,7 +20,8 @@ from llmkit.machine import free_bytes
 from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.store import Store
 from llmkit.workflows.input_sample import InputSample, as_read
-from llmkit.workflows.retrieve.embed import EmbedOptions, embedding_of, model_of_vectors, plan_embedder
+from llmkit.workflows.retrieve.embed import model_of_vectors, plan_embedder
+from llmkit.workflows.retrieve.embedding import EmbedOptions, embedding_of
 from llmkit.workflows.retrieve.index import (
     NO_EMBED,
     MeasureOf,

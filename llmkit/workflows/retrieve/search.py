@@ -25,7 +25,8 @@ from llmkit.retrieve.hits import Find, Hit, hits_of
 from llmkit.retrieve.search import Found, WordSearch
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import VectorSearch
-from llmkit.workflows.retrieve.embed import Embedding, EmbedOptions, OpenEmbedder, open_embedder_of
+from llmkit.workflows.retrieve.embed import OpenEmbedder, open_embedder_of
+from llmkit.workflows.retrieve.embedding import Embedding, EmbedOptions
 from llmkit.workflows.retrieve.index_file import named
 
 CANDIDATES = 50
@@ -118,7 +119,7 @@ def weights(options: SearchOptions, embedding: Embedding) -> tuple[float, float]
     """Of words, and of vectors that this model made."""
     meaning = options.meaning_weight
     if meaning is None:
-        meaning = MEANING_WEIGHT if embedding.url else HIDDEN_STATES_WEIGHT
+        meaning = MEANING_WEIGHT if embedding.is_made_for_it else HIDDEN_STATES_WEIGHT
     return 1 - meaning, meaning
 
 
@@ -167,7 +168,7 @@ class IndexSearch:
         if self._opened is None:
             return _NO_VECTOR
         with nullcontext() if self.asks else self._computing:  # a model here has all cores for one
-            return self._opened.embedder.embed([query])[0]
+            return self._opened.embedder.embed_query(query)
 
 
 def no_server(options: SearchOptions, where: Path) -> UsageError:

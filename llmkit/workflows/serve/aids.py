@@ -12,7 +12,7 @@ from llmkit.retrieve.config import SearchFlags
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.finder import Finder, check_finder, open_finder
 from llmkit.workflows.retrieve.search import SearchOptions
 from llmkit.workflows.tool.open import check_tools, open_tools

@@ -284,6 +284,7 @@ def _served(
         tool_turns=template.turns,
         tells_thoughts=config.reasoning_format == "auto",
         adapters=adapters,
+        pooling=job.pooling,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors.torch import load_file as load_torch
 from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.provenance import Invocation, read_provenance
+from llmkit.model.pooling import Pooling, read_pooling, write_pooling
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.convert.convert import convert, plan_convert
 from llmkit.workflows.convert.options import ConvertConfig
@@ -57,6 +59,19 @@ def test_a_folder_comes_back_from_gguf(model: Path, tmp_path: Path) -> None:
     assert provenance["command_line"] == "llmkit convert in out"
     assert list(provenance["inputs"]) == ["a.gguf"]
     assert provenance["tokenizer_sha256"] == theirs.sha256
+
+
+def test_how_vectors_are_made_goes_with_a_model_and_what_gguf_cannot_say_is_told(
+    model: Path, tmp_path: Path
+) -> None:
+    pooling = Pooling("last", query="Query: ")
+    write_pooling(model, pooling, 32)
+    told = _convert(model, tmp_path / "a.gguf")
+    assert any("before queries" in note for note in told.notes)
+    assert read_gguf_header(tmp_path / "a.gguf").metadata["llama.pooling_type"] == 3
+    _convert(tmp_path / "a.gguf", tmp_path / "b")
+    _convert(model, tmp_path / "c", dtype="float16")
+    assert [read_pooling(tmp_path / one) for one in ("b", "c")] == [replace(pooling, query=""), pooling]
 
 
 def test_the_same_input_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:

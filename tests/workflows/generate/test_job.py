@@ -11,6 +11,7 @@ import pytest
 from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.errors import ConfigError, DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.provenance import Invocation, write_provenance
+from llmkit.model.pooling import Pooling, write_pooling
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 
@@ -93,6 +94,12 @@ def test_the_options_that_belong_together_are_taken(folder: Path) -> None:
     _open(folder, chat=True, system="x")
     _open(folder, jsonl=Path("-"), system="x", skip_bad=True, sampling={"logprobs": 1})
     _open(folder, as_json=True, sampling={"logprobs": 1})
+
+
+def test_a_job_knows_how_vectors_are_made_of_its_model(folder: Path) -> None:
+    assert not _open(folder).pooling.is_told
+    write_pooling(folder, Pooling("last"), 16)
+    assert _open(folder).pooling == Pooling("last")
 
 
 def test_an_output_is_refused_where_it_is_or_is_read(folder: Path, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError, MissingError, RemoteError, UsageError
+from llmkit.model.pooling import Pooling, write_pooling
 from llmkit.retrieve.config import IndexConfig
-from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
@@ -83,6 +84,21 @@ def test_another_model_is_refused_and_changes_nothing(
     with pytest.raises(DataError, match="not the model"):
         ranked(index, embed=other)
     assert index.read_bytes() == before
+
+
+def test_another_pooling_of_the_same_weights_is_another_model_and_new_words_before_queries_are_not(
+    index: Path, model: Path, tmp_path: Path
+) -> None:
+    plain = ranked(index)
+    write_pooling(model, Pooling("last"), 8)
+    with pytest.raises(DataError, match="not the model"):
+        ranked(index)
+    documents(tmp_path / "d.jsonl", TEXTS)
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "l", IndexConfig(), embed=EmbedOptions(model=model))
+    found = ranked(tmp_path / "l")
+    (model / "config_sentence_transformers.json").write_text('{"prompts": {"query": "Query: "}}')
+    asked = ranked(tmp_path / "l")
+    assert len({tuple(one) for one in (plain, found, asked)}) == 3
 
 
 def test_a_model_that_moved_is_named_and_known_again(index: Path, model: Path, tmp_path: Path) -> None:

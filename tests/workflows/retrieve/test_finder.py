@@ -15,7 +15,8 @@ from llmkit.retrieve import embed_remote
 from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.hits import Hit
-from llmkit.workflows.retrieve.embed import EmbedOptions, open_embedder
+from llmkit.workflows.retrieve.embed import open_embedder
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.finder import check_finder, open_finder
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.retrieve.config import IndexConfig
-from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.query import Query, answer_queries

@@ -10,7 +10,7 @@ import pytest
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.retrieve.config import IndexConfig
-from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_plan import plan_index
 

@@ -13,7 +13,7 @@ from llmkit.errors import ConfigError, UsageError
 from llmkit.retrieve.config import By, IndexConfig
 from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.hits import Hit
-from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search

@@ -1,0 +1,191 @@
+"""How the vector of a text is made of a model's hidden states, where its files say so. No torch.
+
+A folder says it in the files of sentence-transformers: modules.json names the steps, the pooling's own
+config.json which tokens count, config_sentence_transformers.json what stands before a query and a passage.
+A GGUF file has a number in their place.
+
+Sources: sentence-transformers 6, sentence_transformer/modules/pooling.py; llama.cpp's `llama_pooling_type`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from llmkit.errors import ConfigError, DataError
+from llmkit.formats.gguf.header import read_gguf_header
+from llmkit.formats.gguf.magic import is_gguf
+from llmkit.formats.json_text import json_text
+from llmkit.formats.jsonl import MALFORMED
+from llmkit.formats.model_folder import CONFIG, read_json_object
+from llmkit.model.config import ModelConfig
+from llmkit.model.file_names import HEADS
+
+MODULES = "modules.json"
+_PROMPTS, _TRANSFORMER = "config_sentence_transformers.json", "sentence_bert_config.json"
+_OLD_MODES = (
+    "cls_token",
+    "max_tokens",
+    "mean_tokens",
+    "mean_sqrt_len_tokens",
+    "weightedmean_tokens",
+    "lasttoken",
+)
+"""Until sentence-transformers 5, each `pooling_mode_…` true or false."""
+_QUERY, _PASSAGE = ("query",), ("document", "passage", "corpus")
+"""Names of prompts, as encode_query and encode_document of sentence-transformers look for them."""
+GGUF_POOLING = "pooling_type"
+GGUF_MODES: dict[int, "Mode"] = {0: "own", 1: "mean", 3: "last"}
+
+Mode = Literal["own", "mean", "last"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Which tokens of a text count."""
+
+    mode: Mode = "own"
+    """own: nothing is said, and the vector is the mean of the text's own tokens; mean: of all tokens, with
+    those that the tokenizer puts around a text; last: the last of these alone."""
+    query: str = ""
+    """What stands before a query."""
+    passage: str = ""
+    """What stands before a passage."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the model was made for vectors."""
+        return self.mode != "own"
+
+    def skipped(self, tokens: int, before: int) -> int:
+        """Tokens of a row, from the first on, that do not count.
+
+        Args:
+            tokens: of the row.
+            before: those that the tokenizer puts before every text.
+        """
+        return {"own": before, "mean": 0, "last": tokens - 1}[self.mode]
+
+
+OWN = Pooling()
+
+
+def read_pooling(model: Path) -> Pooling:
+    """What a folder or a GGUF file says.
+
+    Raises:
+        ConfigError: it asks for something that is not supported.
+        DataError: a file is damaged.
+    """
+    if is_gguf(model):
+        return _of_gguf(model)
+    steps = _steps(model / MODULES) if (model / MODULES).is_file() else []
+    if not steps:
+        return OWN
+    kinds = [str(one.get("type", "")).rpartition(".")[2] for one in steps]
+    unknown = next((kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")), None)
+    if unknown is not None or "Pooling" not in kinds:
+        what = f"the step {unknown} is not done here" if unknown else "no step says which tokens count"
+        raise ConfigError(f"{model / MODULES}: {what}", hint="a model whose vectors are pooled hidden states")
+    folder = model / str(steps[kinds.index("Pooling")].get("path", ""))
+    return _of_folder(model, folder / CONFIG)
+
+
+def write_pooling(folder: Path, pooling: Pooling, width: int) -> None:
+    """Say in a model's folder how vectors are made, as sentence-transformers reads it, where that is told.
+
+    Args:
+        folder: of the model.
+        pooling: what to say.
+        width: numbers of a vector.
+    """
+    if not pooling.is_told:
+        return
+    paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [
+        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for place, (kind, path) in enumerate(paths.items())
+    ]
+    (folder / MODULES).write_bytes(json_text(modules))
+    mode = _OLD_MODES[-1] if pooling.mode == "last" else "mean_tokens"
+    told = {f"pooling_mode_{one}": one == mode for one in _OLD_MODES}
+    for path in filter(None, paths.values()):
+        (folder / path).mkdir()
+    (folder / paths["Pooling"] / CONFIG).write_bytes(json_text({"word_embedding_dimension": width, **told}))
+    prompts = {"query": pooling.query, "document": pooling.passage}
+    (folder / _PROMPTS).write_bytes(json_text({"prompts": prompts}))
+
+
+def with_head_of(config: ModelConfig, folder: Path, names: Iterable[str]) -> ModelConfig:
+    """The config of a model that may have no head, since it was made for vectors: the embedding is it then.
+
+    Args:
+        config: of the model.
+        folder: that it is in.
+        names: of the tensors that are there.
+    """
+    if config.tie_word_embeddings or not (folder / MODULES).is_file() or not set(HEADS).isdisjoint(names):
+        return config
+    return replace(config, tie_word_embeddings=True)
+
+
+def _of_folder(model: Path, path: Path) -> Pooling:
+    told = read_json_object(path)
+    mode = (
+        told.get("pooling_mode") or [one for one in _OLD_MODES if told.get(f"pooling_mode_{one}")] or "mean"
+    )
+    mode = mode[0] if isinstance(mode, list) and len(mode) == 1 else mode
+    if mode not in ("mean", "mean_tokens", "lasttoken"):
+        raise ConfigError(
+            f"{path}: pooling by {mode} is not done here",
+            hint="a decoder's vectors are the mean of its tokens, or its last one: mean, lasttoken",
+        )
+    _refuse_chat(model / _TRANSFORMER)
+    prompts = read_json_object(model / _PROMPTS).get("prompts") if (model / _PROMPTS).is_file() else None
+    query, passage = (_prompt(prompts, names, model / _PROMPTS) for names in (_QUERY, _PASSAGE))
+    if told.get("include_prompt") is False and (query or passage):
+        raise ConfigError(
+            f"{path}: include_prompt is false, which is not done here", hint="true, or no prompts"
+        )
+    return Pooling("last" if mode == "lasttoken" else "mean", query, passage)
+
+
+def _refuse_chat(path: Path) -> None:
+    """Raises ConfigError where texts would be put into the chat template first."""
+    if path.is_file() and "message" in (read_json_object(path).get("modality_config") or {}):
+        raise ConfigError(
+            f"{path}: texts as messages of a chat are not done here",
+            hint="a modality_config of text alone, and no chat template",
+        )
+
+
+def _steps(path: Path) -> list[dict[str, Any]]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+    except MALFORMED as error:
+        raise DataError(
+            f"{path}: not a list of steps ({error})", hint="as sentence-transformers writes it"
+        ) from None
+
+
+def _prompt(prompts: Any, names: tuple[str, ...], path: Path) -> str:
+    if not isinstance(prompts, dict):
+        return ""
+    found = next((prompts[name] for name in names if prompts.get(name)), "")
+    if not isinstance(found, str):
+        raise DataError(f"{path}: the prompt {names[0]} is no text", hint='{"prompts": {"query": "query: "}}')
+    return found
+
+
+def _of_gguf(path: Path) -> Pooling:
+    metadata: dict[str, Any] = read_gguf_header(path).metadata
+    key = f"{metadata.get('general.architecture')}.{GGUF_POOLING}"
+    number = metadata.get(key, 0)
+    if number not in GGUF_MODES:
+        raise ConfigError(
+            f"{path}: {key} {number} is not done here",
+            hint="1 is the mean of a text's tokens, 3 its last one",
+        )
+    return Pooling(GGUF_MODES[number])
