@@ -1,8 +1,6 @@
 """How the vector of a text is made of a model's hidden states, where its files say so. No torch.
 
-A folder says it in the files of sentence-transformers: modules.json names the steps, the pooling's own
-config.json which tokens count, config_sentence_transformers.json what stands before a query and a passage.
-A GGUF file has a number in their place.
+A folder says it in the files of sentence-transformers, a GGUF file by a number.
 
 Sources: sentence-transformers 6, sentence_transformer/modules/pooling.py; llama.cpp's `llama_pooling_type`.
 """
@@ -12,34 +10,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
-from llmkit.errors import ConfigError, DataError
+from llmkit.errors import ConfigError
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.json_text import json_text
-from llmkit.formats.jsonl import MALFORMED
-from llmkit.formats.model_folder import CONFIG, read_json_object
+from llmkit.formats.model_folder import CONFIG
+from llmkit.formats.sentence_modules import (
+    MODULES,
+    PROMPTS,
+    TRANSFORMER,
+    Step,
+    read_prompts,
+    read_steps,
+    read_transformer,
+    refuse_others,
+)
 from llmkit.model.config import ModelConfig
 from llmkit.model.file_names import HEADS
 
-MODULES = "modules.json"
-_PROMPTS, _TRANSFORMER = "config_sentence_transformers.json", "sentence_bert_config.json"
+_STEPS = ("Transformer", "Pooling", "Normalize")
 _OLD_MODES = (
-    "cls_token",
-    "max_tokens",
-    "mean_tokens",
-    "mean_sqrt_len_tokens",
-    "weightedmean_tokens",
+    *("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens"),
     "lasttoken",
 )
 """Until sentence-transformers 5, each `pooling_mode_…` true or false."""
-_QUERY, _PASSAGE = ("query",), ("document", "passage", "corpus")
-"""Names of prompts, as encode_query and encode_document of sentence-transformers look for them."""
+_PASSAGE = ("document", "passage", "corpus")
+"""Names of what stands before passages, as encode_document looks for them."""
 GGUF_POOLING = "pooling_type"
-GGUF_MODES: dict[int, "Mode"] = {0: "own", 1: "mean", 3: "last"}
 
 Mode = Literal["own", "mean", "last"]
+GGUF_MODES: dict[int, Mode] = {0: "own", 1: "mean", 3: "last"}
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,16 @@ def read_pooling(model: Path) -> Pooling:
     """
     if is_gguf(model):
         return _of_gguf(model)
-    steps = _steps(model / MODULES) if (model / MODULES).is_file() else []
-    if not steps:
+    steps = read_steps(model)
+    if not steps or any(one.kind == "LogitScore" for one in steps):  # it judges pairs of texts
         return OWN
-    kinds = [str(one.get("type", "")).rpartition(".")[2] for one in steps]
-    unknown = next((kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")), None)
-    if unknown is not None or "Pooling" not in kinds:
-        what = f"the step {unknown} is not done here" if unknown else "no step says which tokens count"
-        raise ConfigError(f"{model / MODULES}: {what}", hint="a model whose vectors are pooled hidden states")
-    folder = model / str(steps[kinds.index("Pooling")].get("path", ""))
-    return _of_folder(model, folder / CONFIG)
+    refuse_others(model, steps, _STEPS)
+    pooling = next((one for one in steps if one.kind == "Pooling"), None)
+    if pooling is None:
+        raise ConfigError(
+            f"{model / MODULES}: no step says which tokens count", hint="a model with a step called Pooling"
+        )
+    return _of_folder(model, pooling)
 
 
 def write_pooling(folder: Path, pooling: Pooling, width: int) -> None:
@@ -115,7 +115,7 @@ def write_pooling(folder: Path, pooling: Pooling, width: int) -> None:
         (folder / path).mkdir()
     (folder / paths["Pooling"] / CONFIG).write_bytes(json_text({"word_embedding_dimension": width, **told}))
     prompts = {"query": pooling.query, "document": pooling.passage}
-    (folder / _PROMPTS).write_bytes(json_text({"prompts": prompts}))
+    (folder / PROMPTS).write_bytes(json_text({"prompts": prompts}))
 
 
 def with_head_of(config: ModelConfig, folder: Path, names: Iterable[str]) -> ModelConfig:
@@ -131,52 +131,32 @@ def with_head_of(config: ModelConfig, folder: Path, names: Iterable[str]) -> Mod
     return replace(config, tie_word_embeddings=True)
 
 
-def _of_folder(model: Path, path: Path) -> Pooling:
-    told = read_json_object(path)
+def _of_folder(model: Path, step: Step) -> Pooling:
+    told = step.settings()
     mode = (
         told.get("pooling_mode") or [one for one in _OLD_MODES if told.get(f"pooling_mode_{one}")] or "mean"
     )
     mode = mode[0] if isinstance(mode, list) and len(mode) == 1 else mode
     if mode not in ("mean", "mean_tokens", "lasttoken"):
         raise ConfigError(
-            f"{path}: pooling by {mode} is not done here",
+            f"{step.path}: pooling by {mode} is not done here",
             hint="a decoder's vectors are the mean of its tokens, or its last one: mean, lasttoken",
         )
-    _refuse_chat(model / _TRANSFORMER)
-    prompts = read_json_object(model / _PROMPTS).get("prompts") if (model / _PROMPTS).is_file() else None
-    query, passage = (_prompt(prompts, names, model / _PROMPTS) for names in (_QUERY, _PASSAGE))
-    if told.get("include_prompt") is False and (query or passage):
+    if "message" in (read_transformer(model).get("modality_config") or {}):
         raise ConfigError(
-            f"{path}: include_prompt is false, which is not done here", hint="true, or no prompts"
-        )
-    return Pooling("last" if mode == "lasttoken" else "mean", query, passage)
-
-
-def _refuse_chat(path: Path) -> None:
-    """Raises ConfigError where texts would be put into the chat template first."""
-    if path.is_file() and "message" in (read_json_object(path).get("modality_config") or {}):
-        raise ConfigError(
-            f"{path}: texts as messages of a chat are not done here",
+            f"{model / TRANSFORMER}: texts as messages of a chat are not done here",
             hint="a modality_config of text alone, and no chat template",
         )
-
-
-def _steps(path: Path) -> list[dict[str, Any]]:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
-    except MALFORMED as error:
-        raise DataError(
-            f"{path}: not a list of steps ({error})", hint="as sentence-transformers writes it"
-        ) from None
-
-
-def _prompt(prompts: Any, names: tuple[str, ...], path: Path) -> str:
-    if not isinstance(prompts, dict):
-        return ""
-    found = next((prompts[name] for name in names if prompts.get(name)), "")
-    if not isinstance(found, str):
-        raise DataError(f"{path}: the prompt {names[0]} is no text", hint='{"prompts": {"query": "query: "}}')
-    return found
+    prompts = read_prompts(model)
+    query, passage = (
+        prompts.get("query", ""),
+        next((prompts[one] for one in _PASSAGE if prompts.get(one)), ""),
+    )
+    if told.get("include_prompt") is False and (query or passage):
+        raise ConfigError(
+            f"{step.path}: include_prompt is false, which is not done here", hint="true, or no prompts"
+        )
+    return Pooling("last" if mode == "lasttoken" else "mean", query, passage)
 
 
 def _of_gguf(path: Path) -> Pooling:

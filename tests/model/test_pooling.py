@@ -100,7 +100,7 @@ def test_a_damaged_list_of_steps_is_an_error_of_data(tmp_path: Path) -> None:
         read_pooling(tmp_path)
     (tmp_path / "modules.json").unlink()
     folder = folder_of(tmp_path, {"pooling_mode": "mean"}, prompts={"query": 3})
-    with pytest.raises(DataError, match="the prompt query is no text"):
+    with pytest.raises(DataError, match="a prompt that is no text"):
         read_pooling(folder)
 
 

@@ -64,7 +64,8 @@ class Searching:
         ),
     ] = None
     rerank: Annotated[
-        Path | None, Option("--rerank", metavar="MODEL", help="Rank again by log p(query | passage).")
+        Path | None,
+        Option("--rerank", metavar="MODEL", help="Rank again: as it judges, or by log p(query | passage)."),
     ] = None
     candidates: Annotated[
         int | None,

@@ -30,6 +30,8 @@ def query(
     By words: BM25, as Lucene scores it. By meaning: the cosine of vectors, less
     the mean of all, from the model of `retrieve index --embed`. By both: the sum
     of 1 / (5 + place), weighted. Exit status 1 when nothing is found for any query.
+    --rerank ranks the best of these again: by the yes of a model that was made to
+    judge (its modules.json has a LogitScore), or by how probable any makes the query.
 
     What another engine holds is searched by its address instead of a file, by
     words as it scores them, and by vectors with --embed-url or --embed. Fields

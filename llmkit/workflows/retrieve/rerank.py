@@ -1,12 +1,18 @@
-"""Ranking passages again by how probable they make the query (Sachan et al., Improving Passage Retrieval with
-Zero-Shot Question Generation, 2022), with any language model."""
+"""Ranking passages again by a model: one that was made to judge them, or any, by how probable they make the
+query.
+
+Source: Sachan et al., Improving Passage Retrieval with Zero-Shot Question Generation, 2022.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from llmkit.errors import DataError
+from llmkit.model.relevance import read_relevance
+from llmkit.model.source import check_model
 from llmkit.retrieve.hits import Hit
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
@@ -17,8 +23,19 @@ _BEFORE = "Passage: "
 _BETWEEN = "\n\nQuestion:"
 
 
-class Reranker:
-    """A model that scores passages: the mean log probability of a query's tokens behind each, in nats."""
+class Reranker(Protocol):
+    """What ranks passages again."""
+
+    def rank(self, query: str, found: Sequence[Hit], /) -> list[Hit]:
+        """The same passages, each with the score by which it comes, the best first.
+
+        Raises:
+            DataError: the query leaves no room for a passage.
+        """
+
+
+class LikelihoodReranker:
+    """Any model; a score is the mean log probability of a query's tokens behind a passage, in nats."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
@@ -57,12 +74,19 @@ class Reranker:
 
 
 def open_reranker(model: Path, device: str) -> Reranker:
-    """Open a model to rank passages with; its weights are read when the first query comes.
+    """Open a model to rank passages with. The weights of one that was not made for it are read when the first
+    query comes.
 
     Raises:
-        MissingError, ConfigError, DataError: see `open_scorer`.
+        MissingError, ConfigError, DataError: see `open_scorer` and `read_relevance`.
     """
-    return Reranker(open_scorer(ModelOptions(model=model, device=device), longest=MOST_TOKENS))
+    check_model(model)
+    relevance = read_relevance(model)
+    if relevance is not None:
+        from llmkit.workflows.retrieve.judge import Judge  # torch
+
+        return Judge(model, device, relevance)
+    return LikelihoodReranker(open_scorer(ModelOptions(model=model, device=device), longest=MOST_TOKENS))
 
 
 def _mean(values: Sequence[float]) -> float:

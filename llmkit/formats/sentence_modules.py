@@ -1,0 +1,102 @@
+"""The files beside a model's by which sentence-transformers says what is done with it, step by step.
+
+Source: sentence-transformers 6, base/model.py and base/modules/transformer.py.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import ConfigError, DataError
+from llmkit.formats.jsonl import MALFORMED
+from llmkit.formats.model_folder import CONFIG, read_json_object
+
+MODULES = "modules.json"
+PROMPTS, TRANSFORMER = "config_sentence_transformers.json", "sentence_bert_config.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, the model itself being the first."""
+
+    kind: str
+    """Its class, without the package."""
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Its settings."""
+        return self.folder / CONFIG
+
+    def settings(self) -> dict[str, Any]:
+        """What its own config.json says.
+
+        Raises:
+            MissingError, DataError: see `read_json_object`.
+        """
+        return read_json_object(self.path)
+
+
+def read_steps(folder: Path) -> list[Step]:
+    """The steps, in order; none where nothing is said.
+
+    Raises:
+        DataError: modules.json is damaged.
+    """
+    path = folder / MODULES
+    if not path.is_file():
+        return []
+    try:
+        told = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+    except MALFORMED as error:
+        hint = "as sentence-transformers writes it"
+        raise DataError(f"{path}: not a list of steps ({error})", hint=hint) from None
+    return [
+        Step(str(one.get("type", "")).rpartition(".")[2], folder / str(one.get("path", ""))) for one in told
+    ]
+
+
+def refuse_others(folder: Path, steps: list[Step], known: tuple[str, ...]) -> None:
+    """Raises ConfigError where there is a step that is not done here."""
+    other = next((one.kind for one in steps if one.kind not in known), None)
+    if other is not None:
+        raise ConfigError(
+            f"{folder / MODULES}: the step {other} is not done here",
+            hint=f"those that are: {', '.join(known)}",
+        )
+
+
+def read_whole(folder: Path) -> dict[str, Any]:
+    """What is said of all steps together: prompts, and what scores become; empty where nothing is.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / PROMPTS
+    return read_json_object(path) if path.is_file() else {}
+
+
+def read_prompts(folder: Path) -> dict[str, str]:
+    """What stands before texts, by names; the one that always does is called "" too.
+
+    Raises:
+        DataError: a prompt is no text.
+    """
+    path, told = folder / PROMPTS, read_whole(folder)
+    prompts = told.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(one, str) for one in prompts.values()):
+        raise DataError(f"{path}: a prompt that is no text", hint='{"prompts": {"query": "Query: "}}')
+    default = prompts.get(told.get("default_prompt_name"), "")
+    return {**prompts, "": default}
+
+
+def read_transformer(folder: Path) -> dict[str, Any]:
+    """How the model is given texts; empty where that is not said.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / TRANSFORMER
+    return read_json_object(path) if path.is_file() else {}

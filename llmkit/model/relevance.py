@@ -1,0 +1,82 @@
+"""How a model that was made to judge says whether a passage answers a query: by one token's score. No torch.
+
+Its folder says it in the files of sentence-transformers: the last step, LogitScore, names the tokens that
+mean yes and no, and the chat template has roles called query and document.
+
+Source: sentence-transformers 6, cross_encoder/modules/logit_score.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import ConfigError, DataError
+from llmkit.formats.gguf.magic import is_gguf
+from llmkit.formats.sentence_modules import (
+    PROMPTS,
+    TRANSFORMER,
+    read_prompts,
+    read_steps,
+    read_transformer,
+    read_whole,
+    refuse_others,
+)
+
+_SCORE, _LOGISTIC = "LogitScore", "Sigmoid"
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """How pairs are put to a model, and what of its scores counts."""
+
+    yes: int
+    """The token whose score says that it answers."""
+    no: int | None = None
+    """The one whose score is taken off that; None: none is."""
+    system: str = ""
+    """A system message before each pair."""
+    is_probability: bool = True
+    """Whether a score is told as a probability, by the logistic function."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told beside the pair."""
+
+    def messages(self, query: str, passage: str) -> list[dict[str, Any]]:
+        """A pair, as the chat template takes it."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "query", "content": query}, {"role": "document", "content": passage}]
+
+
+def read_relevance(model: Path) -> Relevance | None:
+    """How a model judges; None: its files do not say that it does.
+
+    Raises:
+        ConfigError: they ask for something that is not supported.
+        DataError: a file is damaged.
+    """
+    steps = [] if is_gguf(model) else read_steps(model)
+    score = next((one for one in steps if one.kind == _SCORE), None)
+    if score is None:
+        return None
+    refuse_others(model, steps, ("Transformer", _SCORE))
+    told, given = score.settings(), read_transformer(model)
+    yes, no = told.get("true_token_id"), told.get("false_token_id")
+    if not isinstance(yes, int) or not (no is None or isinstance(no, int)):
+        raise DataError(
+            f"{score.path}: true_token_id {yes!r} and false_token_id {no!r} are no tokens",
+            hint="ids, or null",
+        )
+    message = (given.get("modality_config") or {}).get("message") or {}
+    if message.get("format", "flat") != "flat":
+        raise ConfigError(
+            f"{model / TRANSFORMER}: messages whose contents are {message['format']} are not done here",
+            hint='"format": "flat", and a chat template that takes texts',
+        )
+    settings = (given.get("processing_kwargs") or {}).get("chat_template") or {}
+    activation = str(read_whole(model).get("activation_fn") or _LOGISTIC).rpartition(".")[2]
+    if activation not in (_LOGISTIC, "Identity"):
+        raise ConfigError(
+            f"{model / PROMPTS}: activation_fn {activation} is not done here",
+            hint=f"torch.nn.modules.activation.{_LOGISTIC}, or torch.nn.modules.linear.Identity",
+        )
+    return Relevance(yes, no, read_prompts(model)[""], activation == _LOGISTIC, settings)

@@ -1,0 +1,84 @@
+"""What a model that judges pairs says of itself is read as sentence-transformers writes it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import ConfigError, DataError
+from llmkit.model.pooling import OWN, read_pooling
+from llmkit.model.relevance import Relevance, read_relevance
+
+PACKAGE = "sentence_transformers."
+
+
+def judging_folder(
+    folder: Path,
+    score: dict[str, Any],
+    *,
+    whole: dict[str, Any] | None = None,
+    transformer: dict[str, Any] | None = None,
+    kinds: tuple[str, ...] = ("Transformer", "LogitScore"),
+) -> Path:
+    """A folder's files beside its model."""
+    steps = [{"idx": at, "path": kind * (at > 0), "type": PACKAGE + kind} for at, kind in enumerate(kinds)]
+    files: dict[str, Any] = {"modules.json": steps, "LogitScore/config.json": score}
+    files |= {} if whole is None else {"config_sentence_transformers.json": whole}
+    files |= {} if transformer is None else {"sentence_bert_config.json": transformer}
+    (folder / "LogitScore").mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def test_a_model_that_says_nothing_judges_nothing(tmp_path: Path) -> None:
+    assert read_relevance(tmp_path) is None
+
+
+def test_tokens_prompt_activation_and_template_settings_are_read(tmp_path: Path) -> None:
+    whole = {"prompts": {"web": "Find it."}, "default_prompt_name": "web"}
+    identity = {"activation_fn": "torch.nn.modules.linear.Identity"}
+    given = {
+        "modality_config": {"text": {}, "message": {"format": "flat"}},
+        "processing_kwargs": {"chat_template": {"add_generation_prompt": True}},
+    }
+    folder = judging_folder(
+        tmp_path, {"true_token_id": 7, "false_token_id": None}, whole=whole | identity, transformer=given
+    )
+    found = read_relevance(folder)
+    assert found == Relevance(7, None, "Find it.", False, {"add_generation_prompt": True})
+    assert found.messages("q", "d") == [
+        {"role": "system", "content": "Find it."},
+        {"role": "query", "content": "q"},
+        {"role": "document", "content": "d"},
+    ]
+    assert read_pooling(folder) == OWN  # it can make vectors as any model can
+
+
+def test_a_score_is_a_probability_unless_another_activation_is_named(tmp_path: Path) -> None:
+    found = read_relevance(judging_folder(tmp_path, {"true_token_id": 7, "false_token_id": 8}))
+    assert found == Relevance(7, 8) and found.is_probability
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"score": {"true_token_id": "yes"}}, DataError, "true_token_id 'yes'"),
+        ({"score": {}}, DataError, "true_token_id None"),
+        ({"kinds": ("Transformer", "Pooling", "LogitScore")}, ConfigError, "the step Pooling"),
+        ({"whole": {"activation_fn": "torch.nn.Tanh"}}, ConfigError, "activation_fn Tanh"),
+        (
+            {"transformer": {"modality_config": {"message": {"format": "structured"}}}},
+            ConfigError,
+            "contents are structured",
+        ),
+    ],
+)
+def test_what_is_not_done_is_refused_by_its_name(
+    settings: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    score = settings.pop("score", {"true_token_id": 7})
+    folder = judging_folder(tmp_path, score, **settings)
+    with pytest.raises(error, match=message):
+        read_relevance(folder)
