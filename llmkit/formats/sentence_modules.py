@@ -3,6 +3,7 @@
 Source: sentence-transformers 6, base/model.py and base/modules/transformer.py.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,29 @@ def read_steps(folder: Path) -> list[Step]:
     return [
         Step(str(one.get("type", "")).rpartition(".")[2], folder / str(one.get("path", ""))) for one in told
     ]
+
+
+def copy_steps(source: Path, folder: Path) -> None:
+    """Put what is said of a model beside another with the same steps.
+
+    Args:
+        source: folder of the model.
+        folder: of the other.
+
+    Raises:
+        DataError: modules.json is damaged, or a step is outside its folder.
+    """
+    for name in (MODULES, PROMPTS, TRANSFORMER):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    for step in read_steps(source):
+        inside = step.folder.resolve()
+        if not inside.is_relative_to(source.resolve()):
+            raise DataError(
+                f"{source / MODULES}: {step.folder} is outside", hint="folders within the model's"
+            )
+        if inside != source.resolve() and inside.is_dir():
+            shutil.copytree(inside, folder / inside.relative_to(source.resolve()), dirs_exist_ok=True)
 
 
 def refuse_others(folder: Path, steps: list[Step], known: tuple[str, ...]) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import ConfigError, DataError
-from llmkit.formats.sentence_modules import Step, read_prompts, read_steps, read_transformer, refuse_others
+from llmkit.formats.sentence_modules import (
+    Step,
+    copy_steps,
+    read_prompts,
+    read_steps,
+    read_transformer,
+    refuse_others,
+)
 
 
 def test_steps_come_in_order_with_their_folders(tmp_path: Path) -> None:
@@ -24,6 +31,22 @@ def test_steps_come_in_order_with_their_folders(tmp_path: Path) -> None:
     refuse_others(tmp_path, read_steps(tmp_path), ("Transformer", "Pooling"))
     with pytest.raises(ConfigError, match=r"modules\.json: the step Pooling is not done here"):
         refuse_others(tmp_path, read_steps(tmp_path), ("Transformer",))
+
+
+def test_what_is_said_of_a_model_goes_with_it_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+    source, made = tmp_path / "a", tmp_path / "b"
+    (source / "1_Pooling").mkdir(parents=True)
+    made.mkdir()
+    copy_steps(source, made)
+    assert not list(made.iterdir())
+    steps = [{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]
+    (source / "modules.json").write_text(json.dumps(steps))
+    (source / "1_Pooling/config.json").write_text('{"pooling_mode": "mean"}')
+    copy_steps(source, made)
+    assert read_steps(made)[1].settings() == {"pooling_mode": "mean"}
+    (source / "modules.json").write_text(json.dumps([{"path": "../..", "type": "x.Transformer"}]))
+    with pytest.raises(DataError, match="is outside"):
+        copy_steps(source, made)
 
 
 def test_the_prompt_that_is_always_there_has_no_name(tmp_path: Path) -> None:

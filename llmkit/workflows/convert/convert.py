@@ -17,7 +17,6 @@ from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.dtypes import DTYPES, kept_dtype
 from llmkit.model.finite import check_finite
 from llmkit.model.load import load_model
-from llmkit.model.pooling import write_pooling
 from llmkit.model.save import file_tensors, save_config, write_weights
 from llmkit.model.source import is_adapter
 from llmkit.model.transformer import Transformer
@@ -135,7 +134,7 @@ def _write_folder(
 def write_companions(source: ConvertSource, folder: Path, invocation: Invocation) -> None:
     """What goes with a model's weights: the tokenizer, and what made the folder."""
     source.copy_tokenizer(folder)
-    write_pooling(folder, source.pooling, source.config.hidden_size)
+    source.copy_steps(folder)
     write_provenance(
         folder,
         invocation,

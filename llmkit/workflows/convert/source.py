@@ -12,11 +12,12 @@ import torch
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.values import MetadataValue
+from llmkit.formats.sentence_modules import copy_steps
 from llmkit.model.config import ModelConfig
 from llmkit.model.grow_embeddings import grow_embeddings
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
 from llmkit.model.load import load_model
-from llmkit.model.pooling import OWN, Pooling, read_pooling, with_head_of
+from llmkit.model.pooling import OWN, Pooling, read_pooling, with_head_of, write_pooling
 from llmkit.model.quantised.section import quantised_section
 from llmkit.model.source import (
     check_model,
@@ -99,6 +100,13 @@ class ConvertSource:
         assert self.tokenizer is not None
         metadata = gguf_tokenizer_metadata(self.tokenizer, vocab_size=self.config.vocab_size)
         return metadata, lost_in_gguf(self.tokenizer)
+
+    def copy_steps(self, folder: Path) -> None:
+        """Put into a folder what is done with the model beyond its scores."""
+        if self.path.is_dir():
+            copy_steps(self.path, folder)
+        else:
+            write_pooling(folder, self.pooling, self.config.hidden_size)
 
     def copy_tokenizer(self, folder: Path) -> None:
         """Put the tokenizer's files into a folder: as they are, or written anew where they are not in one."""

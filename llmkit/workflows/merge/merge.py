@@ -6,7 +6,6 @@ import torch
 from llmkit.formats.atomic import atomic_folder
 from llmkit.formats.digest import digest_file
 from llmkit.formats.provenance import write_provenance
-from llmkit.model.pooling import write_pooling
 from llmkit.model.save import save_config
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
@@ -62,7 +61,7 @@ def _write(job: MergeJob, progress: Progress) -> MergeCheck | None:
         with Workers(job.threads) as workers:
             write_folder(job.plan, folder, job.make, workers, job.threads, progress)
         source.copy_tokenizer(folder)
-        write_pooling(folder, source.pooling, source.config.hidden_size)
+        source.copy_steps(folder)
         write_provenance(
             folder,
             job.invocation,
