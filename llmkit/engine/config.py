@@ -19,6 +19,8 @@ MAX_LOGPROBS = 1000
 SAMPLERS = ("temperature", "top_n_sigma", "top_k", "top_p", "min_p", "typical_p", "xtc_probability")
 """Steps that shape the distribution, in transformers' order; of llama.cpp's, one before and one behind."""
 MAX_SEED = (1 << 63) - 1
+NO_RULE: dict[str, Any] = {"json_schema": None, "regex": None, "choice": (), "grammar": None}
+"""The settings that say what a text must be, each with the value that says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +162,8 @@ class SamplingConfig:
 
     @property
     def _rules(self) -> list[tuple[str, str | tuple[str, ...]]]:
-        names = ("json_schema", "regex", "choice", "grammar")
-        rules = {name: getattr(self, name) for name in names}
-        return [(name, value) for name, value in rules.items() if value is not None and value != ()]
+        rules = {name: getattr(self, name) for name in NO_RULE}
+        return [(name, value) for name, value in rules.items() if value != NO_RULE[name]]
 
     @property
     def is_greedy(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.engine.config import SamplingConfig
+from llmkit.engine.config import NO_RULE, SamplingConfig
 from llmkit.errors import ConfigError
 from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
@@ -15,7 +15,7 @@ from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.message_blocks import answer_blocks, read_blocks
 from llmkit.server.wire.messages_in import NO_THOUGHTS, THOUGHTS, content_text, read_messages
 from llmkit.server.wire.names import MESSAGES, named_error
-from llmkit.server.wire.rules import NO_RULE, read_format
+from llmkit.server.wire.rules import read_format
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import read_offer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.engine.config import SamplingConfig
+from llmkit.engine.config import NO_RULE, SamplingConfig
 from llmkit.errors import ConfigError
 from llmkit.server.answer import Answered, Piece, Said, Usage, parts_of
 from llmkit.server.ask import Ask
@@ -19,7 +19,7 @@ from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
 from llmkit.server.wire.names import RESPONSES, named_error
 from llmkit.server.wire.response_items import read_items
 from llmkit.server.wire.response_output import output_item, said_item
-from llmkit.server.wire.rules import NO_RULE, read_format
+from llmkit.server.wire.rules import read_format
 from llmkit.server.wire.sampling import RETENTIONS, WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import as_chats_choose, read_offer
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
+from llmkit.engine.config import NO_RULE
 from llmkit.server.errors import refused
 
-NO_RULE: dict[str, Any] = {"json_schema": None, "regex": None, "choice": (), "grammar": None}
-"""Fields of SamplingConfig, with the values that say nothing."""
 _ANY_OBJECT = '{"type":"object"}'
 _STRUCTURED = ("json", "regex", "choice", "grammar", "json_object")
 

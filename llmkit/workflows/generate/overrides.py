@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.engine.config import NUMBERS
+from llmkit.engine.config import NO_RULE, NUMBERS
 
 OVERRIDES: dict[str, Any] = {
     **NUMBERS,
@@ -14,14 +14,12 @@ OVERRIDES: dict[str, Any] = {
     **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str], "grammar": str},
 }
 """The fields, and their types in JSON."""
-RULES: dict[str, Any] = {"json_schema": None, "regex": None, "choice": (), "grammar": None}
-"""Those that say what a text must be, each with the value that says nothing."""
 
 
 def as_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a row says, decoded, as fields of SamplingConfig."""
-    rules = [name for name in RULES if name in given]
-    fields = {**(RULES if rules else {}), **given}  # the row's own rule, in place of the flags'
+    has_rule = not NO_RULE.keys().isdisjoint(given)
+    fields = {**(NO_RULE if has_rule else {}), **given}  # the row's own rule, in place of the flags'
     for name, value in given.items():
         if name == "stop" and isinstance(value, str):
             fields[name] = (value,)

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from llmkit.engine.config import SamplingConfig
+from llmkit.engine.config import NO_RULE, SamplingConfig
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.rules import NO_RULE, RuleFields, read_format, read_rule
-from llmkit.workflows.generate.overrides import RULES
+from llmkit.server.wire.rules import RuleFields, read_format, read_rule
 
 MOST = 1000
 GRAMMAR = 'root ::= "a"'
@@ -85,7 +84,6 @@ def test_what_cannot_be_done_is_refused_by_its_name(given: dict[str, Any], param
 
 
 def test_a_rule_takes_the_place_of_the_servers_own_whatever_its_kind() -> None:
-    assert NO_RULE == RULES
     base = SamplingConfig(choice=("a",))
     fields = read_rule(RuleFields(guided_grammar=GRAMMAR), MOST)
     assert SamplingConfig(**{**vars(base), **fields}).rule == ("grammar", GRAMMAR)
