@@ -22,9 +22,7 @@ from llmkit.estimate.matrix_formats import (
 from llmkit.estimate.quantised_keys import QuantisedKeys, exactly, skipped
 from llmkit.estimate.schemes import Quantised, Rule
 from llmkit.estimate.stored import Scheme
-
-METHODS = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "mxfp4")
-"""Values of quant_method that are understood; MLX writes none."""
+from llmkit.model.quantised.section import METHODS, quantised_section
 
 
 def scheme_of_config(config: Mapping[str, Any]) -> Scheme | None:
@@ -33,7 +31,7 @@ def scheme_of_config(config: Mapping[str, Any]) -> Scheme | None:
     Raises:
         ConfigError: an unknown quant_method, or a key that changes sizes and is not supported.
     """
-    section = _section(config)
+    section = quantised_section(config)
     if section is None:
         return None
     keys = QuantisedKeys(section)
@@ -54,17 +52,6 @@ def scheme_of_config(config: Mapping[str, Any]) -> Scheme | None:
         case "mxfp4":
             return _mxfp4(keys)
     _unknown(method)
-
-
-def _section(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    inner = config.get("text_config")
-    places = (config, inner) if isinstance(inner, Mapping) else (config,)
-    for place in places:
-        for key in ("quantization_config", "quantization"):
-            section = place.get(key)
-            if isinstance(section, Mapping) and section:
-                return section
-    return None
 
 
 def _unknown(method: object) -> NoReturn:

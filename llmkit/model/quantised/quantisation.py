@@ -13,10 +13,8 @@ from llmkit.errors import ConfigError
 from llmkit.formats import bytewise
 from llmkit.formats.quantised import awq, bnb_4bit, compressed_tensors, gptq, mlx_affine, mxfp4
 from llmkit.formats.quantised.matrix_layout import MatrixLayout
-from llmkit.model.quantised.section import quantised_section
+from llmkit.model.quantised.section import METHODS, quantised_section
 
-METHODS = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "mxfp4")
-"""Values of quant_method that are read; MLX writes none."""
 UNREAD = (".input_scale", ".input_zero_point", ".k_scale", ".v_scale", ".input_global_scale")
 """Suffixes of tensors about activations and caches."""
 _FORMATS = ("checkpoint_format", "format")

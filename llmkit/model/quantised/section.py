@@ -7,6 +7,8 @@ and kv-estimate reads them.
 from collections.abc import Mapping
 from typing import Any
 
+METHODS = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "mxfp4")
+"""Values of quant_method that are read; MLX writes none."""
 _KEYS = ("quantization_config", "quantization")
 
 

@@ -16,13 +16,12 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from llmkit.errors import UsageError, nearest
-from llmkit.text.licences.table import ALIASES, FAMILIES, SPDX_IDS
+from llmkit.text.licences.table import ALIASES, BY_LOWER, FAMILIES, SPDX_IDS
 from llmkit.text.licences.urls import licence_of_url
 from llmkit.text.rule import Verdict
 
 UNKNOWN = "unknown"
 _LONGEST = 300  # characters: an expression of more has ways beyond number
-_BY_LOWER = {name.lower(): name for name in SPDX_IDS}
 _FILLER = re.compile(
     r"\b(?:the|license|licence|licensed|version|ver|software|under|gnu|international|unported|deed|generic"
     r"|agreement)\b|(?:\b|(?<=[a-z]))v(?=\d)"
@@ -143,18 +142,18 @@ def _patterns(name: str) -> tuple[str, ...]:
 
 def _one(name: str) -> str | None:
     """The id of a single licence."""
-    if (exact := _BY_LOWER.get(name.lower())) is not None:
+    if (exact := BY_LOWER.get(name.lower())) is not None:
         return exact
     if "://" in name or name.startswith(("www.", "//")):
         return licence_of_url(name)
     if re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", name):
         return name
     key = name_key(name)
-    if (found := _BY_LOWER.get(key.replace(" ", "-")) or ALIASES.get(key)) is not None:
+    if (found := BY_LOWER.get(key.replace(" ", "-")) or ALIASES.get(key)) is not None:
         return found
     dotted = re.sub(r"(?<=\d) (?=\d\b)", ".", key).replace(" ", "-")  # "apache 2 0", "mpl 2 0"
     if (
-        found := _BY_LOWER.get(dotted) or _BY_LOWER.get(f"{dotted}.0") or _BY_LOWER.get(f"{dotted}-clause")
+        found := BY_LOWER.get(dotted) or BY_LOWER.get(f"{dotted}.0") or BY_LOWER.get(f"{dotted}-clause")
     ) is not None:
         return found
     return _gnu(key) or _creative(key)
@@ -167,7 +166,7 @@ def _gnu(key: str) -> str | None:
     kind = {"l": "LGPL", "a": "AGPL"}.get((found["kind"] or "")[:1], "GPL")
     version = (found["version"] or {"GPL": "3", "LGPL": "3", "AGPL": "3"}[kind]).replace(" ", ".")
     whole = version if "." in version else f"{version}.0"
-    return _BY_LOWER.get(f"{kind}-{whole}-{'or-later' if found['later'] or '+' in key else 'only'}".lower())
+    return BY_LOWER.get(f"{kind}-{whole}-{'or-later' if found['later'] or '+' in key else 'only'}".lower())
 
 
 def _creative(key: str) -> str | None:
@@ -177,7 +176,7 @@ def _creative(key: str) -> str | None:
     parts = "-".join(short for short, pattern in _PARTS if re.search(rf"\b(?:{pattern})", found["parts"]))
     version = (found["version"] or "4 0").replace(" ", ".")
     base = f"cc-{parts}-{version}"
-    return _BY_LOWER.get(f"{base}-{found['port']}") or _BY_LOWER.get(base)
+    return BY_LOWER.get(f"{base}-{found['port']}") or BY_LOWER.get(base)
 
 
 def _expression(name: str) -> str | None:

@@ -97,6 +97,7 @@ _IDS = """
     LicenseRef-Project-Gutenberg LicenseRef-Public-Domain
 """
 SPDX_IDS = frozenset(_IDS.split())
+BY_LOWER = {name.lower(): name for name in SPDX_IDS}
 ALIASES = {
     **{"apache": "Apache-2.0", "apache 2": "Apache-2.0", "asl 2 0": "Apache-2.0", "al 2 0": "Apache-2.0"},
     **{

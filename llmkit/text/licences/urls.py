@@ -2,9 +2,8 @@
 
 import re
 
-from llmkit.text.licences.table import SPDX_IDS
+from llmkit.text.licences.table import BY_LOWER
 
-_BY_LOWER = {name.lower(): name for name in SPDX_IDS}
 _CREATIVE = re.compile(
     r"creativecommons\.org/licen[cs]es/(?P<parts>by-nd-nc|by(?:-nc)?(?:-nd|-sa)?|nc-sa|nc|nd|sa)"
     r"(?:/(?P<version>[1-4]\.[05])(?:/(?P<port>[a-z]{2,3}|igo)(?=[/\s\"'?#]|$))?)?",
@@ -74,11 +73,11 @@ def licence_of_url(url: str) -> str | None:
         parts = found["parts"].lower().replace("nd-nc", "nc-nd")
         base = f"cc-{parts}-{found['version'] or '4.0'}"
         port = (found["port"] or "").lower()
-        return _BY_LOWER.get(f"{base}-{port}") or _BY_LOWER.get(base)
+        return BY_LOWER.get(f"{base}-{port}") or BY_LOWER.get(base)
     for pattern, spdx in _OTHERS:
         if pattern.search(url):
             return spdx
     if (listed := _LISTED.search(url)) is not None:
         name = listed["name"].lower()
-        return _LISTED_AS.get(name) or _BY_LOWER.get(name)
+        return _LISTED_AS.get(name) or BY_LOWER.get(name)
     return None

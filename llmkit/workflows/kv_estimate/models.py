@@ -14,6 +14,7 @@ from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.read_architecture import read_architecture
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
 from llmkit.formats.streams import STDIO
+from llmkit.model.quantised.section import quantised_section
 
 if TYPE_CHECKING:
     from llmkit.formats.gguf.header import GgufHeader
@@ -109,15 +110,9 @@ def _of_config(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
         name=_name(path),
         architecture=architecture,
         max_positions=architecture.max_position_embeddings,
-        quantised=config if _is_quantised(config) else None,
+        quantised=None if quantised_section(config) is None else config,
         weights_dir=path if (path / WEIGHTS).is_file() or (path / INDEX).is_file() else None,
     )
-
-
-def _is_quantised(config: Mapping[str, Any]) -> bool:
-    inner = config.get("text_config")
-    places = [config, inner] if isinstance(inner, dict) else [config]
-    return any(place.get(key) for place in places for key in ("quantization_config", "quantization"))
 
 
 def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:

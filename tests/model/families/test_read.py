@@ -14,7 +14,7 @@ from llmkit.errors import ConfigError
 from llmkit.estimate.file_tensors import tensor_shapes
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.read import FORMAT_VERSION, fields_from_hf, fields_to_hf
-from llmkit.model.quantised.quantisation import METHODS
+from llmkit.model.quantised.section import METHODS
 
 READ = (
     *("Llama-2-7B", "Llama-2-70B", "Llama-3-8B", "Llama-3-70B", "Llama-3.1-8B", "Llama-3.1-70B"),
