@@ -15,7 +15,8 @@ Anything else that escapes is a bug (status 70) and keeps its traceback.
 """
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The system's numbers for no room: no space, a quota, a file beyond its limit."""
@@ -82,6 +83,22 @@ class StoppedResumable(LlmkitError):  # noqa: N818 (a pause, not a fault)
     """Stopped on request with a checkpoint saved: the same command line continues."""
 
     status = 75
+
+
+@contextmanager
+def at_place(place: str, kind: type[LlmkitError] = DataError) -> Iterator[None]:
+    """Put a place, such as the `file:line` of a record, before what is wrong there.
+
+    Args:
+        place: where the work inside is about.
+        kind: which errors are about that place; they come out as the same errors.
+    """
+    try:
+        yield
+    except kind as error:
+        error.problem = f"{place}: {error.problem}"
+        error.args = (error.problem,)
+        raise
 
 
 def told(error: LlmkitError) -> dict[str, str]:

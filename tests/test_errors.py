@@ -1,7 +1,17 @@
 import pytest
 
 from llmkit import errors
-from llmkit.errors import LlmkitError, ResourceError, as_told, nearest, some_of, told
+from llmkit.errors import (
+    DataError,
+    LlmkitError,
+    MissingError,
+    ResourceError,
+    as_told,
+    at_place,
+    nearest,
+    some_of,
+    told,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +44,17 @@ def test_of_an_error_of_no_known_kind_the_words_are_kept() -> None:
         error = as_told(kind, "it is full", "make room")
         assert type(error) is ResourceError and told(error)["problem"] == "it is full"
         assert error.hint == "make room"
+
+
+def test_an_error_at_a_place_is_the_same_error_with_the_place_before_it() -> None:
+    with pytest.raises(DataError, match=r"^a.jsonl:2: no way$") as caught, at_place("a.jsonl:2"):
+        raise DataError("no way", hint="another")
+    assert (caught.value.problem, caught.value.hint) == ("a.jsonl:2: no way", "another")
+
+
+def test_an_error_of_another_kind_is_about_no_place() -> None:
+    with pytest.raises(MissingError, match=r"^gone$"), at_place("a.jsonl:2"):
+        raise MissingError("gone", hint="another")
 
 
 def test_the_nearest_word_is_the_one_that_was_meant() -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from llmkit.errors import ConfigError
+from llmkit.errors import ConfigError, at_place
 from llmkit.estimate.architecture import Architecture, TensorSpec
 from llmkit.estimate.gguf_mix import gguf_types
 from llmkit.estimate.matrices import matrices_of
@@ -63,10 +63,8 @@ class Quantised(msgspec.Struct, frozen=True, kw_only=True):
         if chosen is None:
             return []
         count, rows, columns = matrices_of(tensor, architecture)
-        try:
+        with at_place(f"{self.name}: {tensor.name}", ConfigError):
             pieces = chosen.pieces(rows, columns)
-        except ConfigError as error:
-            raise ConfigError(f"{self.name}: {tensor.name}: {error.problem}", hint=error.hint) from None
         names = (chosen.codes_name, "scales", "zeros", INDEX)
         found = zip(names, pieces or (), strict=False)
         return [Stored(tensor.part, name, nbytes * count) for name, nbytes in found if nbytes]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
-from llmkit.errors import ConfigError, nearest
+from llmkit.errors import ConfigError, at_place, nearest
 from llmkit.model.config_parts import ExpertsConfig, LatentConfig, check_whole
 from llmkit.model.families.read import fields_from_hf, fields_to_hf
 from llmkit.model.families.table import FAMILIES
@@ -134,10 +134,8 @@ class ModelConfig:
             ConfigError: a key is missing, or changes the arithmetic and is not supported: it is named.
         """
         fields = fields_from_hf(config, source)
-        try:
+        with at_place(source, ConfigError):
             return cls(**fields)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error.problem}", hint=error.hint) from None
 
     def to_hf(self) -> dict[str, Any]:
         """The config.json that transformers, vLLM and llama.cpp read, every architectural key written out."""

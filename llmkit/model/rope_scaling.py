@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.errors import ConfigError, nearest
+from llmkit.errors import ConfigError, at_place, nearest
 
 ORIGINAL = "original_max_position_embeddings"
 """Positions that the model was trained with before it was stretched."""
@@ -93,10 +93,8 @@ def normalise_rope_scaling(
     Raises:
         ConfigError: the type is unknown, or a key is missing, unknown or impossible; it is named.
     """
-    try:
+    with at_place(source, ConfigError):
         return _normal_form(settings, max_positions, original)
-    except ConfigError as error:
-        raise ConfigError(f"{source}: {error.problem}", hint=error.hint) from None
 
 
 def attention_factor(scaling: Mapping[str, Any] | None, max_positions: int) -> float:

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from llmkit.errors import DataError
+from llmkit.errors import at_place
 from llmkit.model.finite import check_finite
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.quant.embedding_moments import embedding_moments
@@ -255,10 +255,8 @@ class Quantiser:
         return self._round(name, weight, self._grids[name], found)
 
     def _round(self, name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
-        try:
+        with at_place(name):
             return self._rounder(name, weight, grid, moments)
-        except DataError as error:
-            raise DataError(f"{name}: {error.problem}", hint=error.hint) from None
 
     def _embedding_moments(self, own: Tensor | nn.Linear) -> Moments:
         """Of what comes back to the embedding, and where the head is the same matrix, of what that reads."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from llmkit.commands.values import parse_count, parse_size
-from llmkit.errors import ConfigError
+from llmkit.errors import ConfigError, at_place
 from llmkit.estimate.config import UNKNOWN_CONTEXT, Optimizer, Precision, Recompute
 
 _CACHE_ALIASES = {"q8": "q8_0", "q4": "q4_0", "f16": "float16", "bf16": "bfloat16", "f32": "float32"}
@@ -39,10 +39,8 @@ def parse_cache(name: object) -> str:
 
 
 def _known(flag: str, name: str, read: Callable[[str], object]) -> str:
-    try:
+    with at_place(flag, ConfigError):
         read(name)
-    except ConfigError as error:
-        raise ConfigError(f"{flag}: {error.problem}", hint=error.hint) from None
     return name
 
 

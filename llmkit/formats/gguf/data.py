@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from llmkit.errors import DataError, nearest
+from llmkit.errors import DataError, at_place, nearest
 from llmkit.formats.gguf.blocks import dequantise
 from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
 from llmkit.formats.gguf.parts import GgufPart, joined_header, read_gguf_parts
@@ -101,13 +101,9 @@ class GgufData:
             for begin in range(0, rows, step):
                 count = min(step, rows - begin)
                 part = np.fromfile(stream, np.uint8, tensor.nbytes // rows * count)
-                try:
+                with at_place(f"{self.file(name)}: tensor {name}"):
                     values = dequantise(part, tensor.type, (count, columns))
                     yield narrowed(values, target, target.name)
-                except DataError as error:
-                    raise DataError(
-                        f"{self.file(name)}: tensor {name}: {error.problem}", hint=error.hint
-                    ) from None
 
     def values(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """A whole tensor in torch's shape; beside it, memory is that of a piece.

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmkit.errors import UsageError, nearest
+from llmkit.errors import UsageError, at_place, nearest
 from llmkit.probe.evaluate import needle as gkamradt
 from llmkit.probe.evaluate import ruler_niah
 from llmkit.probe.evaluate.hidden import Build, Hay, Hidden, fit
@@ -73,12 +73,8 @@ class PromptMaker:
             )
         known = (place.task, place.length)
         guess = self._pieces.get(known, place.length if place.task == "needle" else place.length // 25)
-        try:
+        with at_place(f"{place.task}, length {place.length:,}", UsageError):
             pieces = fit(build, self._count, most, least=least, guess=guess)
-        except UsageError as error:
-            raise UsageError(
-                f"{place.task}, length {place.length:,}: {error.problem}", hint=error.hint
-            ) from None
         self._pieces[known] = pieces
         return build(pieces)
 

@@ -1,13 +1,12 @@
 """What every bench does around its measurement: refuse a busy machine, read and compare with a baseline."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from llmkit.errors import DataError, GateFailed, MissingError, ResourceError
+from llmkit.errors import DataError, GateFailed, MissingError, ResourceError, at_place
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.probe.bench import BenchReport, missing_rows, require_comparable, slower_rows
 from llmkit.probe.environment import Environment
@@ -35,7 +34,7 @@ def check_comparable(baseline: Path, bench: str, work: Mapping[str, Any], names:
         MissingError, DataError: no such report, or not one that says something of these cases.
     """
     earlier = read_report(baseline)
-    with _named(baseline):
+    with at_place(str(baseline)):
         require_comparable(bench, work, names, earlier)
 
 
@@ -50,7 +49,7 @@ def check_baseline(report: BenchReport, baseline: Path, tolerance: float) -> lis
         MissingError, DataError: no such report, or not one that can be compared.
     """
     earlier = read_report(baseline)
-    with _named(baseline):
+    with at_place(str(baseline)):
         slower = slower_rows(report, earlier, tolerance)
     if slower:
         raise GateFailed("; ".join(slower), hint=f"the baseline is {baseline}; --fail-slower allows more")
@@ -79,12 +78,3 @@ def read_report_of(path: Path, kind: type[Report], command: str) -> Report:
         raise DataError(
             f"{path}: not a report of llmkit {command} ({error})", hint="--format json writes one"
         ) from None
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put a file's name before what is wrong with it."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{path}: {error.problem}", hint=error.hint) from None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import UsageError, at_place
 from llmkit.probe.evaluate.config import Match
 from llmkit.probe.evaluate.extract import compile_extract, extract
 from llmkit.probe.evaluate.matching import judge
@@ -39,10 +39,8 @@ class Judge:
             self.verifier.check()
             return
         for item in items:
-            try:
+            with at_place(item.where):
                 judge(self.match, "", item.task.answers)
-            except DataError as error:
-                raise DataError(f"{item.where}: {error.problem}", hint=error.hint) from None
 
     def told(self, item: Item, text: str) -> dict[str, Any]:
         """What a record says of an answer."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, at_place
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
 from llmkit.probe.evaluate.written_tasks import Task, detect_written, read_task, with_examples
-from llmkit.workflows.eval.task_lines import at_place, examples_of, has_enough, nothing_in
+from llmkit.workflows.eval.task_lines import examples_of, has_enough, nothing_in
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.errors import at_place
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_all, encode_line, read_records, record_id
 from llmkit.probe.evaluate.choice import METRICS, Likelihood, choose
@@ -22,7 +23,7 @@ from llmkit.workflows.eval.choices import Asked, check_room, likelihoods
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
-from llmkit.workflows.eval.task_lines import at_place, check_examples, examples_of, has_enough, nothing_in
+from llmkit.workflows.eval.task_lines import check_examples, examples_of, has_enough, nothing_in
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.mc/1"

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, UsageError, at_place
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Line, decode_field, encode_line, read_records, record_id
 from llmkit.formats.streams import STDIO, input_name
@@ -19,7 +19,7 @@ from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_interval, mean_error, wilson
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
 from llmkit.workflows.eval.records import Records, another_input, check_records, inputs_told, open_records
-from llmkit.workflows.eval.task_lines import at_place, nothing_in
+from llmkit.workflows.eval.task_lines import nothing_in
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.score/1"

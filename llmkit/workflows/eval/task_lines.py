@@ -1,7 +1,6 @@
-"""Records of tasks: decoded whole, and named where something is wrong with them; where examples come from."""
+"""Examples before a task: where they come from, and which they are; an input with nothing in it."""
 
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -23,19 +22,6 @@ _Example = TypeVar("_Example", bound=Example)
 def nothing_in(path: Path, what: str, hint: str) -> DataError:
     """That an input holds none of what is read from it."""
     return DataError(f"{input_name(path)}: no {what}", hint=hint)
-
-
-@contextmanager
-def at_place(where: str) -> Iterator[None]:
-    """Put a place, such as the `file:line` of a record, before what is wrong there.
-
-    Raises:
-        DataError: what was raised inside, with the place.
-    """
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{where}: {error.problem}", hint=error.hint) from None
 
 
 def check_examples(shots: int, dev: Path | None, usage: str) -> None:

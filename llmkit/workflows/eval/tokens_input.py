@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, UsageError, at_place
 from llmkit.formats.digest import content_id
 from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
@@ -13,7 +13,6 @@ from llmkit.formats.not_utf8 import is_utf8, utf8_hint
 from llmkit.formats.streams import input_name, open_input
 from llmkit.tokens.content_parts import joined_parts
 from llmkit.workflows.eval.scorer import Scorer
-from llmkit.workflows.eval.task_lines import at_place
 
 SEPARATOR = "\n\n"
 """Between a passage and what comes after it."""

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import DataError, MissingError, ResourceError
+from llmkit.errors import DataError, MissingError, ResourceError, at_place
 from llmkit.formats.atomic import atomic_file, refuse_existing
 from llmkit.retrieve.store import Store
 
@@ -93,10 +93,8 @@ def _undo(path: Path) -> None:
 
 
 def _store_in(database: sqlite3.Connection, path: Path) -> Store:
-    try:
+    with at_place(str(path)):
         return Store(database)
-    except DataError as error:
-        raise DataError(f"{path}: {error.problem}", hint=error.hint) from None
 
 
 @contextmanager

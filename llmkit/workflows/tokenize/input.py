@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.errors import MissingError, UsageError, at_place
 from llmkit.formats.digest import content_id
 from llmkit.formats.documents import Document, document_of, read_documents
 from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, record_id
@@ -60,10 +60,8 @@ def text_reader(tokenizer: Tokenizer, *, generation_prompt: bool = False) -> Cal
             return document_of(line, field)
         messages = decode_field(line, MESSAGES, list[dict])  # type: ignore[type-arg]
         tools = decode_field(line, "tools", list | None) if "tools" in line.record else None
-        try:
+        with at_place(line.where):
             text = render_chat(tokenizer, messages, tools=tools, add_generation_prompt=generation_prompt)
-        except DataError as error:
-            raise DataError(f"{line.where}: {error.problem}", hint=error.hint) from None
         identity = record_id(line)
         return Document(identity or content_id(text), text, line.file, line.number, line.record)
 

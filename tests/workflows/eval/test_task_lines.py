@@ -1,23 +1,12 @@
-"""What is wrong with a record is told with its place."""
+"""Records of tasks: an empty input, and the examples before a question."""
 
 from pathlib import Path
 
 import pytest
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.written_tasks import Task
-from llmkit.workflows.eval.task_lines import at_place, check_examples, examples_of, has_enough, nothing_in
-
-
-def test_an_error_inside_has_file_and_line(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"a": 1}\n{"b": [2, "x"]}\n')
-    first, second = read_records(path)
-    assert (decode_all(first), decode_all(second)) == ({"a": 1}, {"b": [2, "x"]})
-    with pytest.raises(DataError, match=r"a.jsonl:2: no way") as told, at_place(second.where):
-        raise DataError("no way", hint="another")
-    assert told.value.hint == "another"
+from llmkit.workflows.eval.task_lines import check_examples, examples_of, has_enough, nothing_in
 
 
 @pytest.mark.parametrize(("path", "name"), [("-", "stdin"), ("a.jsonl", r"a\.jsonl")])
