@@ -16,10 +16,10 @@ from typer.core import TyperGroup
 
 from llmkit.commands.base import HELP_NAMES, argument_name, build_command
 from llmkit.commands.descriptors import discard, prepare
-from llmkit.commands.peer_flags import meant
 from llmkit.errors import DISK_FULL, LlmkitError, nearest
 from llmkit.signals import Ending, has_come, numpy_before_torch
 from llmkit.version import __version__
+from llmkit.workflows.peer_names import meant
 
 COMMANDS = {
     "clean": "filter, repair and tag documents, each drop explained",

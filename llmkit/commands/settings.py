@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmkit.commands.peer_flags import meant
 from llmkit.errors import ConfigError, DataError, MissingError
+from llmkit.workflows.peer_names import meant
 
 
 def setting_name(param: Any) -> str:

@@ -13,7 +13,7 @@ from llmkit.engine.completion import Piece, complete_all
 from llmkit.engine.config import NUMBERS
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
-from llmkit.errors import LlmkitError, UsageError, nearest
+from llmkit.errors import LlmkitError, UsageError
 from llmkit.formats.jsonl import raw
 from llmkit.workflows.chat.history import (
     Conversation,
@@ -27,8 +27,8 @@ from llmkit.workflows.chat.request import request_of
 from llmkit.workflows.chat.thoughts import ThoughtParts, thought_parts
 from llmkit.workflows.chat.turn import Turn
 from llmkit.workflows.generate.adapter import OFF
-from llmkit.workflows.generate.near_keys import ELSEWHERE
 from llmkit.workflows.generate.overrides import OVERRIDES
+from llmkit.workflows.peer_names import meant
 from llmkit.workflows.tool.talk import Said
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class Chat:
             UsageError: no such setting, or no such value.
         """
         if name not in SETTABLE:
-            guess = ELSEWHERE.get(name, nearest(name, SETTABLE))
-            known = f"did you mean {guess}?" if guess in SETTABLE else f"settings: {', '.join(SETTABLE)}"
+            guess = meant(name, SETTABLE)
+            known = f"did you mean {guess}?" if guess else f"settings: {', '.join(SETTABLE)}"
             raise UsageError(f"no setting {name}", hint=known)
         try:
             given = {name: msgspec.convert(value, OVERRIDES[name], strict=False)}

@@ -7,19 +7,12 @@ from llmkit.formats.jsonl import Record
 from llmkit.workflows.generate.overrides import OVERRIDES
 from llmkit.workflows.generate.row import Refusal, Row
 from llmkit.workflows.generate.template_kwargs import KEY
+from llmkit.workflows.peer_names import name_here
 
-ELSEWHERE = {
-    **{"n_predict": "max_tokens", "num_predict": "max_tokens", "max_new_tokens": "max_tokens"},
-    **{"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty", "temp": "temperature"},
-    **{"num_return_sequences": "samples", "stop_token_ids": "stop_ids", "typ_p": "typical_p"},
-    **{"n_probs": "logprobs", "response_format": "json_schema", "guided_grammar": "grammar"},
-    **{"guided_json": "json_schema", "guided_regex": "regex", "guided_choice": "choice"},
-}
-"""What llama.cpp, Ollama, transformers, OpenAI and vLLM say, and what rows say here."""
 _TOLD = dict.fromkeys(("enable_thinking", "reasoning_effort"), KEY)
 """What a chat template is told, and where."""
-_ORDINARY = {"sample", "choices"}
-"""Near a setting, and often in rows: our own, and questions with answers to choose from."""
+_ORDINARY = {"sample", "choices", "predict", "n_tokens"}
+"""A setting elsewhere or near one, and often in rows: our own, and what people note of texts and answers."""
 _NEAR = 0.85  # of 1: one letter in six or so
 
 
@@ -55,7 +48,7 @@ def _meant(key: str) -> str | None:
     if key in _ORDINARY:
         return None
     return (
-        ELSEWHERE.get(key)
+        name_here(key, OVERRIDES)
         or _TOLD.get(key)
         or nearest(key.lower().replace("-", "_"), OVERRIDES, cutoff=_NEAR)
     )

@@ -8,7 +8,7 @@ import pytest
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Request
 from llmkit.formats.jsonl import raw
-from llmkit.workflows.generate.near_keys import ELSEWHERE, NearKeys
+from llmkit.workflows.generate.near_keys import NearKeys
 from llmkit.workflows.generate.overrides import OVERRIDES
 from llmkit.workflows.generate.row import Row
 
@@ -26,7 +26,11 @@ def _notes(*keys: str) -> tuple[str, ...]:
         *(("max_token", "max_tokens"), ("maxTokens", "max_tokens"), ("top-p", "top_p"), ("topk", "top_k")),
         *(("Temperature", "temperature"), ("temprature", "temperature"), ("stops", "stop")),
         *(("frequency_penality", "frequency_penalty"), ("repeat_penalty", "repetition_penalty")),
-        *ELSEWHERE.items(),
+        *(("n_predict", "max_tokens"), ("num_predict", "max_tokens"), ("max_new_tokens", "max_tokens")),
+        *(("max_completion_tokens", "max_tokens"), ("temp", "temperature"), ("typ_p", "typical_p")),
+        *(("num_return_sequences", "samples"), ("stop_token_ids", "stop_ids"), ("n_probs", "logprobs")),
+        *(("response_format", "json_schema"), ("guided_json", "json_schema"), ("guided_regex", "regex")),
+        *(("guided_choice", "choice"), ("guided_grammar", "grammar")),
     ],
 )
 def test_a_setting_by_another_name_is_told_of_once(key: str, meant: str) -> None:
@@ -56,6 +60,8 @@ def test_a_setting_by_another_name_is_told_of_once(key: str, meant: str) -> None
             "finish_reason",
             "sample",
             "samples_of",
+            "predict",
+            "n_tokens",
             "label",
             "answer",
             "n",
@@ -66,10 +72,6 @@ def test_a_setting_by_another_name_is_told_of_once(key: str, meant: str) -> None
 )
 def test_other_keys_are_none_of_its_business(key: str) -> None:
     assert _notes(key) == ()
-
-
-def test_what_other_programs_say_is_no_setting_of_ours_and_means_one() -> None:
-    assert not set(ELSEWHERE) & set(OVERRIDES) and set(ELSEWHERE.values()) <= set(OVERRIDES)
 
 
 def test_generate_says_it_and_goes_on(llmkit_run: Any, spelled_model: Any) -> None:

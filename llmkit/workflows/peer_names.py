@@ -1,4 +1,5 @@
-"""Flags as llama.cpp, mlx-lm, vLLM, transformers, nanochat call them, and what they are called here.
+"""What llama.cpp, Ollama, mlx-lm, vLLM, transformers, OpenAI and nanochat call settings that have other names
+here: as flags, and as keys of rows.
 
 Where a word is alike enough, as repeat_penalty is, the nearest name is found without this table.
 """
@@ -7,10 +8,18 @@ from collections.abc import Collection
 
 from llmkit.errors import nearest
 
-_ELSEWHERE: dict[str, str] = {
-    "max_tokens": "n_predict predict num_predict max_new_tokens max_gen_toks n_tokens",
+ELSEWHERE: dict[str, str] = {
+    "max_tokens": "n_predict predict num_predict max_new_tokens max_gen_toks n_tokens max_completion_tokens",
     "temperature": "temp do_sample",
     "samples": "num_return_sequences",
+    "repetition_penalty": "repeat_penalty",
+    "typical_p": "typ_p",
+    "logprobs": "n_probs",
+    "json_schema": "guided_json response_format",
+    "regex": "guided_regex",
+    "choice": "guided_choice",
+    "grammar": "guided_grammar",
+    "stop_ids": "stop_token_ids",
     "mirostat_eta": "mirostat_lr",
     "mirostat_tau": "mirostat_ent",
     "stop": "reverse_prompt eos_token extra_eos_token",
@@ -67,6 +76,13 @@ _NOTHING = {
 """What needs no flag, or is not done: the nearest name would be about something else."""
 
 
+def name_here(word: str, known: Collection[str]) -> str | None:
+    """What a setting of another program is called here; None where it is none of `known`."""
+    return next(
+        (name for name, others in ELSEWHERE.items() if name in known and word in others.split()), None
+    )
+
+
 def meant(word: str, known: Collection[str]) -> str | None:
     """The setting that a word probably means; None where none is alike.
 
@@ -76,7 +92,4 @@ def meant(word: str, known: Collection[str]) -> str | None:
     """
     if word in known:  # an argument, which has no flag
         return word
-    for name, others in _ELSEWHERE.items():
-        if name in known and word in others.split():
-            return name
-    return None if word in _NOTHING else nearest(word, known)
+    return name_here(word, known) or (None if word in _NOTHING else nearest(word, known))
