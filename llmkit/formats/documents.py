@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.digest import content_id
 from llmkit.formats.file_kind import is_json_lines, kind_of_input
@@ -23,6 +21,7 @@ from llmkit.formats.jsonl import (
     BYTE_ORDER_MARK,
     BadLine,
     Line,
+    OnBad,
     Record,
     decode_text,
     parse_records,
@@ -76,7 +75,7 @@ def read_documents(
     paths: Iterable[Path],
     *,
     text_field: str = "text",
-    on_bad: Callable[[BadLine], None] | None = None,
+    on_bad: OnBad | None = None,
     document_from: Callable[[Line, str], Document] | None = None,
 ) -> Iterator[Document]:
     """Read documents from files, folders and stdin, in order, one at a time.
@@ -159,7 +158,7 @@ def document_of(line: Line, text_field: str = "text") -> Document:
 def _from_records(
     lines: Iterable[Line],
     text_field: str,
-    on_bad: Callable[[BadLine], None] | None,
+    on_bad: OnBad | None,
     document_from: Callable[[Line, str], Document],
 ) -> Iterator[Document]:
     for line in lines:
@@ -168,13 +167,12 @@ def _from_records(
         except DataError as error:
             if on_bad is None:
                 raise
-            content = msgspec.json.encode(line.record)
-            on_bad(BadLine(content, line.file, line.number, error.problem.removeprefix(f"{line.where}: ")))
+            on_bad(line.bad(error))
         else:
             yield document
 
 
-def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None) -> str | None:
+def _decode(content: bytes, name: str, on_bad: OnBad | None) -> str | None:
     """A plain file's text; None where it is not UTF-8 and bad input is passed over."""
     try:
         return content.decode("utf-8-sig" if content.startswith(BYTE_ORDER_MARK) else "utf-8")

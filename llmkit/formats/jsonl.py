@@ -5,17 +5,19 @@ decoded, so numbers, escapes and key order of everything else come out as they w
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import msgspec
 from msgspec import Raw
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, LlmkitError
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import input_name, open_input
 
+_Parsed = TypeVar("_Parsed")
 Record = dict[str, Raw]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what some programs put before UTF-8
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -37,6 +39,10 @@ class Line(msgspec.Struct, frozen=True):
         """`file:line`, as compilers write it."""
         return f"{self.file}:{self.number}"
 
+    def bad(self, error: LlmkitError) -> "BadLine":
+        """The record as JSON, and what an error says of it."""
+        return BadLine.of(error, msgspec.json.encode(self.record), self.file, self.number)
+
 
 class BadLine(msgspec.Struct, frozen=True):
     """A line that is not a JSON object: the bytes as they stood, and what is wrong with them."""
@@ -46,12 +52,21 @@ class BadLine(msgspec.Struct, frozen=True):
     number: int
     problem: str
 
+    @classmethod
+    def of(cls, error: LlmkitError, content: bytes, file: str, number: int) -> "BadLine":
+        """A line and what an error says of it, without the place, which is told beside it."""
+        return cls(content, file, number, error.problem.removeprefix(f"{file}:{number}: "))
+
+
+OnBad = Callable[[BadLine], None]
+"""Is given each line that cannot be used, which is then passed over."""
+
 
 def read_records(
     path: Path,
     *,
     name: str | None = None,
-    on_bad: Callable[[BadLine], None] | None = None,
+    on_bad: OnBad | None = None,
     array_key: str | None = None,
 ) -> Iterator[Line]:
     """Read a .jsonl file (plain, zstd or gzip) or stdin (`-`), a record at a time; blank lines are skipped.
@@ -70,24 +85,27 @@ def read_records(
 
 
 def parse_records(
-    stream: BinaryIO,
-    name: str,
-    *,
-    on_bad: Callable[[BadLine], None] | None = None,
-    array_key: str | None = None,
+    stream: BinaryIO, name: str, *, on_bad: OnBad | None = None, array_key: str | None = None
 ) -> Iterator[Line]:
     """The records of an open stream called `name`; see `read_records`."""
+    return parse_lines(stream, name, partial(parse_line, array_key=array_key), on_bad)
+
+
+def parse_lines(
+    stream: BinaryIO, name: str, parse: Callable[[bytes, str, int], _Parsed], on_bad: OnBad | None
+) -> Iterator[_Parsed]:
+    """What `parse` makes of each line: content, name, number. Blank and bad lines as in `read_records`."""
     for number, content in number_lines(stream):
         if not content or content.isspace():
             continue
         try:
-            line = parse_line(content, name, number, array_key=array_key)
+            parsed = parse(content, name, number)
         except DataError as error:
             if on_bad is None:
                 raise
-            on_bad(BadLine(content, name, number, error.problem.removeprefix(f"{name}:{number}: ")))
+            on_bad(BadLine.of(error, content, name, number))
         else:
-            yield line
+            yield parsed
 
 
 def number_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -171,7 +189,7 @@ def decode_text(line: Line, key: str) -> str:
         DataError: as `decode_field`; the hint names the longest string that the record has, if any.
     """
     try:
-        text: str = decode_field(line, key, str)
+        return str(decode_field(line, key, str))
     except DataError as error:
         values = {name: bytes(value) for name, value in line.record.items()}
         strings = {name: len(value) for name, value in values.items() if value.startswith(b'"')}
@@ -183,7 +201,6 @@ def decode_text(line: Line, key: str) -> str:
             f"if the text is at {other}: --field {other}, or jq -c '.{key} = .{other}' FILE | llmkit COMMAND"
         )
         raise DataError(error.problem, hint=hint) from None
-    return text
 
 
 def decode_value(content: Raw | bytes, kind: Any = Any) -> Any:

@@ -7,7 +7,7 @@ carries `text` and needs no extraction. Anything else (images, scripts) carries 
 so that what is dropped can be named, and its bytes are counted in `metadata.payload_bytes`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from llmkit.formats.html_bytes import decode_html
 from llmkit.formats.json_text import printable
-from llmkit.formats.jsonl import BadLine, Record, raw
+from llmkit.formats.jsonl import OnBad, Record, raw
 from llmkit.formats.streams import plain_name
 from llmkit.formats.warc import WarcRecord, is_warc, read_warc
 
@@ -40,9 +40,7 @@ def is_html(path: Path) -> bool:
     return plain_name(path).endswith(HTML_SUFFIXES)
 
 
-def read_pages(
-    path: Path, stream: BinaryIO, name: str, *, on_bad: Callable[[BadLine], None] | None = None
-) -> Iterator[Page]:
+def read_pages(path: Path, stream: BinaryIO, name: str, *, on_bad: OnBad | None = None) -> Iterator[Page]:
     """The pages in an open file: all records with content of a WARC file, else the file as one page.
 
     Args:

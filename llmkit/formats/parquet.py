@@ -4,12 +4,12 @@ A row becomes what the same row would be as a line of jsonl: columns in their or
 `parquet_rows`), bytes as base64 but for the text's, not-a-number as null.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.jsonl import BadLine, Line, encode_line, raw
+from llmkit.formats.jsonl import BadLine, Line, OnBad, encode_line, raw
 from llmkit.formats.parquet_rows import Row, rows_of
 from llmkit.formats.streams import is_stream
 
@@ -25,9 +25,7 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def read_parquet(
-    path: Path, *, text_field: str = "text", on_bad: Callable[[BadLine], None] | None = None
-) -> Iterator[Line]:
+def read_parquet(path: Path, *, text_field: str = "text", on_bad: OnBad | None = None) -> Iterator[Line]:
     """The rows of a parquet file as records; `number` is the row's place in the whole file, from 1.
 
     Args:

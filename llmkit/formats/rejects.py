@@ -4,7 +4,7 @@ A rejected record is written as it came plus `_reject`, so that `jq 'del(._rejec
 line that is no JSON object, or not UTF-8, is kept as text under `_line`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +12,7 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import LlmkitError, UsageError
-from llmkit.formats.jsonl import MALFORMED, BadLine, Record, encode_line, raw
+from llmkit.formats.jsonl import MALFORMED, BadLine, OnBad, Record, encode_line, raw
 from llmkit.formats.streams import STDIO, check_output, is_stream, open_input, open_output
 
 
@@ -26,7 +26,7 @@ class BadLines:
         self._stream = stream
 
     @property
-    def on_bad(self) -> Callable[[BadLine], None] | None:
+    def on_bad(self) -> OnBad | None:
         """What the readers call; None where a bad line is an error."""
         return self._take if self._skip or self._stream is not None else None
 

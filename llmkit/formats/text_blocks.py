@@ -1,20 +1,18 @@
 """A plain text file, a block at a time: of any size, in bounded memory, checked to be UTF-8."""
 
 import codecs
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import BadLine
+from llmkit.formats.jsonl import BadLine, OnBad
 from llmkit.formats.not_utf8 import utf8_hint
 
 BLOCK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_blocks(
-    stream: BinaryIO, name: str, *, on_bad: Callable[[BadLine], None] | None = None
-) -> Iterator[str]:
+def read_blocks(stream: BinaryIO, name: str, *, on_bad: OnBad | None = None) -> Iterator[str]:
     """The text of an open stream called `name`, in blocks of about a megabyte.
 
     Args:
@@ -40,7 +38,7 @@ def read_blocks(
         content = following
 
 
-def _checked(text: str, name: str, number: int, on_bad: Callable[[BadLine], None] | None) -> str:
+def _checked(text: str, name: str, number: int, on_bad: OnBad | None) -> str:
     """The text without the lines that hold bad bytes; its first line is the file's line `number`."""
     while True:
         try:

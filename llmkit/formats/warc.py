@@ -9,14 +9,14 @@ from `open_input`, which reads members of gzip and frames of zstd one after the 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from llmkit.errors import DataError
 from llmkit.formats.http_body import BodyError, decoded_body
-from llmkit.formats.jsonl import BadLine
+from llmkit.formats.jsonl import BadLine, OnBad
 from llmkit.formats.streams import plain_name
 
 MAX_RECORD_BYTES = 64 << 20
@@ -55,7 +55,7 @@ def read_warc(
     name: str,
     *,
     max_record_bytes: int = MAX_RECORD_BYTES,
-    on_bad: Callable[[BadLine], None] | None = None,
+    on_bad: OnBad | None = None,
 ) -> Iterator[WarcRecord]:
     """The records with content of an open stream called `name`, in their order, one in memory at a time.
 
@@ -181,7 +181,7 @@ def _skip(stream: BinaryIO, size: int) -> None:
         size -= len(content)
 
 
-def _report(bad: BadLine, on_bad: Callable[[BadLine], None] | None) -> None:
+def _report(bad: BadLine, on_bad: OnBad | None) -> None:
     if on_bad is None:
         raise DataError(
             f"{bad.file}: record {bad.number}: {bad.problem}",

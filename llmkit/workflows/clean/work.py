@@ -86,12 +86,11 @@ class Cleaner:
                 verdicts = self.run(item, tally)
                 line = self._settle(item, verdicts, tally)
             except DataError as error:
-                where = f"{entry.file}:{entry.line}: "
+                bad = BadLine.of(error, entry.content, entry.file, entry.line)
                 if not self._settings.keep_bad:
-                    raise DataError(where + error.problem.removeprefix(where), hint=error.hint) from None
+                    raise DataError(f"{bad.file}:{bad.number}: {bad.problem}", hint=error.hint) from None
                 tally.malformed += 1
                 tally.malformed_bytes += size
-                bad = BadLine(entry.content, entry.file, entry.line, error.problem.removeprefix(where))
                 rejects.append(encode_line(reject_record(bad, "clean")))
                 continue
             if line is not None:

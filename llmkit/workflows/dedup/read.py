@@ -114,7 +114,7 @@ def _carefully(
     except DataError as error:
         if not skips_bad:
             raise
-        return BadLine(entry.content, file, entry.line, error.problem.removeprefix(f"{file}:{entry.line}: "))
+        return BadLine.of(error, entry.content, file, entry.line)
 
 
 def group_pieces(pieces: Sequence[Piece], unit_bytes: int) -> list[tuple[Piece, ...]]:

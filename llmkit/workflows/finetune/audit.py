@@ -1,6 +1,6 @@
 """What becomes of the audit: a line in --rejects for each faulty record, and the answer under --strict."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -8,7 +8,7 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import DataError, GateFailed
-from llmkit.formats.jsonl import BadLine, Line, encode_line, raw
+from llmkit.formats.jsonl import BadLine, Line, OnBad, encode_line, raw
 from llmkit.formats.rejects import check_rejects, reject_record
 from llmkit.formats.streams import open_output
 from llmkit.tokens.audit import AuditReport, Fault, gravest
@@ -31,7 +31,7 @@ class RejectLog:
         return self._stream is not None
 
     @property
-    def on_bad(self) -> Callable[[BadLine], None] | None:
+    def on_bad(self) -> OnBad | None:
         """What the readers call with a line that is no JSON object; None where that is an error."""
         return self._take if self._skip or self.is_kept else None
 

@@ -1,18 +1,16 @@
 """Prompts as requests: one from an argument or a file, or jsonl rows with settings of their own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import no_adapter
 from llmkit.engine.seeds import derive_seed
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import content_id
-from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, raw, read_records, record_id
+from llmkit.formats.jsonl import Line, OnBad, Record, decode_field, raw, read_records, record_id
 from llmkit.formats.text_file import read_text_file
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError, as_api_error
@@ -61,9 +59,7 @@ def read_prompt(job: Job) -> Row:
     return _adapted(row, job.adapters.default)
 
 
-def read_rows(
-    job: Job, path: Path, on_bad: Callable[[BadLine], None] | None = None
-) -> Iterator[Row | Refusal]:
+def read_rows(job: Job, path: Path, on_bad: OnBad | None = None) -> Iterator[Row | Refusal]:
     """The rows of a jsonl file or of stdin (`-`), in order, one at a time.
 
     Args:
@@ -79,10 +75,10 @@ def read_rows(
         try:
             row = _called(job, line) if is_call(line.record) else _row(job, line)
         except (UsageError, DataError) as error:
-            problem = error.problem.removeprefix(f"{line.where}: ")
+            bad = line.bad(error)
             if on_bad is None:
-                raise DataError(f"{line.where}: {problem}", hint=error.hint) from None
-            on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
+                raise DataError(f"{line.where}: {bad.problem}", hint=error.hint) from None
+            on_bad(bad)
         else:
             yield row
 

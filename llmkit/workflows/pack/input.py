@@ -1,13 +1,13 @@
 """What `llmkit pack` reads: ids as they are, of other trainers too; texts and chats encoded on the way."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.documents import Document, read_documents
-from llmkit.formats.jsonl import BadLine, Line
+from llmkit.formats.jsonl import Line, OnBad
 from llmkit.formats.token_documents import TokenDocument, token_document
 from llmkit.formats.token_files import INDEX_SUFFIX, SUFFIX, is_token_file, open_token_file
 from llmkit.tokens.boundary import Markers
@@ -40,7 +40,7 @@ class Encoded(Document):
     """Of an id in its file; 0: written in digits."""
 
 
-def read_packable(job: PackJob, on_bad: Callable[[BadLine], None] | None) -> Iterator[Document]:
+def read_packable(job: PackJob, on_bad: OnBad | None) -> Iterator[Document]:
     """Records with `tokens`, with text or with messages, plain files and files of ids, in order.
 
     Raises:

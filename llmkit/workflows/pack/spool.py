@@ -1,7 +1,7 @@
 """The first half of packing: all documents' ids on disk, between their markers, long ones as --long says."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from llmkit.formats.jsonl import BadLine, encode_line
+from llmkit.formats.jsonl import OnBad, encode_line
 from llmkit.formats.shards import DOCUMENTS
 from llmkit.formats.token_documents import TokenDocument, TokenIds
 from llmkit.formats.token_spool import DOCUMENTS as SPOOLED
@@ -43,7 +43,7 @@ def spool_documents(
     folder: Path,
     job: PackJob,
     *,
-    on_bad: Callable[[BadLine], None] | None,
+    on_bad: OnBad | None,
     is_kept: bool,
     progress: Progress,
     documents: Iterable[TokenDocument] | None = None,

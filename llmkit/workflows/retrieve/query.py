@@ -1,14 +1,12 @@
 """llmkit retrieve query: queries in, each with the passages that answer it best out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import msgspec
-
 from llmkit.errors import DataError
 from llmkit.formats.file_kind import kind_of_input
-from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, number_lines, parse_records, raw
+from llmkit.formats.jsonl import BadLine, Line, OnBad, Record, decode_field, number_lines, parse_records, raw
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import input_name, open_input
 from llmkit.retrieve.hits import Find, Hit
@@ -27,9 +25,7 @@ class Query(NamedTuple):
     """`file:line`, for errors."""
 
 
-def read_queries(
-    path: Path, field: str | None, *, on_bad: Callable[[BadLine], None] | None = None
-) -> Iterator[Query]:
+def read_queries(path: Path, field: str | None, *, on_bad: OnBad | None = None) -> Iterator[Query]:
     """Queries from jsonl, or from plain text, one a line.
 
     Args:
@@ -53,8 +49,7 @@ def read_queries(
             except DataError as error:
                 if on_bad is None:
                     raise
-                problem = error.problem.removeprefix(f"{line.where}: ")
-                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
+                on_bad(line.bad(error))
 
 
 def _text_at(line: Line, key: str) -> str:
@@ -63,7 +58,7 @@ def _text_at(line: Line, key: str) -> str:
     return str(decode_field(line, key, str))
 
 
-def _from_text(stream: BinaryIO, name: str, on_bad: Callable[[BadLine], None] | None) -> Iterator[Query]:
+def _from_text(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Iterator[Query]:
     for number, content in number_lines(stream):
         try:
             text = content.decode().strip()

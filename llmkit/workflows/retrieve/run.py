@@ -1,12 +1,12 @@
 """One run of a searching subcommand: an index, the queries, and where results go."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llmkit.formats.jsonl import BadLine, encode_line, raw
+from llmkit.formats.jsonl import OnBad, encode_line, raw
 from llmkit.formats.rejects import BadLines, bad_lines
 from llmkit.formats.streams import is_terminal, open_output
 from llmkit.retrieve.engines.address import is_engine
@@ -99,7 +99,7 @@ def open_run(command: str, options: RetrieveOptions, inputs: Iterable[Path] = ()
         yield Run(options, finder.find, bad, stream, read)
 
 
-def _asked(options: RetrieveOptions, on_bad: Callable[[BadLine], None] | None) -> Iterator[Query]:
+def _asked(options: RetrieveOptions, on_bad: OnBad | None) -> Iterator[Query]:
     if options.text is not None:
         yield Query(options.text, {"query": raw(options.text)})
     for path in options.queries:

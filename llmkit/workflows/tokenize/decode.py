@@ -1,6 +1,6 @@
 """Ids back to text: lines of numbers, token jsonl, or a raw stream."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -9,14 +9,12 @@ import msgspec
 import numpy as np
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import BadLine, Record, encode_line, number_lines, parse_line, raw
+from llmkit.formats.jsonl import OnBad, Record, encode_line, parse_line, parse_lines, raw
 from llmkit.formats.streams import input_name, open_input
 from llmkit.formats.token_documents import token_document
 from llmkit.tokens.config import TokenizeConfig
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.tokenize.run import Run
-
-OnBad = Callable[[BadLine], None] | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Ids:
     record: Record | None
 
 
-def decode_lines(run: Run, inputs: Iterable[Path], *, raw_input: bool, on_bad: OnBad) -> None:
+def decode_lines(run: Run, inputs: Iterable[Path], *, raw_input: bool, on_bad: OnBad | None) -> None:
     """Decode every line. Text comes out exactly, with nothing between documents; a record stays a record."""
     tokenizer, config = run.tokenizer, run.config
     for item in _read(inputs, config, raw_input=raw_input, on_bad=on_bad):
@@ -75,14 +73,16 @@ def _as_text(content: bytes, where: str) -> str:
         ) from None
 
 
-def _read(inputs: Iterable[Path], config: TokenizeConfig, *, raw_input: bool, on_bad: OnBad) -> Iterator[Ids]:
+def _read(
+    inputs: Iterable[Path], config: TokenizeConfig, *, raw_input: bool, on_bad: OnBad | None
+) -> Iterator[Ids]:
     for path in inputs:
         name = input_name(path)
         with open_input(path) as stream:
             if raw_input:
                 yield Ids(_raw_ids(stream, name, config.raw_type), name, None)
             else:
-                yield from _lines(stream, name, on_bad)
+                yield from parse_lines(stream, name, _parse, on_bad)
 
 
 def _raw_ids(stream: BinaryIO, name: str, raw_type: str) -> list[int]:
@@ -94,18 +94,6 @@ def _raw_ids(stream: BinaryIO, name: str, raw_type: str) -> list[int]:
             hint="--raw u2 or --raw u4, as it was written",
         )
     return [int(token) for token in np.frombuffer(content, dtype)]
-
-
-def _lines(stream: BinaryIO, name: str, on_bad: OnBad) -> Iterator[Ids]:
-    for number, content in number_lines(stream):
-        if not content.strip():
-            continue
-        try:
-            yield _parse(content, name, number)
-        except DataError as error:
-            if on_bad is None:
-                raise
-            on_bad(BadLine(content, name, number, error.problem.removeprefix(f"{name}:{number}: ")))
 
 
 def _parse(content: bytes, name: str, number: int) -> Ids:

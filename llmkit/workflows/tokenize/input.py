@@ -7,7 +7,7 @@ from pathlib import Path
 from llmkit.errors import MissingError, UsageError, at_place
 from llmkit.formats.digest import content_id
 from llmkit.formats.documents import Document, document_of, read_documents
-from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, record_id
+from llmkit.formats.jsonl import Line, OnBad, Record, decode_field, record_id
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.tokens.chat import render_chat
 from llmkit.tokens.tokenizer import Tokenizer
@@ -41,7 +41,7 @@ def read_texts(
     *,
     field: str,
     generation_prompt: bool,
-    on_bad: Callable[[BadLine], None] | None,
+    on_bad: OnBad | None,
 ) -> Iterator[Document]:
     """Documents with something to encode in `text`: a chat's is its rendering.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llmkit.errors import GateFailed, UsageError
 from llmkit.formats.documents import Document, list_files
-from llmkit.formats.jsonl import BadLine
+from llmkit.formats.jsonl import OnBad
 from llmkit.formats.rejects import bad_lines, check_rejects
 from llmkit.formats.streams import check_output, input_bytes, input_name, is_terminal, open_output
 from llmkit.progress import SILENT, Progress
@@ -176,7 +176,7 @@ def _documents(
     inputs: list[Path],
     tokenizer: Tokenizer,
     config: TokenizeConfig,
-    on_bad: Callable[[BadLine], None] | None,
+    on_bad: OnBad | None,
 ) -> Iterator[Document]:
     if sources.text is not None:
         return literal(sources.text)

@@ -1,24 +1,20 @@
 """What `llmkit train-tokenizer` reads: parts of text, each with the name of where it comes from."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from llmkit.errors import DataError
 from llmkit.formats.documents import list_files
 from llmkit.formats.file_kind import kind_of_input
-from llmkit.formats.jsonl import BadLine, Line, decode_field, decode_text, parse_records
+from llmkit.formats.jsonl import Line, OnBad, decode_field, decode_text, parse_records
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.streams import input_name, is_stream, open_input
 from llmkit.formats.text_blocks import read_blocks
 from llmkit.tokens.parts import cut_parts
 from llmkit.tokens.reservoir import Part
-
-OnBad = Callable[[BadLine], None]
 
 
 @dataclass
@@ -110,8 +106,7 @@ def _documents(
         except DataError as error:
             if on_bad is None:
                 raise
-            problem = error.problem.removeprefix(f"{line.where}: ")
-            on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
+            on_bad(line.bad(error))
         else:
             yield source, cut_parts([text])
 
