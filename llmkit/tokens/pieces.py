@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from llmkit.tokens.steps import steps_of
+
 SPACE_MARK = "▁"
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -52,7 +54,7 @@ def piece_reader(state: dict[str, Any]) -> Callable[[str], bytes]:
         state: a tokenizer.json, decoded. The decoder says how pieces are written; where there is none, the
             pre-tokenizer does.
     """
-    steps = _steps(state.get("decoder")) or _steps(state.get("pre_tokenizer"))
+    steps = steps_of(state.get("decoder")) or steps_of(state.get("pre_tokenizer"))
     kinds = {step["type"] for step in steps}
     if "ByteLevel" in kinds:
         return _from_byte_level
@@ -78,7 +80,7 @@ def added_reader(state: dict[str, Any]) -> Callable[[str], bytes]:
     Args:
         state: a tokenizer.json, decoded.
     """
-    kinds = {step["type"] for step in _steps(state.get("decoder"))}
+    kinds = {step["type"] for step in steps_of(state.get("decoder"))}
     if kinds & {"ByteLevel", "WordPiece"} or not kinds & {"Metaspace", "Replace", "ByteFallback"}:
         return str.encode
     return piece_reader(state)
@@ -100,13 +102,3 @@ def _space_mark(steps: list[dict[str, Any]]) -> str | None:
         if step["type"] == "Replace" and step["content"] == " " and "String" in step["pattern"]:
             return str(step["pattern"]["String"])
     return None
-
-
-def _steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The steps of a decoder or pre-tokenizer, sequences flattened."""
-    if part is None:
-        return []
-    if part["type"] != "Sequence":
-        return [part]
-    inside = part.get("decoders") or part.get("pretokenizers") or []
-    return [step for one in inside for step in _steps(one)]

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from llmkit.tokens.steps import steps_of
 from llmkit.tokens.tokenizer import Tokenizer
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -84,7 +85,9 @@ class StreamDecoder:
 
 def joins_plainly(decoder: Any) -> bool:
     """Whether the decoder only puts the bytes of pieces end to end, without one space at the start."""
-    return decoder is not None and all(_is_plain(step) for step in _steps(json.loads(decoder.__getstate__())))
+    return decoder is not None and all(
+        _is_plain(step) for step in steps_of(json.loads(decoder.__getstate__()))
+    )
 
 
 def _is_plain(step: dict[str, Any]) -> bool:
@@ -97,9 +100,3 @@ def _is_plain(step: dict[str, Any]) -> bool:
             return bool(step["content"] == " " and step["start"] <= 1 and step["stop"] == 0)
         case _:
             return False
-
-
-def _steps(state: dict[str, Any]) -> list[dict[str, Any]]:
-    if state["type"] != "Sequence":
-        return [state]
-    return [step for one in state["decoders"] for step in _steps(one)]

@@ -5,7 +5,6 @@ samples alike. Samples alone would not do, for no list of them tells all express
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import tokenizers
@@ -15,6 +14,7 @@ from llmkit.errors import ConfigError
 from llmkit.tokens.gguf.patterns import PRE_TOKENIZERS, PreTokenizer, byte_level_cut
 from llmkit.tokens.gguf.vocabulary import listed_merges
 from llmkit.tokens.patterns import GPT2
+from llmkit.tokens.steps import steps_of
 
 NEVER_WRITTEN = ("gpt2", "default")
 """Names that are read: llama.cpp does not know the first, and the second is its guess at a missing name."""
@@ -40,7 +40,6 @@ _CONTRACTIONS = {
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
     r"(?i:'s|'t|'re|'ve|'m|'d|'ll)": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
 }
-_STEPS = "pretokenizers"
 
 
 def pre_tokenizer_name(backend: tokenizers.Tokenizer, state: dict[str, Any], *, composes: bool) -> str:
@@ -81,7 +80,7 @@ def cut_patterns(part: dict[str, Any] | None) -> tuple[str, ...]:
         ConfigError: a step that is no such expression.
     """
     patterns = []
-    steps = list(_steps(part))
+    steps = steps_of(part)
     for step in steps:
         kind = step["type"]
         if kind == "Split" and _keeps_all(step):
@@ -97,16 +96,6 @@ def cut_patterns(part: dict[str, Any] | None) -> tuple[str, ...]:
                 hint="pre=NAME takes one of its ways all the same, and words get other tokens",
             )
     return tuple(patterns)
-
-
-def _steps(part: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    if part is None:
-        return
-    if part["type"] == "Sequence":
-        for inner in part[_STEPS]:
-            yield from _steps(inner)
-    else:
-        yield part
 
 
 def _keeps_all(step: dict[str, Any]) -> bool:

@@ -6,7 +6,6 @@ pieces come one after another; then the place of a piece is its score. `piece_sc
 """
 
 import base64
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from llmkit.errors import ConfigError
 from llmkit.tokens.gguf.vocabulary import listed_merges
 from llmkit.tokens.pieces import SPACE_MARK
 from llmkit.tokens.sentencepiece import MARKS_AT_END, NORMAL, SentencePieceModel, merges_by_score
+from llmkit.tokens.steps import steps_of
 
 _HINT = "keep the folder with its tokenizer.json; llama.cpp cannot read this tokenizer"
 _TRIMS = (r"\A +| +\z", "^ +| +$")
@@ -43,7 +43,7 @@ def read_spacing(state: dict[str, Any]) -> Spacing:
     """
     prefix = first_only = escaped = extra = False
     character_map = b""
-    for step in _steps(state["normalizer"], "normalizers"):
+    for step in steps_of(state["normalizer"]):
         pattern = step.get("pattern") or {}
         match step["type"]:
             case "Prepend" if step["prepend"] == SPACE_MARK:
@@ -60,7 +60,7 @@ def read_spacing(state: dict[str, Any]) -> Spacing:
                 pass  # of the text's own, which llama.cpp keeps
             case _:
                 raise _strange("normalizer", step)
-    for step in _steps(state["pre_tokenizer"], "pretokenizers"):
+    for step in steps_of(state["pre_tokenizer"]):
         match step["type"]:
             case "Metaspace" if step["replacement"] == SPACE_MARK and not escaped:
                 scheme = step.get("prepend_scheme") or ("always" if step.get("add_prefix_space") else "never")
@@ -151,13 +151,3 @@ def _strange(part: str, step: dict[str, Any]) -> ConfigError:
     return ConfigError(
         f"a tokenizer whose {part} has a step that llama.cpp has not (found {str(step)[:120]})", hint=_HINT
     )
-
-
-def _steps(part: dict[str, Any] | None, inside: str) -> Iterator[dict[str, Any]]:
-    if part is None:
-        return
-    if part["type"] == "Sequence":
-        for inner in part[inside]:
-            yield from _steps(inner, inside)
-    else:
-        yield part

@@ -27,6 +27,7 @@ from llmkit.tokens.gguf.vocabulary import (
     listed_merges,
 )
 from llmkit.tokens.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
+from llmkit.tokens.steps import steps_of
 from llmkit.tokens.tokenizer import Tokenizer, token_content
 
 _NO_SCORE = -10_000.0
@@ -189,14 +190,13 @@ def _byte_level(tokenizer: Tokenizer, state: dict[str, Any], pre: str | None) ->
 def _composes(state: dict[str, Any]) -> bool:
     """Whether text is brought into NFC, which is the one change that llama.cpp may leave out."""
     normalizer = state["normalizer"]
-    while normalizer is not None and normalizer["type"] == "Sequence" and len(normalizer["normalizers"]) < 2:
-        normalizer = next(iter(normalizer["normalizers"]), None)
-    if normalizer is not None and normalizer["type"] != "NFC":
+    kinds = [step["type"] for step in steps_of(normalizer)]
+    if kinds not in ([], ["NFC"]):
         raise ConfigError(
             f"a tokenizer that changes text first (found {str(normalizer)[:120]}), and llama.cpp does not",
             hint=_HINT,
         )
-    return normalizer is not None
+    return bool(kinds)
 
 
 def _sentencepiece(state: dict[str, Any], model: str, tokens: list[str]) -> dict[str, MetadataValue]:

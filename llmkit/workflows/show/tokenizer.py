@@ -10,6 +10,7 @@ import msgspec
 from llmkit.formats.provenance import read_provenance
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.patterns import GPT2, GPT4, QWEN2
+from llmkit.tokens.steps import steps_of
 from llmkit.tokens.tokenizer import Tokenizer
 
 LONGEST = 8
@@ -93,7 +94,7 @@ def show_tokenizer(path: Path) -> TokenizerReport:
         ],
         pre_tokenizer=name,
         pattern=pattern,
-        normalizer=[one["type"] for one in _steps(content.get("normalizer"), "normalizers")],
+        normalizer=[one["type"] for one in steps_of(content.get("normalizer"))],
         added_to_text=[tokenizer.token_text(one) for one in tokenizer.encode("", special_tokens=True)],
         chat_template=tokenizer.chat_template,
         named_templates=tuple(sorted(tokenizer.named_templates)),
@@ -130,15 +131,8 @@ def _roles(tokenizer: Tokenizer, token_id: int) -> list[str]:
     return [role for role in _ROLES if getattr(tokenizer, f"{role}_id") == token_id]
 
 
-def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """The steps of a sequence, or the one step there is."""
-    if part is None:
-        return []
-    return [step for one in part[key] for step in _steps(one, key)] if part["type"] == "Sequence" else [part]
-
-
 def _bytes_as(content: dict[str, Any]) -> str | None:
-    steps = _steps(content.get("pre_tokenizer"), "pretokenizers")
+    steps = steps_of(content.get("pre_tokenizer"))
     if any(step["type"] == "ByteLevel" for step in steps):
         return "byte-level"
     return "byte fallback" if content["model"].get("byte_fallback") else None
@@ -146,7 +140,7 @@ def _bytes_as(content: dict[str, Any]) -> str | None:
 
 def _pre_tokenizer(part: dict[str, Any] | None) -> tuple[str, str | None]:
     """The name of the way text is cut into words, and the pattern where there is one."""
-    steps = _steps(part, "pretokenizers")
+    steps = steps_of(part)
     patterns = [step["pattern"]["Regex"] for step in steps if "Regex" in step.get("pattern", {})]
     if patterns:
         names = [name for name, pattern in PATTERNS.items() if pattern in patterns]
