@@ -80,13 +80,18 @@ class PeftConfig(msgspec.Struct, frozen=True, kw_only=True):
     alpha_pattern: dict[str, Annotated[float, Meta(gt=0)]] = {}
 
     def scale(self, module: str, rank: int) -> float:
-        """What B A is multiplied with in a module: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
+        """What B A is multiplied with in a module."""
         alpha = of_pattern(self.alpha_pattern, [module], self.lora_alpha)
-        return alpha / math.sqrt(rank) if self.use_rslora else alpha / rank
+        return lora_scale(alpha, rank, rslora=self.use_rslora)
 
     def rank(self, module: str) -> int:
         """The rank of a module's factors."""
         return of_pattern(self.rank_pattern, [module], self.r)
+
+
+def lora_scale(alpha: float, rank: float, *, rslora: bool) -> float:
+    """What B A is multiplied with: alpha / rank, or alpha / sqrt(rank) for rsLoRA (2312.03732)."""
+    return alpha / math.sqrt(rank) if rslora else alpha / rank
 
 
 def of_pattern(patterns: Mapping[str, _Value], names: Iterable[str], default: _Value) -> _Value:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.errors import ConfigError, DataError, some_of
-from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo, SkippedArray, read_gguf_header
+from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo, read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.values import MetadataValue, Typed
 
@@ -106,10 +106,10 @@ def read_gguf_adapter(path: Path) -> GgufAdapter:
         )
     alpha = metadata.get(_ALPHA, 0.0)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha < float("inf"):
-        raise DataError(f"{path}: {_ALPHA} is {_shown(alpha)}, no number from 0", hint=_AGAIN)
+        raise DataError(f"{path}: {_ALPHA} is {alpha!r}, no number from 0", hint=_AGAIN)
     architecture = metadata.get(_ARCHITECTURE)
     if not isinstance(architecture, str):
-        raise DataError(f"{path}: {_ARCHITECTURE} is {_shown(architecture)}, no name", hint=_AGAIN)
+        raise DataError(f"{path}: {_ARCHITECTURE} is {architecture!r}, no name", hint=_AGAIN)
     return GgufAdapter(architecture, float(alpha), _base(header), _pairs(path, header))
 
 
@@ -157,7 +157,3 @@ def _base(header: GgufHeader) -> str | None:
     found = [header.metadata.get(f"{_BASE}.{key}") for key in ("repo_url", "name")]
     url, name = (one if isinstance(one, str) and one else None for one in found)
     return url.removeprefix(_HUB) if url is not None and url.startswith(_HUB) else name
-
-
-def _shown(value: object) -> str:
-    return f"a list of {value.length}" if isinstance(value, SkippedArray) else repr(value)

@@ -41,6 +41,9 @@ class SkippedArray:
 
     length: int
 
+    def __repr__(self) -> str:
+        return f"a list of {self.length}"
+
 
 Value = bool | int | float | str | list["Value"] | SkippedArray
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from llmkit.errors import ConfigError
-from llmkit.formats.peft import of_pattern
+from llmkit.formats.peft import lora_scale, of_pattern
 
 ALL_LINEAR = "all-linear"
 """Every matrix in the layers but a router: what peft means by it too."""
@@ -74,7 +74,7 @@ class LoraConfig:
     def scale_of(self, names: Iterable[str], rank: int) -> float:
         """What the product of a module's factors is multiplied with."""
         alpha = of_pattern(self.alpha_pattern, names, self.alpha)
-        return alpha / math.sqrt(rank) if self.use_rslora else alpha / rank
+        return lora_scale(alpha, rank, rslora=self.use_rslora)
 
 
 def ends_with(name: str, suffixes: Iterable[str]) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from llmkit.errors import ConfigError
-from llmkit.formats.gguf.header import SkippedArray
 
 _HINT = "fetch the file again, or give the config.json that it was converted from"
 
@@ -97,9 +96,8 @@ class GgufKeys:
 
     def wrong(self, name: str, wanted: str) -> NoReturn:
         """Raises ConfigError: the key is not what is wanted."""
-        value = self._get(name)
-        found = f"a list of {value.length}" if isinstance(value, SkippedArray) else repr(value)
-        raise ConfigError(f"{self.source}: {self._key(name)} is not {wanted} (found {found})", hint=_HINT)
+        found = self._get(name)
+        raise ConfigError(f"{self.source}: {self._key(name)} is not {wanted} (found {found!r})", hint=_HINT)
 
     def _get(self, name: str) -> Any:
         return self.metadata.get(self._key(name))

@@ -1,6 +1,5 @@
 """What an adapter changes in its base model: adapter_config.json and its weights, or a GGUF file."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from llmkit.errors import DataError
 from llmkit.formats.gguf.adapter import read_gguf_adapter
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import TensorInfo, read_header, read_json_object
-from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, parse_tensor_name, refused_by
+from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, lora_scale, parse_tensor_name, refused_by
 from llmkit.model.gguf.file import read_gguf_tensors
 from llmkit.model.gguf.keys import shortest
 
@@ -77,7 +76,7 @@ def show_adapter(folder: Path) -> AdapterReport:
         base_model=config.get("base_model_name_or_path"),
         rank=rank,
         alpha=alpha,
-        scaling=_scaling(rank, alpha, bool(config.get("use_rslora"))),
+        scaling=lora_scale(alpha, rank, rslora=bool(config.get("use_rslora"))) if rank and alpha else None,
         variant=_variant(config),
         target_modules=config.get("target_modules"),
         modules_to_save=config.get("modules_to_save"),
@@ -139,12 +138,6 @@ def _dtypes(tensors: list[TensorInfo]) -> dict[str, int]:
     for tensor in tensors:
         dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
     return dtypes
-
-
-def _scaling(rank: float | None, alpha: float | None, rslora: bool) -> float | None:
-    if not rank or alpha is None:
-        return None
-    return alpha / math.sqrt(rank) if rslora else alpha / rank
 
 
 def _variant(config: dict[str, Any]) -> str:
