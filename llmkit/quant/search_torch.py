@@ -84,7 +84,7 @@ class _Line:
 
     def __init__(self, y: Tensor, importance: Tensor, high: int, cap: Tensor | None) -> None:
         """`cap`: (M, 1), above which no base may be."""
-        self._y, self._importance, self._high, self._cap = y, importance.expand_as(y), high, cap
+        self._y, self._importance, self._cap = y, importance.expand_as(y), cap
         self._total = self._importance.sum(1, keepdim=True)
         self._sum = (self._importance * y).sum(1, keepdim=True)
         self.step = torch.full_like(y[:, :1], 1 / high)

@@ -13,7 +13,7 @@ import mmap
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.gguf.magic import MAGIC
@@ -25,7 +25,6 @@ from llmkit.formats.gguf.values import (
     KIND_NAMES,
     SCALAR_CODES,
     STRING,
-    Typed,
 )
 
 MAX_LISTED = 1024
@@ -89,25 +88,6 @@ class GgufHeader:
     def alignment(self) -> int:
         """Tensors begin at multiples of it, counted from `data_offset`."""
         return cast(int, self.metadata.get(ALIGNMENT, DEFAULT_ALIGNMENT))
-
-    def typed(self) -> dict[str, Typed]:
-        """The metadata as `write_gguf` takes it, types kept.
-
-        Raises:
-            DataError: an array was not kept, or holds arrays.
-        """
-        typed = {}
-        for key, value in self.metadata.items():
-            kind = self.kinds[key].removesuffix("[]")
-            if isinstance(value, SkippedArray):
-                raise DataError(
-                    f"{key}: {value.length} values were not kept",
-                    hint="read the header with keep_arrays=True",
-                )
-            if kind == KIND_NAMES[ARRAY]:
-                raise DataError(f"{key}: an array of arrays is not written", hint="leave this key out")
-            typed[key] = Typed(kind, cast(Any, value))
-        return typed
 
 
 def read_gguf_header(path: Path, *, keep_arrays: bool = False) -> GgufHeader:

@@ -48,11 +48,6 @@ class QuantizeJob:
     """What an importance matrix says of the inputs of matrices, by name; empty without one."""
 
     @property
-    def weighed(self) -> bool:
-        """Whether errors are weighed by what a text puts in."""
-        return self.calibration is not None or self.config.imatrix is not None
-
-    @property
     def scale_dtype(self) -> torch.dtype | None:
         """What norms are stored in, where columns are to be scaled."""
         if not self.config.scale:
