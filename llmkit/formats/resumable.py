@@ -40,7 +40,7 @@ def kept_parts(path: Path, key: str) -> Iterator[Path]:
         )
     with lock:
         if not (partial / _KEY).exists() or (partial / _KEY).read_text() != key:
-            _empty(partial)
+            empty_folder(partial)
             write_atomic(partial / _KEY, key.encode())
         yield partial
 
@@ -88,12 +88,13 @@ def forget_partial(path: Path) -> None:
         if lock is None:
             return
         with lock:
-            _empty(partial)
+            empty_folder(partial)
             (partial / LOCK).unlink()
             partial.rmdir()
 
 
-def _empty(folder: Path) -> None:
+def empty_folder(folder: Path) -> None:
+    """Remove all that is in a folder but the lock on it."""
     for entry in folder.iterdir():
         if entry.name == LOCK:
             continue

@@ -17,7 +17,7 @@ from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.quant.embedding_moments import embedding_moments
 from llmkit.quant.grid import Grid
 from llmkit.quant.heads import own_logits, tied_like
-from llmkit.quant.moments import Moments
+from llmkit.quant.moments import Moments, single_matrices
 from llmkit.quant.plain_numbers import as_stored
 from llmkit.quant.rounding import RoundedMatrix, Rounder, round_matrix
 from llmkit.quant.scaling import scale_layer
@@ -193,7 +193,7 @@ class Quantiser:
             self._original.advance(layer)  # before anything is scaled
         if done is None:
             done = self._rounded_layer(layer, block, weights, moments)
-        for name, part in _parts(weights).items():  # all at once: none sees another one's error
+        for name, part in single_matrices(weights).items():  # all at once: none sees another one's error
             part.copy_(done.matrices[name].values())
         for name, tensor in done.plain.items():
             plain[name].copy_(tensor)
@@ -226,7 +226,7 @@ class Quantiser:
                 for name, (now, before) in others.items()
                 if not torch.equal(now, before)
             }
-        for name, part in _parts(weights).items():
+        for name, part in single_matrices(weights).items():
             if name not in done:
                 done[name] = self._round(name, part, self._grids[name.partition("[")[0]], moments.get(name))
         return Rounded(layer, done, plain, alphas)
@@ -284,12 +284,3 @@ class Quantiser:
 
 def _prefix(layer: int) -> str:
     return f"model.layers.{layer}."
-
-
-def _parts(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices, stacks of them taken apart."""
-    return {
-        f"{name}[{index}]" if weight.dim() == 3 else name: part
-        for name, weight in weights.items()
-        for index, part in enumerate(weight.unbind() if weight.dim() == 3 else (weight,))
-    }

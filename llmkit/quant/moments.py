@@ -70,6 +70,15 @@ class Moments:
         self.count += len(rows)
 
 
+def single_matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices (R, C) as they are; of a stack (E, R, C) each under `name[e]`."""
+    return {
+        f"{name}[{index}]" if weight.dim() == 3 else name: part
+        for name, weight in weights.items()
+        for index, part in enumerate(weight.unbind() if weight.dim() == 3 else (weight,))
+    }
+
+
 class InputsOfPass(TorchFunctionMode):
     """Inside `with`, keeps the inputs of every product with one of some weights, in this thread.
 
@@ -85,11 +94,8 @@ class InputsOfPass(TorchFunctionMode):
         self.inputs: dict[str, Tensor] = {}
         """(N, C) by name; weights that were multiplied with one tensor have one and the same."""
         self._names: dict[tuple[int, tuple[int, ...]], str] = {}
-        for name, weight in weights.items():
-            parts = weight.unbind() if weight.dim() == 3 else (weight,)
-            for index, part in enumerate(parts):
-                key = part.data_ptr(), tuple(part.shape)
-                self._names[key] = f"{name}[{index}]" if weight.dim() == 3 else name
+        for name, matrix in single_matrices(weights).items():
+            self._names[matrix.data_ptr(), tuple(matrix.shape)] = name
         self._last: tuple[Tensor, Tensor] | None = None
 
     def __torch_function__(

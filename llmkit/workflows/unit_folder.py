@@ -14,7 +14,7 @@ from pathlib import Path
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import replace_folder, sync_tree, write_atomic
 from llmkit.formats.lock import LOCK, lock_folder, open_locked
-from llmkit.formats.resumable import partial_path, stoppable
+from llmkit.formats.resumable import empty_folder, partial_path, stoppable
 from llmkit.workflows.units import Receipt, Unit, find_receipts
 
 _KEY, _CLOSING = ".key", ".closing"
@@ -117,10 +117,7 @@ def _prepare(partial: Path, fingerprint: str) -> None:
     """Keep what a job with this fingerprint has left; remove anything else."""
     if _key_of(partial) == fingerprint:
         return
-    for entry in partial.iterdir():
-        if entry.name == LOCK:
-            continue
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    empty_folder(partial)
     write_atomic(partial / _KEY, fingerprint.encode())
 
 
