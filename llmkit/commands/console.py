@@ -14,7 +14,7 @@ from typing import Literal, TextIO
 import msgspec
 
 from llmkit.commands.run_panel import LEAST_ROWS, RunPanel
-from llmkit.commands.values import format_seconds
+from llmkit.commands.values import format_left
 from llmkit.progress import SILENT, Progress
 
 ColorChoice = Literal["auto", "always", "never"]
@@ -100,18 +100,11 @@ class _Lines:
             return
         self._last = now
         share = f"{done / total:.0%}" if total else f"{done:,.0f}"
-        left = self._left(now, done, total)
+        left = format_left(self._first, (now, done), total) if total else ""
         print(f"{self._task} {share}  {format_fields(fields)}{left}".rstrip(), file=sys.stderr, flush=True)
 
     def note(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
-
-    def _left(self, now: float, done: float, total: float | None) -> str:
-        """The time that the rest takes at the pace so far."""
-        if not total or self._first is None or done <= self._first[1]:
-            return ""
-        pace = (now - self._first[0]) / (done - self._first[1])
-        return f"  {format_seconds(pace * (total - done))} left"
 
 
 class _Bar:

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llmkit.commands.plot import Series, draw_curves
-from llmkit.commands.values import format_seconds
+from llmkit.commands.values import format_left
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,7 +67,8 @@ class RunPanel:
         if total:
             full = round(_BAR * done / total)
             bar = "━" * full + "\x1b[2m" + "━" * (_BAR - full) + "\x1b[0m"
-            head = f"{self._task} {bar} {done / total:.0%}  {done:,.0f} of {total:,.0f}{self._left()}"
+            left = format_left(self._first, (time.monotonic(), done), total)
+            head = f"{self._task} {bar} {done / total:.0%}  {done:,.0f} of {total:,.0f}{left}"
         shown = [f"{name} {value}" for name, value in self._fields.items()]
         lines = [head, *_wrapped(shown, width)]
         series = [Series("loss", self._loss.points), Series("valid", self._valid.points, "o")]
@@ -79,12 +80,6 @@ class RunPanel:
         from rich.text import Text
 
         return Text.from_ansi("\n".join(self.lines(self._console.width)), no_wrap=True, overflow="crop")
-
-    def _left(self) -> str:
-        if self._first is None or self._done <= self._first[1]:
-            return ""
-        pace = (time.monotonic() - self._first[0]) / (self._done - self._first[1])
-        return f"  {format_seconds(pace * (self._total - self._done))} left"
 
 
 class Curve:

@@ -163,3 +163,17 @@ def format_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} m" if hours else f"{minutes} m {rest:02d} s"
+
+
+def format_left(begun: tuple[float, float] | None, now: tuple[float, float], total: float) -> str:
+    """`  3 m 20 s left`: what the rest takes at the pace so far; nothing while there is none.
+
+    Args:
+        begun: when the work began, in seconds, and what was done then.
+        now: the same of now.
+        total: what there is to do.
+    """
+    if begun is None or now[1] <= begun[1]:
+        return ""
+    pace = (now[0] - begun[0]) / (now[1] - begun[1])
+    return f"  {format_seconds(pace * (total - now[1]))} left"

@@ -10,6 +10,7 @@ from llmkit.commands.values import (
     ShownCount,
     format_bytes,
     format_count,
+    format_left,
     format_need,
     format_seconds,
     parse_count,
@@ -128,3 +129,9 @@ def test_a_bound_is_a_finite_number() -> None:
     ):
         with pytest.raises(BadParameter, match=f"'{text}' is {told}"):
             parse_finite(text)
+
+
+def test_what_is_left_goes_at_the_pace_since_the_work_began() -> None:
+    assert format_left((100.0, 10.0), (130.0, 40.0), 100.0) == "  1 m 00 s left"  # a second each
+    assert format_left((100.0, 10.0), (130.0, 10.0), 100.0) == ""
+    assert format_left(None, (130.0, 10.0), 100.0) == ""

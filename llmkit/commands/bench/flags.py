@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from typer import Argument, BadParameter, Option
 
@@ -12,14 +12,13 @@ from llmkit.commands.base import Session
 from llmkit.commands.bench.text import BenchFormat, print_bench
 from llmkit.commands.shared import DryRun, LogEvery
 from llmkit.commands.values import parse_count, parse_share
+from llmkit.engine import config as engine
 from llmkit.probe.config import AUTO, BenchModelConfig
 
 if TYPE_CHECKING:
     from llmkit.probe.bench import BenchReport
 
-Kernels = Literal["auto", "native", "torch"]
-_DTYPES = (AUTO, "float32", "bfloat16", "float16")
-_WEIGHTS = ("stored", "int8", "int4")
+_DTYPES, _WEIGHTS = get_args(engine.Dtype), get_args(engine.Weights)
 _PEERS = ("transformers", "llama.cpp")
 _MOST_SIZES = 1000
 _RANGE = re.compile(r"(?P<first>[^-+*]+)-(?P<last>[^-+*]+)(?:(?P<sign>[+*])(?P<step>[^-+*]+))?")
@@ -128,7 +127,7 @@ Weights = Annotated[
     str,
     Option("--weights", metavar="LIST", parser=list_of(expand_weights), help="stored, int8, int4."),
 ]
-KernelsChoice = Annotated[Kernels, Option("--kernels", help="What computes llmkit's cases.")]
+KernelsChoice = Annotated[engine.Kernels, Option("--kernels", help="What computes llmkit's cases.")]
 Against = Annotated[
     str | None,
     Option(

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from llmkit.commands.facts import kernels_of, plural
-from llmkit.commands.generate.text import sampling_words
+from llmkit.commands.generate.text import memory_rows, sampling_words
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_need
+from llmkit.commands.values import format_count
 
 if TYPE_CHECKING:
     from llmkit.workflows.chat.chat import Chat
@@ -41,11 +41,7 @@ def describe_plan(plan: Any) -> str:
         ("runs on", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}, {kernels_of(plan)}"),
         ("context", plural(plan.context, "token")),
         ("sampling", ", ".join(sampling_words(plan.sampling))),
-        ("weights", format_bytes(plan.weight_bytes)),
-        ("cache", format_bytes(plan.kv_bytes)),
-        *([("draft model", format_bytes(plan.draft_bytes))] if plan.draft_bytes else []),
-        *([("adapters", format_bytes(plan.adapter_bytes))] if plan.adapter_bytes else []),
-        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
+        *memory_rows(plan),
         ("transcript", plan.transcript or "none"),
     ]
     return align(rows)

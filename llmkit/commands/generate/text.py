@@ -31,14 +31,21 @@ def describe_plan(plan: Any) -> str:
         ("prompts", prompts),
         ("context", plural(plan.context, "token")),
         ("sampling", ", ".join(sampling_words(plan.sampling))),
+        *memory_rows(plan),
+        ("writes", plan.out or "stdout"),
+    ]
+    return align(rows)
+
+
+def memory_rows(plan: Any) -> list[tuple[str, str]]:
+    """What a GeneratePlan or ChatPlan takes of memory."""
+    return [
         ("weights", format_bytes(plan.weight_bytes)),
         ("cache", format_bytes(plan.kv_bytes)),
         *([("draft model", format_bytes(plan.draft_bytes))] if plan.draft_bytes else []),
         *([("adapters", format_bytes(plan.adapter_bytes))] if plan.adapter_bytes else []),
         ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
-        ("writes", plan.out or "stdout"),
     ]
-    return align(rows)
 
 
 def sampling_words(sampling: dict[str, Any]) -> Iterator[str]:
