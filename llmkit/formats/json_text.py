@@ -1,6 +1,6 @@
 """JSON of anything that has names of files in it, which need not be UTF-8; and JSON for people."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -23,7 +23,7 @@ def printable(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value of JSON is a number: Python counts a true as 1."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

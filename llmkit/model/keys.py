@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from llmkit.errors import ConfigError, nearest
+from llmkit.formats.json_text import is_number
 
 STRUCTURAL = (
     *("num_", "_size", "_dim", "_rank", "window", "shared", "expert", "layers", "heads", "sharing"),
@@ -130,8 +131,7 @@ class Keys:
         for name in names:
             value = self._look_up(name, None)
             if value is not None:
-                is_number = isinstance(value, int | float) and not isinstance(value, bool)
-                if not is_number or (isinstance(value, float) and not math.isfinite(value)):
+                if not is_number(value) or (isinstance(value, float) and not math.isfinite(value)):
                     self.wrong(name, "a number")
                 return value
         return default

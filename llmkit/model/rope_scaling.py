@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.errors import ConfigError, at_place, nearest
+from llmkit.formats.json_text import is_number
 
 ORIGINAL = "original_max_position_embeddings"
 """Positions that the model was trained with before it was stretched."""
@@ -214,8 +215,8 @@ def _check_value(name: str, value: object) -> None:
         raise ConfigError(f"{name} is not {wanted} (found {value!r})", hint=f"change {name}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+def _is_positive(value: object) -> bool:
+    return is_number(value) and 0 < value < math.inf
 
 
 def _is_whole(value: object) -> bool:
@@ -223,10 +224,10 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(map(_is_number, value))
+    return isinstance(value, list | tuple) and all(map(_is_positive, value))
 
 
-_POSITIVE = ("a number above 0", _is_number)
+_POSITIVE = ("a number above 0", _is_positive)
 _LIST = ("a list of numbers above 0", _is_list)
 _VALUES: dict[str, tuple[str, Callable[[object], bool]]] = {
     **dict.fromkeys(("factor", "attention_factor", "beta_fast", "beta_slow"), _POSITIVE),

@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
 from llmkit.errors import ConfigError
+from llmkit.formats.json_text import is_number
 
 BLANKS = r"( |\n{1,2}[ \t]{0,20})"
 """What may stand between the parts of JSON, as in llama.cpp: no model can fill its text with blanks."""
@@ -132,7 +133,7 @@ def _is_told_otherwise(key: str, value: Any) -> bool:
 
 
 def _is_edge(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # not NaN
+    return is_number(value) and value == value  # not NaN
 
 
 def _check_literal(value: Any, where: str) -> None:

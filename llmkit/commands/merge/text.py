@@ -7,6 +7,7 @@ from llmkit.commands.convert.text import check_text
 from llmkit.commands.facts import Facts, facts_lines, plural, title_line
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count
+from llmkit.errors import some_of
 
 _KINDS = {"extract": "LoRA adapter"}
 _MOST = 20
@@ -64,10 +65,7 @@ def _weights(report: Any) -> str:
 
 
 def _some(names: Sequence[str]) -> str | None:
-    if not names:
-        return None
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}: no matrix of a layer, and not the same in both"
+    return f"{some_of(names)}: no matrix of a layer, and not the same in both" if names else None
 
 
 def _tensors(rows: Sequence[Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError
+from llmkit.formats.json_text import is_number
 from llmkit.probe.evaluate.config import Match
 from llmkit.probe.evaluate.tasks_config import WrittenForm
 
@@ -113,7 +114,7 @@ def _told(record: Mapping[str, Any]) -> str:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    return isinstance(value, str) or is_number(value)
 
 
 def _text(value: Any) -> str:

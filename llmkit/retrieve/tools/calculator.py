@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from llmkit.formats.json_text import is_number
 from llmkit.retrieve.tools.config import ToolError, ToolSpec, one_text
 
 _MOST_CHARACTERS = 1_000
@@ -77,7 +78,7 @@ def calculate(expression: str) -> str:
 
 def _value(node: ast.AST) -> Any:
     match node:
-        case ast.Constant(value=value) if isinstance(value, int | float) and not isinstance(value, bool):
+        case ast.Constant(value=value) if is_number(value):
             return _bounded(value)
         case ast.Name(id=name) if name in _NAMES:
             return _NAMES[name]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmkit.engine.config import SamplingConfig
+from llmkit.formats.json_text import is_number
 from llmkit.server.answer import Answered, Piece, TokenScore, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import refused
@@ -151,7 +152,7 @@ def _read_prompts(
 
 def _row(told: list[Any]) -> tuple[int, ...] | None:
     """Token ids; None where something is none. JSON's 5.0 is one too."""
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in told):
+    if not all(map(is_number, told)):
         return None
     return tuple(map(int, told)) if all(one == int(one) for one in told) else None
 

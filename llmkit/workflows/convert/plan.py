@@ -11,6 +11,7 @@ from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.formats.gguf.split import cut_gguf, file_paths
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor
+from llmkit.formats.json_text import is_number
 from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
@@ -151,7 +152,7 @@ class Written:
         return {
             key: Typed(kind, given[name])
             for name, (key, kind) in SAMPLING_KEYS.items()
-            if isinstance(given.get(name), int | float) and not isinstance(given[name], bool)
+            if is_number(given.get(name))
         }
 
 
