@@ -1,10 +1,8 @@
 """How the figures of `llmkit bench serve` are shown."""
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from llmkit.commands.bench.text import BenchFormat, markdown_table, write_csv
-from llmkit.formats.jsonl import encode_line
+from llmkit.commands.bench.text import BenchFormat, markdown_table, print_rows
 
 if TYPE_CHECKING:
     from llmkit.probe.load_rows import LoadRow, Percentiles
@@ -12,22 +10,11 @@ if TYPE_CHECKING:
 
 
 def print_load(report: "BenchServeReport", bench_format: BenchFormat) -> None:
-    """The report on stdout: a Markdown table, all of it as one JSON object, or a row a line."""
-    import msgspec
-
-    if bench_format == "md":
-        sys.stdout.write(load_table(report))
-    elif bench_format == "json":
-        sys.stdout.buffer.write(encode_line(report))
-    else:
-        whole = msgspec.to_builtins(report)
-        rows = whole.pop("rows")
-        if bench_format == "jsonl":
-            sys.stdout.buffer.write(b"".join(encode_line({**whole, **row}) for row in rows))
-        else:
-            shared = {"schema": report.schema, "bench": report.bench, **whole["work"]}
-            write_csv([{**shared, **_flat(row)} for row in rows])
-    sys.stdout.flush()
+    """The report on stdout; see `print_rows`."""
+    shared = {"schema": report.schema, "bench": report.bench}
+    print_rows(
+        report, bench_format, "rows", load_table, lambda whole, row: {**shared, **whole["work"], **_flat(row)}
+    )
 
 
 def load_table(report: "BenchServeReport") -> str:

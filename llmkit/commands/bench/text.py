@@ -61,56 +61,54 @@ _RATIO: Column = ("× peer", lambda row: "" if row.ratio is None else f"{row.rat
 
 
 def print_bench(report: "BenchReport", bench_format: BenchFormat) -> None:
-    """The report on stdout: a Markdown table, all of it as one JSON object, or a row a line.
-
-    A line of jsonl stands by itself: it says what was measured and on which machine.
-    """
-    import msgspec
-
-    if bench_format == "md":
-        sys.stdout.write(_markdown(report))
-    elif bench_format == "json":
-        sys.stdout.buffer.write(encode_line(report))
-    elif bench_format == "jsonl":
-        whole = msgspec.to_builtins(report)
-        rows = whole.pop("rows")
-        for row in rows:
-            sys.stdout.buffer.write(encode_line({**whole, **row}))
-    else:
-        machine = report.environment
-        shared = {
-            "schema": report.schema,
-            "bench": report.bench,
-            "model": report.work.get("model", ""),
-            "cpu": machine.cpu,
-            "load_average": machine.load_average,
-            "noisy": report.noisy,
-        }
-        write_csv([{**shared, **_flat(msgspec.to_builtins(row))} for row in report.rows])
-    sys.stdout.flush()
+    """The report on stdout; see `print_rows`."""
+    machine = report.environment
+    shared = {
+        "schema": report.schema,
+        "bench": report.bench,
+        "model": report.work.get("model", ""),
+        "cpu": machine.cpu,
+        "load_average": machine.load_average,
+        "noisy": report.noisy,
+    }
+    print_rows(report, bench_format, "rows", _markdown, lambda _, row: {**shared, **_flat(row)})
 
 
 def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
     """What a bench would measure, on stdout, in the formats that its result would have."""
+    print_rows(plan, bench_format, "cases", _plan_markdown, lambda whole, row: _flat({**whole, **row}))
+
+
+def print_rows(
+    report: Any,
+    bench_format: BenchFormat,
+    field: str,
+    to_markdown: Callable[[Any], str],
+    columns: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
+) -> None:
+    """A report on stdout: a Markdown table, all of it as one JSON object, or a row a line.
+
+    A line of jsonl stands by itself: it says what was measured and on which machine.
+
+    Args:
+        report: a struct.
+        bench_format: which of these.
+        field: the one that has the rows.
+        to_markdown: makes the table.
+        columns: of a line of CSV, from the rest of the report and the row.
+    """
     import msgspec
 
+    whole = msgspec.to_builtins(report)
+    rows = whole.pop(field)
     if bench_format == "md":
-        header = ("engine", *plan.cases[0].case)
-        rows = [(one.engine, *map(str, one.case.values())) for one in plan.cases]
-        sys.stdout.write(
-            f"{markdown_table(header, rows)}\nbench {plan.bench} of {plan.model}, "
-            f"{format_count(plan.parameters)} parameters; {plural(plan.rounds, 'round')} and one to warm up, "
-            f"about {format_bytes(plan.memory_bytes)} of memory\n"
-        )
+        sys.stdout.write(to_markdown(report))
     elif bench_format == "json":
-        sys.stdout.buffer.write(encode_line(plan))
+        sys.stdout.buffer.write(encode_line(report))
+    elif bench_format == "jsonl":
+        sys.stdout.buffer.write(b"".join(encode_line({**whole, **row}) for row in rows))
     else:
-        whole = msgspec.to_builtins(plan)
-        lines = [{**whole, **one} for one in whole.pop("cases")]
-        if bench_format == "jsonl":
-            sys.stdout.buffer.write(b"".join(encode_line(line) for line in lines))
-        else:
-            write_csv([_flat(line) for line in lines])
+        write_csv([columns(whole, row) for row in rows])
     sys.stdout.flush()
 
 
@@ -137,6 +135,16 @@ def _said(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _plan_markdown(plan: "PlanReport") -> str:
+    header = ("engine", *plan.cases[0].case)
+    rows = [(one.engine, *map(str, one.case.values())) for one in plan.cases]
+    return (
+        f"{markdown_table(header, rows)}\nbench {plan.bench} of {plan.model}, "
+        f"{format_count(plan.parameters)} parameters; {plural(plan.rounds, 'round')} and one to warm up, "
+        f"about {format_bytes(plan.memory_bytes)} of memory\n"
+    )
 
 
 def _markdown(report: "BenchReport") -> str:
