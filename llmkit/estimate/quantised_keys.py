@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from llmkit.errors import ConfigError
+from llmkit.model.quantised.section import SectionKeys
 
 
-class QuantisedKeys:
-    """One section of a config. Every problem names its key."""
+class QuantisedKeys(SectionKeys):
+    """One section of a config, as sizes are told from it."""
 
     def __init__(self, section: Any) -> None:
         if not isinstance(section, Mapping):
@@ -16,24 +17,11 @@ class QuantisedKeys:
                 f"quantization_config holds {section!r} where an object belongs",
                 hint="copy the model's config.json again",
             )
-        self.section: Mapping[str, Any] = section
+        super().__init__(section)
 
     def value(self, key: str) -> Any:
         """Whatever stands there; None where nothing does."""
         return self.section.get(key)
-
-    def whole(self, *names: str) -> int:
-        """A whole number above zero, under the first of these names that is there."""
-        key = next((name for name in names if name in self.section), names[0])
-        value = self.section.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            self.wrong(key, "a whole number above zero")
-        return value
-
-    def group(self, *names: str) -> int | None:
-        """A number of columns; None for a whole row, which files write as -1, 0 or null."""
-        key = next((name for name in names if name in self.section), names[0])
-        return None if self.section.get(key) in (-1, 0, None) else self.whole(key)
 
     def flag(self, key: str) -> bool:
         """True or false; false where absent."""
@@ -56,19 +44,10 @@ class QuantisedKeys:
             self.wrong(key, "a list of names")
         return value
 
-    def pair(self, key: str) -> tuple[int, int] | None:
-        """Two whole numbers above zero; None where absent."""
-        match self.section.get(key):
-            case None:
-                return None
-            case [int(first), int(second)] if first > 0 and second > 0:
-                return first, second
-        self.wrong(key, "two whole numbers above zero")
-
     def require(self, key: str, values: tuple[Any, ...]) -> None:
         """Only these values have a size known here."""
         if self.section.get(key) not in values:
-            self.wrong(key, " or ".join(str(value) for value in values if value is not None))
+            self.wrong(key, *values)
 
     def regex(self, key: str, text: str) -> re.Pattern[str]:
         """A pattern of a list."""
@@ -77,10 +56,11 @@ class QuantisedKeys:
         except re.error as error:
             self.wrong(key, f"valid patterns, but {text!r} is none: {error}")
 
-    def wrong(self, key: str, wanted: str) -> NoReturn:
+    def wrong(self, key: str, *wanted: Any) -> NoReturn:
         """A value that this cannot size."""
+        known = " or ".join(str(one) for one in wanted if one is not None)
         raise ConfigError(
-            f"quantization_config.{key} is {self.section.get(key)!r}, and sizes are known for {wanted}",
+            f"quantization_config.{key} is {self.section.get(key)!r}, and sizes are known for {known}",
             hint="say how weights are stored: --dtype w4a16-g128",
         )
 

@@ -13,7 +13,7 @@ from llmkit.errors import ConfigError
 from llmkit.formats import bytewise
 from llmkit.formats.quantised import awq, bnb_4bit, compressed_tensors, gptq, mlx_affine, mxfp4
 from llmkit.formats.quantised.matrix_layout import MatrixLayout
-from llmkit.model.quantised.section import METHODS, quantised_section
+from llmkit.model.quantised.section import METHODS, SectionKeys, quantised_section
 
 UNREAD = (".input_scale", ".input_zero_point", ".k_scale", ".v_scale", ".input_global_scale")
 """Suffixes of tensors about activations and caches."""
@@ -56,7 +56,7 @@ def quantisation(config: Mapping[str, Any], source: str) -> Quantisation | None:
             if section.get("backend") == "llm-awq":  # its own packing, whatever the version
                 keys.wrong("backend", "autoawq")
             keys.only("bits" if "bits" in section else "w_bit", 4)
-            awq_layout = awq.Awq(keys.group("group_size", "q_group_size"))
+            awq_layout = awq.Awq(keys.group("group_size", "q_group_size") or 0)
             return Quantisation("awq", (awq.CODES,), lambda module: awq_layout)
         case "bitsandbytes":
             if not (section.get("load_in_4bit") or section.get("_load_in_4bit")):
@@ -65,8 +65,7 @@ def quantisation(config: Mapping[str, Any], source: str) -> Quantisation | None:
         case "compressed-tensors":
             return _compressed(keys)
         case "fp8":
-            block = section.get("weight_block_size")
-            layout = bytewise.Bytewise("F8_E4M3", None if block is None else keys.pair(block), inverse=True)
+            layout = bytewise.Bytewise("F8_E4M3", keys.pair("weight_block_size"), inverse=True)
             return Quantisation("fp8", (bytewise.SCALE_INV,), lambda module: layout)
         case "gptq":
             return _gptq(keys)
@@ -75,11 +74,11 @@ def quantisation(config: Mapping[str, Any], source: str) -> Quantisation | None:
     keys.wrong("quant_method", *METHODS)
 
 
-class _Section:
-    """A section, its values looked up with their kinds checked."""
+class _Section(SectionKeys):
+    """A section, as layouts are told from it."""
 
     def __init__(self, section: Mapping[str, Any], source: str) -> None:
-        self.section = section
+        super().__init__(section)
         self.source = source
 
     def only(self, key: str, *values: Any) -> None:
@@ -91,25 +90,8 @@ class _Section:
             self.wrong("config_groups", "objects")
         return _Section(section, self.source)
 
-    def whole(self, key: str) -> int:
-        value = self.section.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            self.wrong(key, "a whole number above zero")
-        return value
-
-    def group(self, *names: str) -> int:
-        """Columns that share a scale; 0 for the whole row, which files write as -1, 0 or null."""
-        key = next((name for name in names if name in self.section), names[0])
-        return 0 if self.section.get(key) in (-1, 0, None) else self.whole(key)
-
-    def pair(self, value: Any) -> tuple[int, int]:
-        match value:
-            case [int(first), int(second)] if first > 0 and second > 0:
-                return first, second
-        self.wrong("weight_block_size", "two whole numbers above zero")
-
-    def wrong(self, key: str, *known: Any) -> NoReturn:
-        names = ", ".join(str(one) for one in known if one is not None)
+    def wrong(self, key: str, *wanted: Any) -> NoReturn:
+        names = ", ".join(str(one) for one in wanted if one is not None)
         raise ConfigError(
             f"{self.source}: quantised weights with {key} {self.section.get(key)!r} are not supported "
             f"(known: {names})",
@@ -136,7 +118,7 @@ def _gptq(keys: _Section) -> Quantisation:
     def of(section: Mapping[str, Any]) -> MatrixLayout:
         one = _Section({**keys.section, **section}, keys.source)
         one.only("bits", *gptq.BITS)
-        return gptq.Gptq(one.whole("bits"), one.group("group_size"), less_one)
+        return gptq.Gptq(one.whole("bits"), one.group("group_size") or 0, less_one)
 
     plain = of({})
     rules = [
@@ -202,7 +184,7 @@ def _compressed_layout(group: _Section, form: Any) -> MatrixLayout:
             weights.only("num_bits", 8)
             block = None
             if strategy == "block":
-                block = weights.pair(weights.section.get("block_structure"))
+                block = weights.pair("block_structure") or weights.wrong("block_structure", "two numbers")
             return bytewise.Bytewise("I8" if kind == "int" else "F8_E4M3", block)
     raise ConfigError(
         f"{group.source}: compressed-tensors' {form} with {bits}-bit {kind} weights is not supported "

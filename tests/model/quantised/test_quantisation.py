@@ -125,6 +125,10 @@ def test_gptqs_rules_change_bits_and_groups_of_the_modules_they_match() -> None:
         (_compressed(), "config_groups"),
         (_compressed(a={"targets": ["re:("], "weights": INT4}), r"no valid pattern"),
         (
+            _compressed(a={"weights": FP8 | {"block_structure": [128]}, "format": "float-quantized"}),
+            r"block_structure \[128\]",
+        ),
+        (
             _compressed(a={"targets": ["Linear"], "weights": INT4, "format": "marlin-24"}),
             "compressed-tensors' marlin-24 with 4-bit int weights",
         ),
