@@ -1,8 +1,8 @@
 """An index of documents to compare others with: what they are known by, without their texts.
 
 INDEX/index.json          what it was made with; nothing else can be compared with it
-INDEX/documents.facts     as `dedup_corpus` has them, like .ids and .bands
-INDEX/documents.sets      by near: the shingles of each, as `dedup_shingles` has them, like .counts
+INDEX/documents.facts     as `corpus.py` has them, like .ids and .bands
+INDEX/documents.sets      by near: the shingles of each, as `shingles.py` has them, like .counts
 """
 
 from collections.abc import Iterator

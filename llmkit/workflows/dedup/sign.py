@@ -1,4 +1,4 @@
-"""First look at the documents: what each is known by, in numbers. See `dedup_corpus` for the files."""
+"""First look at the documents: what each is known by, in numbers. See corpus.py for the files."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
