@@ -12,14 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.formats.documents import Document
 from llmkit.text.bands import key_ranges
 from llmkit.text.exact import DIGEST, first_of_groups
 from llmkit.text.exact_pieces import PieceKind, split_pieces
 from llmkit.workflows.dedup.corpus import BLOCK, WORK, map_array
 from llmkit.workflows.dedup.files import open_parts, write_array
 from llmkit.workflows.dedup.options import DedupConfig
-from llmkit.workflows.dedup.read import read_pieces
+from llmkit.workflows.dedup.read import good_documents
 from llmkit.workflows.dedup.sign import SignTask
 from llmkit.workflows.units import Output, Unit, output_of
 
@@ -41,9 +40,7 @@ def mark_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]:
     documents = pieces = 0
     waiting: list[tuple[int, int]] = []
     with open_parts(paths) as (digests, counts):
-        for document in read_pieces(task.pieces, field=task.config.field, skips_bad=task.skips_bad):
-            if not isinstance(document, Document):
-                continue
+        for document in good_documents(task.pieces, field=task.config.field, skips_bad=task.skips_bad):
             found = split_pieces(document.text, piece_kind(task.config), min_words=task.config.min_words)
             waiting += [piece.digest for piece in found]
             counts.write(len(found).to_bytes(4, "little"))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import input_bytes
 from llmkit.machine import free_bytes
@@ -19,7 +18,7 @@ from llmkit.workflows.dedup.dedup import flows, prepare
 from llmkit.workflows.dedup.index import read_index
 from llmkit.workflows.dedup.options import PIECES, DedupConfig, DedupSources, usual
 from llmkit.workflows.dedup.pieces import piece_kind
-from llmkit.workflows.dedup.read import group_pieces, read_pieces
+from llmkit.workflows.dedup.read import good_documents, group_pieces
 from llmkit.workflows.input_sample import InputSample
 from llmkit.workflows.units import Piece, split_inputs
 
@@ -104,8 +103,7 @@ def _extrapolate(
     """Documents, their pieces, bytes of text and seconds of all the input, as its beginning has them."""
     sample = InputSample()
     begin = time.process_time()
-    read = read_pieces(pieces, field=config.field, skips_bad=False)
-    documents = (one for one in read if isinstance(one, Document))
+    documents = good_documents(pieces, field=config.field, skips_bad=False)
     texts = [one.text for one in takewhile(lambda one: sample.takes(encode_line(one.record)), documents)]
     parts = 0
     if config.by == "near" and texts:

@@ -45,6 +45,16 @@ def read_pieces(
                 yield _carefully(entry, field, skips_bad, document_from)
 
 
+def good_documents(pieces: Iterable[Piece], *, field: str, skips_bad: bool) -> Iterator[Document]:
+    """The documents of some pieces of input, in order; bad lines are told of by who writes results.
+
+    Raises:
+        DataError: a malformed record, without `skips_bad`.
+    """
+    read = read_pieces(pieces, field=field, skips_bad=skips_bad)
+    return (one for one in read if isinstance(one, Document))
+
+
 def spool_streams(paths: Iterable[Path], folder: Path, field: str) -> dict[Path, Path]:
     """Files of `folder` by the inputs that they are made of: what comes on stdin or from a pipe, once."""
     streams = dict.fromkeys(path for path in paths if is_stream(path))

@@ -11,12 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.formats.documents import Document
 from llmkit.text.shingles import BATCH_CHARACTERS, shingle, shingle_set
 from llmkit.workflows.dedup.corpus import WORK, map_array
 from llmkit.workflows.dedup.files import open_parts
 from llmkit.workflows.dedup.options import DedupConfig
-from llmkit.workflows.dedup.read import read_pieces
+from llmkit.workflows.dedup.read import good_documents
 from llmkit.workflows.dedup.signed import INDEX_STEM, Signed, open_corpus
 from llmkit.workflows.units import Output, Piece, Unit, output_of
 
@@ -46,10 +45,8 @@ def shingle_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]
     texts: list[str] = []
     characters = 0
     with open_parts(paths) as (sets, counts):
-        documents = read_pieces(task.pieces, field=task.config.field, skips_bad=task.skips_bad)
-        for number, document in enumerate(
-            (one for one in documents if isinstance(one, Document)), task.first
-        ):
+        documents = good_documents(task.pieces, field=task.config.field, skips_bad=task.skips_bad)
+        for number, document in enumerate(documents, task.first):
             if number not in wanted:
                 continue
             texts.append(document.text)

@@ -15,7 +15,7 @@ from llmkit.text.shingles import BATCH_CHARACTERS, shingle
 from llmkit.workflows.dedup.corpus import BLOCK, FACTS, WORK
 from llmkit.workflows.dedup.files import open_parts
 from llmkit.workflows.dedup.options import DedupConfig
-from llmkit.workflows.dedup.read import read_pieces, source_of, value_at
+from llmkit.workflows.dedup.read import good_documents, source_of, value_at
 from llmkit.workflows.units import Output, Piece, Unit, output_of
 
 
@@ -34,9 +34,8 @@ def sign_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]:
     paths = [Path(f"{stem}{suffix}") for suffix in (".facts", ".prefer", ".ids", ".bands")]
     with open_parts(paths if task.config.by == "near" else paths[:-1]) as streams:
         signer = _Signer(task.config, streams)
-        for document in read_pieces(task.pieces, field=task.config.field, skips_bad=task.skips_bad):
-            if isinstance(document, Document):
-                signer.take(document)
+        for document in good_documents(task.pieces, field=task.config.field, skips_bad=task.skips_bad):
+            signer.take(document)
         signer.settle()
     rows = signer.num_documents
     return [output_of(path, folder, rows) for path in paths if path.exists()], signer.report()

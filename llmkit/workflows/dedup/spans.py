@@ -15,13 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.formats.documents import Document
 from llmkit.text.bands import key_ranges
 from llmkit.text.spans import covered, elements, windows
 from llmkit.workflows.dedup.corpus import WORK, map_array
 from llmkit.workflows.dedup.files import open_parts, write_array
 from llmkit.workflows.dedup.options import DedupConfig
-from llmkit.workflows.dedup.read import read_pieces
+from llmkit.workflows.dedup.read import good_documents
 from llmkit.workflows.dedup.sign import SignTask
 from llmkit.workflows.units import Output, Unit, output_of
 
@@ -44,9 +43,7 @@ def window_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]
     paths = [Path(f"{stem}.windows"), Path(f"{stem}.counts")]
     documents = pieces = 0
     with open_parts(paths) as (numbers, counts):
-        for document in read_pieces(task.pieces, field=task.config.field, skips_bad=task.skips_bad):
-            if not isinstance(document, Document):
-                continue
+        for document in good_documents(task.pieces, field=task.config.field, skips_bad=task.skips_bad):
             found = windows(elements(document.text, task.config.unit)[0], task.config.span)
             numbers.write(found.data)
             counts.write(len(found).to_bytes(4, "little"))

@@ -15,7 +15,14 @@ from llmkit.formats.documents import Document
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.streams import STDIO
-from llmkit.workflows.dedup.read import group_pieces, read_pieces, source_of, spool_streams, value_at
+from llmkit.workflows.dedup.read import (
+    good_documents,
+    group_pieces,
+    read_pieces,
+    source_of,
+    spool_streams,
+    value_at,
+)
 from llmkit.workflows.units import Piece, split_inputs
 
 
@@ -33,6 +40,7 @@ def test_a_record_without_text_is_named_or_passed_on_as_bad(tmp_path: Path) -> N
     path.write_text('{"text": "a"}\n{"id": "2"}\n{"text": 3}\n')
     pieces = [Piece(str(path))]
     first, *bad = read_pieces(pieces, field="text", skips_bad=True)
+    assert list(good_documents(pieces, field="text", skips_bad=True)) == [first]
     assert isinstance(first, Document) and len(first.id) == 16
     assert [one.number for one in bad if isinstance(one, BadLine)] == [2, 3]
     assert isinstance(bad[0], BadLine) and bad[0].problem.startswith('no "text" field')
