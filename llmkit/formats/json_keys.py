@@ -1,6 +1,7 @@
 """JSON objects that have a key twice: readers keep the last one and say nothing, others the first."""
 
 import re
+from collections import Counter
 from typing import Any
 
 from llmkit.errors import DataError
@@ -26,8 +27,8 @@ def refuse_twice(name: str, content: bytes, decoded: Any) -> None:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         kept = dict(pairs)
         if len(kept) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
+            counts = Counter(key for key, _ in pairs)
+            twice = next(key for key, count in counts.items() if count > 1)
             raise DataError(f"{name}: the key {twice!r} is there twice", hint="remove the one that is wrong")
         return kept
 
