@@ -87,6 +87,14 @@ def test_there_is_no_import_cycle() -> None:
         visit(module, ())
 
 
+def test_the_guide_has_every_folder_in_its_order_and_names_only_files_that_are_there() -> None:
+    guide = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \|", guide, re.M)
+    assert rows == [name for name in ORDER if (PACKAGE / name).is_dir()]
+    named = re.findall(r"`([\w./]+(?:\.py|/))`", guide)
+    assert [one for one in named if not ((PACKAGE / one).exists() or (PACKAGE.parent / one).exists())] == []
+
+
 def test_init_files_are_empty_and_no_file_is_called_utils() -> None:
     assert [str(path) for path in FILES if path.name == "__init__.py" and path.stat().st_size] == []
     assert [str(path) for path in FILES if path.stem in ("utils", "util", "helpers", "common", "misc")] == []
