@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from llmkit.errors import ResourceError
+
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -60,6 +62,22 @@ def free_bytes(path: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def require_room(path: Path, nbytes: int, *, hint: str) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        path: what is to be written.
+        nbytes: that it takes.
+        hint: what takes less.
+
+    Raises:
+        ResourceError: there is less.
+    """
+    free = free_bytes(path)
+    if nbytes > free:
+        raise ResourceError(f"{path}: takes {nbytes:,} bytes (found {free:,} free)", hint=hint)
 
 
 def signal_name(number: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmkit import machine
+from llmkit.errors import ResourceError
 from llmkit.machine import (
     asked_threads,
     available_memory_bytes,
@@ -16,6 +17,7 @@ from llmkit.machine import (
     free_bytes,
     is_alive,
     peak_memory_bytes,
+    require_room,
     signal_name,
     started_at,
     total_memory_bytes,
@@ -80,6 +82,15 @@ def test_a_path_that_is_not_there_yet_has_the_room_of_the_folder_it_will_be_in(t
     disk = os.statvfs(tmp_path)
     found = free_bytes(tmp_path / "a" / "b" / "out")
     assert abs(found - disk.f_bavail * disk.f_frsize) < 1 << 30  # others write too
+
+
+def test_what_the_disk_has_no_room_for_is_refused_with_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmkit.machine.free_bytes", lambda path: 1000)
+    require_room(tmp_path / "out", 1000, hint="less")
+    with pytest.raises(ResourceError, match=r"out: takes 1,001 bytes \(found 1,000 free\)"):
+        require_room(tmp_path / "out", 1001, hint="less")
 
 
 def test_cores_are_those_that_this_process_may_use() -> None:

@@ -30,7 +30,7 @@ from llmkit.formats.jsonl import (
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.provenance import FILE_NAME as PROVENANCE
-from llmkit.formats.streams import STDIO, input_name, is_stream, open_input
+from llmkit.formats.streams import STDIO, input_name, is_stream, no_such_input, open_input
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
         elif path == STDIO or path.exists():
             files.append(path)
         else:
-            raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
+            raise no_such_input(path)
     return files
 
 

@@ -78,11 +78,27 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
     try:
         raw = path.open("rb")
     except FileNotFoundError:
-        raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin") from None
+        raise no_such_input(path) from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder, a file was expected", hint=f"ls {path}") from None
     with raw:
         yield from _decoded(raw, str(path), is_packed=compression_of(path) is not None)
+
+
+def require_inputs(paths: Iterable[Path]) -> None:
+    """Find an input that is not there before any work; `-` always is.
+
+    Raises:
+        MissingError: there is one.
+    """
+    for path in paths:
+        if path != STDIO and not path.exists():
+            raise no_such_input(path)
+
+
+def no_such_input(path: Path) -> MissingError:
+    """That a file which was to be read is not there."""
+    return MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
 
 
 def would_wait(path: Path) -> bool:

@@ -17,6 +17,7 @@ from llmkit.formats.streams import (
     is_stream,
     open_input,
     open_output,
+    require_inputs,
     would_wait,
 )
 
@@ -216,3 +217,10 @@ def test_what_can_be_read_once_is_no_file_and_has_no_size(tmp_path: Path) -> Non
 def test_errors_call_a_dash_stdin_and_any_other_input_by_its_path() -> None:
     names = [input_name(Path(one)) for one in ("-", "./-", "a/-", "/dev/stdin", "b.jsonl")]
     assert names == ["stdin", "stdin", "a/-", "/dev/stdin", "b.jsonl"]
+
+
+def test_an_input_that_is_not_there_is_found_and_stdin_always_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    require_inputs([tmp_path / "a", STDIO])
+    with pytest.raises(MissingError, match=r"b: no such file"):
+        require_inputs([tmp_path / "a", tmp_path / "b"])

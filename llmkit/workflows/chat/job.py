@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.errors import MissingError, UsageError
+from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, require_inputs
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.workflows.chat.history import read_conversations
 from llmkit.workflows.generate.adapter import adapter_path
@@ -97,9 +97,7 @@ def open_chat(
     replay = None if files.tools is None else files.tools.replay
     inputs = [path for path in (files.turns, replay) if path is not None]
     own = [] if files.tokenizer is None else [files.tokenizer]
-    for path in inputs:
-        if path != STDIO and not path.exists():
-            raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
+    require_inputs(inputs)
     if files.transcript is not None:
         if files.transcript == STDIO:
             raise UsageError("--transcript -: stdout has the replies", hint="name a file, or use --json")

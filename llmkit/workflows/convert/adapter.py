@@ -5,14 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.errors import DataError, ResourceError, UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.formats.atomic import atomic_file, atomic_folder
 from llmkit.formats.digest import digest_file
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.write import gguf_nbytes, write_gguf
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.machine import free_bytes
+from llmkit.machine import require_room
 from llmkit.model.adapters.gguf import GgufAdapterContent, gguf_adapter
 from llmkit.model.adapters.load import load_adapter
 from llmkit.model.adapters.save import write_adapter
@@ -85,11 +85,7 @@ def open_adapter_conversion(
     elif config.dtype is not None:
         weights = _as_dtype(path, weights, config.dtype)
     found = AdapterConversion(path, out, base, model, weights, content, invocation)
-    if found.size_bytes > free_bytes(out):
-        raise ResourceError(
-            f"{out}: takes {found.size_bytes:,} bytes (found {free_bytes(out):,} free)",
-            hint="free some space, or a smaller --dtype",
-        )
+    require_room(out, found.size_bytes, hint="free some space, or a smaller --dtype")
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from llmkit.errors import ConfigError, ResourceError, UsageError
+from llmkit.errors import ConfigError, UsageError
 from llmkit.formats.gguf.split import cut_gguf, file_paths
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor
@@ -15,7 +15,7 @@ from llmkit.formats.json_text import is_number
 from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
-from llmkit.machine import free_bytes
+from llmkit.machine import require_room
 from llmkit.model.dtypes import DTYPES, STORED_WORDS, dtype_of
 from llmkit.model.gguf.config import ARCHITECTURE
 from llmkit.model.gguf.save import CodedMatrix, gguf_model
@@ -199,11 +199,7 @@ def plan(written: Written) -> ConvertReport:
         shards = list(split_shards(shapes, written.max_shard_bytes or MAX_SHARD_BYTES))
         size = sum(safetensors_nbytes(map(_shape_of, shard.items())) for shard in shards)
         paths, files, count = [written.out], len(shards), len(shapes)
-    if size > free_bytes(written.out):
-        raise ResourceError(
-            f"{written.out}: takes {size:,} bytes (found {free_bytes(written.out):,} free)",
-            hint="free some space, or a smaller --dtype",
-        )
+    require_room(written.out, size, hint="free some space, or a smaller --dtype")
     return ConvertReport(
         source=str(source.path),
         out=str(paths[0]),

@@ -13,7 +13,7 @@ from llmkit.engine.grammar import Grammars, Rule
 from llmkit.engine.request import Request
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.formats.provenance import read_provenance
-from llmkit.formats.streams import STDIO, check_output
+from llmkit.formats.streams import STDIO, check_output, require_inputs
 from llmkit.model.config import ModelConfig
 from llmkit.model.pooling import Pooling, read_pooling
 from llmkit.model.source import (
@@ -131,9 +131,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
     read = [*files.every_input, *map(adapter_path, config.adapters), *draft_paths(config)]
     for path in (files.out, files.rejects):
         check_output(path, force=files.force, inputs=read)
-    for path in files.inputs:
-        if path != STDIO and not path.exists():
-            raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
+    require_inputs(files.inputs)
     check_model(files.model)
     model, scaling = read_stretched(files.model, config.rope_scaling)
     check_cache_options(files, config, model)

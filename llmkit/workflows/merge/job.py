@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llmkit.errors import ResourceError, UsageError
+from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.provenance import Invocation
-from llmkit.machine import cores, free_bytes
+from llmkit.machine import cores, require_room
 from llmkit.model.algebra.algebra import linear
 from llmkit.model.algebra.mix import Recipe, mix
 from llmkit.model.config import ModelConfig
@@ -205,11 +205,7 @@ def open_merge(config: MergeConfig, out: Path, *, force: bool, invocation: Invoc
         shape, shapes = adapters.config, adapters.shapes
         notes.append("the head is no longer the embedding: an adapter changes one without the other")
     plan = plan_folder(shape, shapes, dtype, config.max_shard_bytes)
-    if plan.nbytes > free_bytes(out):
-        raise ResourceError(
-            f"{out}: takes {plan.nbytes:,} bytes (found {free_bytes(out):,} free)",
-            hint="free some space, or a smaller --dtype",
-        )
+    require_room(out, plan.nbytes, hint="free some space, or a smaller --dtype")
     weights, recipe = _recipe(config, models)
     return MergeJob(
         config, out, invocation, first, models, quantised, companion, weights, recipe, adapters, dtype, plan,

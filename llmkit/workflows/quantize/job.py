@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llmkit.errors import MissingError, ResourceError, UsageError
+from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.gguf.imatrix import read_imatrix
 from llmkit.formats.gguf.split import refuse_parts
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available, set_threads
-from llmkit.machine import cores, free_bytes
+from llmkit.machine import cores, require_room
 from llmkit.model.dtypes import dtype_of
 from llmkit.model.transformer import Transformer
 from llmkit.quant.importance import moments_of
@@ -104,11 +104,8 @@ def open_quantize(
     notes += _container_notes(container, plan)
     if config.scale and (left := unscaled(shapes, plan.grids)):
         notes.append(f"not scaled, as nothing before takes the inverse: {', '.join(left)}")
-    if out is not None and plan.nbytes > free_bytes(out):
-        raise ResourceError(
-            f"{out}: takes {plan.nbytes:,} bytes (found {free_bytes(out):,} free)",
-            hint="free some space, or fewer bits",
-        )
+    if out is not None:
+        require_room(out, plan.nbytes, hint="free some space, or fewer bits")
     return QuantizeJob(
         source, config, container, kind, out, invocation, plan, calibration, scored, tuple(notes), given
     )

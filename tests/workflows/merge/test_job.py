@@ -8,7 +8,6 @@ import torch
 
 from llmkit.errors import ResourceError
 from llmkit.formats.provenance import Invocation
-from llmkit.workflows.merge import job as merge_job
 from llmkit.workflows.merge.job import MergeJob, open_merge
 from llmkit.workflows.merge.options import MergeConfig
 from tests.workflows.merging import write_models
@@ -61,6 +60,6 @@ def test_the_dtype_is_the_first_models_unless_it_is_named(tmp_path: Path) -> Non
 
 def test_a_full_disk_is_found_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_models(tmp_path, "one", "two")
-    monkeypatch.setattr(merge_job, "free_bytes", lambda path: 1000)
+    monkeypatch.setattr("llmkit.machine.free_bytes", lambda path: 1000)
     with pytest.raises(ResourceError, match=r"found 1,000 free"):
         _open(tmp_path, models=(str(tmp_path / "one"), str(tmp_path / "two")), method="linear")

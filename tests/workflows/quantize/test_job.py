@@ -11,7 +11,6 @@ from llmkit.errors import DataError, MissingError, ResourceError, UsageError
 from llmkit.formats.gguf.write import write_gguf
 from llmkit.formats.provenance import Invocation
 from llmkit.model.gguf.save import gguf_model
-from llmkit.workflows.quantize import job as quantize_job
 from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize.options import QuantizeConfig
 
@@ -86,7 +85,7 @@ def test_a_model_without_a_tokenizer_needs_one_for_text(place: Path, tmp_path: P
 def test_a_full_disk_is_found_before_the_work(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantize_job, "free_bytes", lambda path: 10)
+    monkeypatch.setattr("llmkit.machine.free_bytes", lambda path: 10)
     with pytest.raises(ResourceError, match="found 10 free"):
         opened(place, tmp_path / "q.gguf")
 
