@@ -60,7 +60,7 @@ ELSEWHERE: dict[str, str] = {
     "eval_every": "eval_steps steps_per_eval",
     "activation_checkpointing": "grad_checkpoint gradient_checkpointing",
     "num_hidden_layers": "depth n_layer",
-    "out": "output outfile save_path model_prefix adapter_path checkpoint_dir",
+    "out": "o output outfile save_path model_prefix adapter_path checkpoint_dir",
 }
 """What a setting is called here, and elsewhere. A name may mean one here and another there."""
 _NOTHING = {

@@ -24,6 +24,7 @@ from llmkit.workflows.peer_names import _NOTHING, ELSEWHERE, meant
         ("pretrain --ctx-size 4", "did you mean --seq-len?"),
         ("train-tokenizer --model-type unigram", "did you mean --type?"),
         ("dedup --threshold 1", "did you mean --similarity?"),
+        ("convert model -o out", "OUT goes without a flag"),
     ],
 )
 def test_a_flag_of_another_program_is_told_what_it_is_called_here(llmkit_run, line: str, hint: str) -> None:
