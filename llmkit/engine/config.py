@@ -221,7 +221,6 @@ _EXAMPLES = {
 """For hints, where the default is no example."""
 _FLAGS = {"dry_sequence_breakers": "dry-sequence-breaker"}
 """Where a field's flag is not its name."""
-
 NUMBERS: dict[str, Any] = {one.name: one.type for one in fields(SamplingConfig) if one.type in (int, float)}
 """The settings of one request that are a number each, in their order, and which kind of number."""
 
