@@ -1,10 +1,12 @@
 """The house as a reader finds it: everything public typed and documented, and a test beside every module."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 TESTS = Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / "llmkit"
@@ -58,3 +60,29 @@ def _public(
             yield node, owner
             if isinstance(node, ast.ClassDef):
                 yield from _public(node, node)
+
+
+def test_every_version_of_the_constraints_is_one_that_the_project_allows() -> None:
+    project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
+    asked = [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]
+    pins = _pins()
+    wanted = [requirement for requirement in map(Requirement, asked) if requirement.name in pins]
+    assert len(wanted) > 30
+    assert [str(one) for one in wanted if not one.specifier.contains(pins[one.name])] == []
+
+
+def test_the_constraints_have_the_triton_that_their_torch_asks_for() -> None:
+    # the registry's torch asks for one triton exactly; the one without CUDA asks for none, and fails nowhere
+    pins = _pins()
+    assert (pins["torch"], pins["triton"]) == ("2.13.0", "3.7.1")
+
+
+def _pins() -> dict[str, str]:
+    """Name and version of each line of constraints.txt."""
+    lines = (TESTS.parent / "constraints.txt").read_text().splitlines()
+    return {
+        name: pin for name, _, pin in (line.partition("==") for line in lines if not line.startswith("#"))
+    }
