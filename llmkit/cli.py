@@ -159,15 +159,15 @@ def run(args: list[str]) -> int:
         return _report(
             "out of memory", "give it smaller pieces: fewer rows, a shorter context, a smaller batch", 5
         )
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        return _report_bug() if name in ("", "llmkit") else _report_lacking(name)
     except Exception as error:
         if _interrupt_behind(error):
             return _report_interrupt(f"while stopping: {type(error).__name__}: {error}")
         if has_come(signal.getsignal(signal.SIGTERM)):
             return 128 + signal.SIGTERM
-        import traceback
-
-        traceback.print_exc()
-        return _report("this is a bug in llmkit", "report the traceback above with the command line", 70)
+        return _report_bug()
 
 
 def _report(problem: str, hint: str, status: int) -> int:
@@ -175,6 +175,21 @@ def _report(problem: str, hint: str, status: int) -> int:
     kind = "error: " if status else ""
     print(f"llmkit: {kind}{problem}\n  hint: {hint}", file=sys.stderr, flush=True)
     return status
+
+
+def _report_bug() -> int:
+    """The traceback of what is being handled, and where to take it."""
+    import traceback
+
+    traceback.print_exc()
+    return _report("this is a bug in llmkit", "report the traceback above with the command line", 70)
+
+
+def _report_lacking(module: str) -> int:
+    """A module of a package that went, or was never installed, or of a Python that was built without it."""
+    if module in sys.stdlib_module_names:
+        return _report(f"this Python was built without its module {module}", "use another Python", 4)
+    return _report(f"the package {module} is not installed", f"pip install {module}", 4)
 
 
 def _report_interrupt(text: str) -> int:

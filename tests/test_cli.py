@@ -42,6 +42,22 @@ def test_an_error_is_two_lines_and_its_own_status(raising) -> None:
 
 
 @pytest.mark.parametrize(
+    ("module", "status", "said"),
+    [
+        ("torch", 4, "llmkit: error: the package torch is not installed\n  hint: pip install torch\n"),
+        ("torch._C", 4, "llmkit: error: the package torch is not installed\n  hint: pip install torch\n"),
+        ("_sqlite3", 4, "llmkit: error: this Python was built without its module _sqlite3\n"),
+        ("llmkit.nowhere", 70, "Traceback"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_and_one_of_our_own_is_a_bug(
+    raising, module: str, status: int, said: str
+) -> None:
+    found, text = raising(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    assert (found, text[: len(said)]) == (status, said)
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [
         (FileNotFoundError(errno.ENOENT, "No such file", "x"), 4),
