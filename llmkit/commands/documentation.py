@@ -1,6 +1,7 @@
 """What commands and flags exist, read from the command line itself: one source for manual and completion."""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, get_args
 
 import typer
 
+from llmkit.errors import UsageError
 from llmkit.estimate.cache_dtypes import CACHE_DTYPES
 from llmkit.estimate.devices import devices
 from llmkit.estimate.scheme_names import SCHEMES
@@ -90,7 +92,15 @@ def read_pages(cli: Any) -> list[CommandPage]:
 
     Args:
         cli: what `llmkit.cli.build_cli` returns.
+
+    Raises:
+        UsageError: this Python keeps no docstrings, which the pages are made of.
     """
+    if sys.flags.optimize > 1:
+        raise UsageError(
+            "pages are made of docstrings, which Python leaves out with -OO and PYTHONOPTIMIZE=2",
+            hint="PYTHONOPTIMIZE=1 llmkit ...",
+        )
     commands = cli.list_commands(typer.Context(cli))
     known: dict[str, Iterable[str]] = {
         **{"preset": PRESETS, "clean preset": PRESET_NAMES, "man command": commands},

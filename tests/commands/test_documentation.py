@@ -1,5 +1,7 @@
 import inspect
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -71,3 +73,14 @@ def test_the_exit_statuses_are_those_of_the_errors() -> None:
     raised = {one.status for one in classes if issubclass(one, errors.LlmkitError)}
     assert raised <= {code for code, _ in EXIT_STATUSES}
     assert {0, 70, 130, 143} <= {code for code, _ in EXIT_STATUSES}
+
+
+@pytest.mark.parametrize("line", [["man", "pack"], ["completion", "fish"]])
+def test_a_python_that_leaves_docstrings_out_writes_no_page_without_them(line: list[str]) -> None:
+    # read from the source: the compiled modules of another kind of Python are no business of the tests
+    command = [sys.executable, "-OO", "-B", "-m", "llmkit", *line]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr.startswith("llmkit: error: pages are made of docstrings") and done.stderr.count("\n") == 2
+    )
