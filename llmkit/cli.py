@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from llmkit.commands.base import HELP_NAMES, argument_name, build_command
 from llmkit.commands.descriptors import discard, prepare
-from llmkit.errors import DISK_FULL, LlmkitError, nearest
+from llmkit.errors import DISK_FULL, LlmkitError, nearest, on_one_line
 from llmkit.signals import Ending, has_come, numpy_before_torch
 from llmkit.version import __version__
 from llmkit.workflows.peer_names import meant
@@ -173,7 +173,7 @@ def run(args: list[str]) -> int:
 def _report(problem: str, hint: str, status: int) -> int:
     """The two lines of every error, and of an end that is none, on stderr."""
     kind = "error: " if status else ""
-    print(f"llmkit: {kind}{problem}\n  hint: {hint}", file=sys.stderr, flush=True)
+    print(f"llmkit: {kind}{on_one_line(problem)}\n  hint: {on_one_line(hint)}", file=sys.stderr, flush=True)
     return status
 
 

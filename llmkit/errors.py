@@ -21,6 +21,10 @@ from contextlib import contextmanager
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The system's numbers for no room: no space, a quota, a file beyond its limit."""
 
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
+_BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}  # as Python holds them in names
+_ESCAPES = {**_CONTROLS, **_BYTES, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+
 
 class LlmkitError(Exception):
     """A problem in the user's terms, and a hint: the command or flag that fixes it."""
@@ -112,6 +116,14 @@ def as_told(kind: str, problem: str, hint: str) -> LlmkitError:
     is_one = isinstance(found, type) and issubclass(found, LlmkitError)
     made: type[LlmkitError] = found if isinstance(found, type) and is_one else ResourceError
     return made(problem, hint=hint)
+
+
+def on_one_line(text: str) -> str:
+    """A text that may have a file's name or a piece of data in it, without what a terminal acts upon.
+
+    Control characters stand as escapes, and so do the bytes of a name that is not UTF-8.
+    """
+    return text.translate(_ESCAPES)
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:

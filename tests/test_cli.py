@@ -57,6 +57,16 @@ def test_a_package_that_is_not_installed_is_named_and_one_of_our_own_is_a_bug(
     assert (found, text[: len(said)]) == (status, said)
 
 
+def test_what_a_name_or_a_line_holds_reaches_no_terminal_as_a_command(raising) -> None:
+    name = "a\x1b[2J\x85\n\udcff 東京\u3000.jsonl"  # a line of data, or a name of a stranger's file
+    shown = r"a\x1b[2J\x85\n\xff 東京" + "\u3000.jsonl"
+    assert raising(DataError(f"{name}:3: bad", hint=f"mend {name}")) == (
+        3,
+        f"llmkit: error: {shown}:3: bad\n  hint: mend {shown}\n",
+    )
+    assert raising(FileNotFoundError(errno.ENOENT, "No such file", name))[1].count("\n") == 2
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from llmkit import errors
@@ -9,6 +11,7 @@ from llmkit.errors import (
     as_told,
     at_place,
     nearest,
+    on_one_line,
     some_of,
     told,
 )
@@ -69,3 +72,9 @@ def test_some_names_are_told_and_the_others_counted() -> None:
     assert some_of(["a", "b", "c"]) == "a, b, c"
     assert some_of(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert some_of(["a", "b", "c"], 2) == "a, b and 1 more"
+
+
+def test_a_text_on_one_line_keeps_every_letter_and_shows_every_control_as_an_escape() -> None:
+    assert on_one_line("naïve 東京\u3000\u00a0🌍 a\\b") == "naïve 東京\u3000\u00a0🌍 a\\b"
+    assert on_one_line("\x1b[2J\x07\x7f\x9b\t\r\n\0") == r"\x1b[2J\x07\x7f\x9b\t\r\n\x00"
+    assert on_one_line(os.fsdecode(b"\xff\x80.txt")) == r"\xff\x80.txt"
