@@ -9,6 +9,7 @@ a folder                             its files but llmkit.json and hidden ones, 
 a pipe, /dev/stdin                   as stdin is
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,11 +55,12 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
 
     Raises:
         MissingError: a path does not exist, or a folder holds no file.
+        OSError: a folder in a folder may not be read.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_aside(p.relative_to(path)))
+            inside = sorted(_files_inside(path))
             if not inside:
                 raise MissingError(
                     f"{path}: no files in this folder", hint="name a folder or file with text in it"
@@ -185,6 +187,13 @@ def _decode(content: bytes, name: str, on_bad: OnBad | None) -> str | None:
         return None
 
 
-def _is_aside(path: Path) -> bool:
-    """Whether a file in a folder is none of its documents: hidden, or the record of how they were made."""
-    return path.name == PROVENANCE or any(part.startswith(".") for part in path.parts)
+def _files_inside(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of those in it but hidden ones, and the record of how they were made."""
+    for place, folders, names in os.walk(folder, onerror=_refuse):  # rglob passes over what it may not read
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = (Path(place, name) for name in names if name != PROVENANCE and not name.startswith("."))
+        yield from (file for file in files if file.is_file())
+
+
+def _refuse(error: OSError) -> None:
+    raise error

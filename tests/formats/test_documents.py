@@ -2,6 +2,8 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +65,23 @@ def test_a_missing_path_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingError, match="no files in this folder"):
         list(read_documents([tmp_path / "empty"]))
+
+
+def test_a_folder_that_may_not_be_read_is_an_error_and_not_passed_over(folder: Path) -> None:
+    for name, mode in (("corpus", 0o755), ("corpus/.hidden", 0o000), ("corpus/shut", 0o000)):
+        (folder / name).mkdir()
+        (folder / name / "a.txt").write_text("a")
+        (folder / name).chmod(mode)
+    program = """if True:
+        import sys; from pathlib import Path; from llmkit.formats.documents import list_files
+        print(list_files([Path(sys.argv[1])]))"""
+    bound = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    command = [*bound, sys.executable, "-c", program, str(folder / "corpus")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert f"Permission denied: '{folder / 'corpus' / 'shut'}'" in done.stderr
+    (folder / "corpus" / "shut").chmod(0o755)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.count("a.txt") == 2 and "hidden" not in done.stdout
 
 
 def test_the_field_can_be_chosen_and_the_suffix_decides_what_is_a_record(tmp_path: Path) -> None:
