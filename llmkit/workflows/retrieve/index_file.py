@@ -6,8 +6,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import DataError, MissingError, ResourceError, at_place
-from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.errors import DataError, MissingError, ResourceError, UsageError, at_place
+from llmkit.formats.atomic import atomic_file, refuse_existing, refuse_unwritable
 from llmkit.retrieve.store import Store
 
 _CHANGED_KIB = 1 << 18
@@ -20,12 +20,13 @@ def open_index(path: Path) -> Iterator[Store]:
 
     Raises:
         MissingError: there is none.
+        UsageError: it may not be read.
         DataError: the file is something else, or a change was cut off that cannot be undone here.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no such index", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
     address = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, named(path):
+    with named(path), closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database:
         if _was_cut_off(database):
             _undo(path)
         yield _store_in(database, path)
@@ -52,11 +53,14 @@ def changed_index(path: Path) -> Iterator[Store]:
 
     Raises:
         MissingError: there is none.
+        UsageError: it or its folder may not be written.
         DataError: the file is something else, or another process has it.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no index to change", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
-    with closing(sqlite3.connect(path, timeout=10)) as database, named(path):
+    refuse_unwritable(path, in_place=True)
+    refuse_unwritable(path.with_name(f"{path.name}-journal"))  # of SQLite, there while something changes
+    with named(path), closing(sqlite3.connect(path, timeout=10)) as database:
         _store_in(database, path)  # another kind of file is called that, not a damaged index
         database.execute(f"PRAGMA cache_size = -{_CHANGED_KIB}")
         database.execute("BEGIN IMMEDIATE")  # so that no other process numbers passages meanwhile
@@ -102,13 +106,18 @@ def named(path: Path) -> Iterator[None]:
     """Say which file an error is about.
 
     Raises:
-        ResourceError, DataError: in place of an error of SQLite.
+        UsageError, ResourceError, DataError: in place of an error of SQLite.
     """
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "full" in str(error):
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_FULL:
             raise ResourceError(f"{path}: the disk is full", hint=f"df {path.parent}") from None
+        if code == sqlite3.SQLITE_IOERR:  # a file that has its longest, too
+            raise ResourceError(f"{path}: {error}", hint=f"check the disk: df {path.parent}") from None
+        if code == sqlite3.SQLITE_CANTOPEN:
+            raise UsageError(f"{path}: may not be read", hint="check the path and its permissions") from None
         raise DataError(f"{path}: {error}", hint=f"see who has it open: lsof {path}") from None
     except sqlite3.DatabaseError as error:
         raise DataError(

@@ -1,5 +1,6 @@
 """The file of an index: whole or not there, and named in every error."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -62,6 +63,36 @@ def test_a_writer_who_waits_for_another_says_which_file(index: Path) -> None:
     with pytest.raises(DataError, match=r"index: .*locked"), open_index(index):
         pass
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "change", "said"),
+    [(0o000, "open_index(path)", "may not be read"), (0o444, "changed_index(path)", "may not be written")],
+)
+def test_an_index_that_its_permissions_shut_is_named(index: Path, mode: int, change: str, said: str) -> None:
+    index.chmod(mode)
+    program = f"""if True:
+        import sys; from pathlib import Path; from llmkit.workflows.retrieve.index_file import *
+        path = Path(sys.argv[1])
+        with {change}: pass"""
+    bound = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    done = subprocess.run(
+        [*bound, sys.executable, "-c", program, str(index)], capture_output=True, text=True, check=False
+    )
+    assert f"UsageError: {index}: {said}" in done.stderr
+
+
+def test_an_index_that_outgrows_what_a_file_may_hold_is_no_bad_data(tmp_path: Path) -> None:
+    program = """if True:
+        import resource, sys; from pathlib import Path; from llmkit.workflows.retrieve.index_file import *
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with created_index(Path(sys.argv[1]), {}, force=False, inputs=[]) as store:
+            store.database.execute("CREATE TABLE much AS SELECT zeroblob(1000000)")"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "index")], capture_output=True, text=True, check=False
+    )
+    assert f"ResourceError: {tmp_path / 'index'}: disk I/O error" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """
