@@ -15,13 +15,16 @@ from typing import Any, BinaryIO
 
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.folder_parts import is_ours
-from llmkit.formats.output_place import is_fixed, is_inside, is_read, is_same, linked
+from llmkit.formats.output_place import (
+    is_fixed,
+    is_inside,
+    is_read,
+    is_same,
+    is_special,
+    linked,
+    refuse_special,
+)
 from llmkit.machine import is_alive
-
-
-def is_special(path: Path) -> bool:
-    """Whether a path is a pipe or a device: it is written in place, and read once."""
-    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def refuse_stdout(path: Path) -> None:
@@ -151,7 +154,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `path` when the block ends without an error.
 
     An existing folder at `path` is replaced as a whole, and only then.
+
+    Raises:
+        UsageError: a pipe or a device is there.
     """
+    refuse_special(path)
     temporary = _temporary_name(linked(path))
     try:
         with _as_named(temporary, path):
@@ -219,7 +226,11 @@ def replace_folder(source: Path, target: Path) -> None:
     """Rename folder `source` to `target`; a previous `target` is moved aside first and removed last.
 
     Where `target` is a link, it stays, and this is done where it leads.
+
+    Raises:
+        UsageError: a pipe or a device is there.
     """
+    refuse_special(target)
     target = linked(target)
     if target.exists():
         aside = _temporary_name(target, mark="old")

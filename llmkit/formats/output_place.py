@@ -21,6 +21,23 @@ def linked(path: Path) -> Path:
         raise UsageError(f"{path}: a link that leads to itself", hint="choose another name") from None
 
 
+def is_special(path: Path) -> bool:
+    """Whether a path is a pipe or a device: it is written in place, and read once."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def refuse_special(path: Path, what: str = "a folder") -> None:
+    """Refuse a pipe or a device where `what` is to be, which takes the place of what has its name.
+
+    Raises:
+        UsageError: there is one; root could rename /dev/null away.
+    """
+    if is_special(path):
+        raise UsageError(
+            f"{path}: a pipe or a device, and {what} is to be written", hint="choose another name"
+        )
+
+
 def is_same(source: Path, path: Path) -> bool:
     """Whether an input, stdin included, is the file at `path`."""
     if str(source) != "-":

@@ -17,7 +17,8 @@ from typing import BinaryIO, Literal, cast
 import zstandard
 
 from llmkit.errors import DISK_FULL, DataError, MissingError
-from llmkit.formats.atomic import atomic_file, is_special, refuse_existing
+from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.formats.output_place import is_special
 
 STDIO = Path("-")
 STDOUT = "stdout"  # as errors call it

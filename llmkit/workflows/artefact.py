@@ -9,7 +9,6 @@ from typing import Any, Literal
 import msgspec
 
 from llmkit.errors import DataError, MissingError, some_of
-from llmkit.formats.atomic import is_special
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
 from llmkit.formats.file_kind import is_json_lines
 from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind
@@ -18,6 +17,7 @@ from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
 from llmkit.formats.not_utf8 import told_by_beginning
+from llmkit.formats.output_place import is_special
 from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.model.source import carries_tokenizer

@@ -13,7 +13,7 @@ from llmkit.errors import AlreadyDone, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.digest import digest_inputs
 from llmkit.formats.file_kind import is_json_lines
-from llmkit.formats.output_place import linked
+from llmkit.formats.output_place import linked, refuse_special
 from llmkit.formats.provenance import Invocation, is_made_by, read_provenance
 from llmkit.formats.streams import STDIO, is_stream
 from llmkit.machine import is_alive
@@ -94,6 +94,8 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
             continue
         force = files.force or place in own
         refuse_existing(path, force=force, inputs=inputs, is_file=name in FILES)
+        if name not in RECORDS | FILES:
+            refuse_special(path)
     _refuse_other_files(files)
 
 

@@ -1,5 +1,7 @@
 """Every output of every command, the second ones too: what cannot be written is found before any work."""
 
+import os
+
 import pytest
 from contract_table import TABLE
 from workbench import Workbench
@@ -119,3 +121,21 @@ def test_an_output_that_is_there_is_found_before_any_work(copy: Workbench, comma
         assert forced.status == 2 and "folder.html: is a folder" in forced.err.splitlines()[0], forced.err
     assert done.out == b"" and len(done.err.splitlines()) == 2
     assert file.read_bytes() == (folder / "llmkit.1").read_bytes() == b"precious"
+
+
+FOLDERS = [
+    *(("train-tokenizer", "out"), ("pack", "out"), ("merge", "out"), ("retrieve index", "out")),
+    *(("convert", "out"), ("quantize", "output"), ("dedup", "index_out")),
+]
+"""Outputs that take the place of what has their name."""
+
+
+@pytest.mark.parametrize(("command", "name"), FOLDERS)
+def test_a_pipe_or_a_device_gives_its_place_to_no_output(copy: Workbench, command: str, name: str) -> None:
+    # root's /dev/null became a folder, and every process of the machine wrote into it
+    os.mkfifo(copy.folder / "pipe")
+    line = line_of(command, name, "pipe").replace(" --dry-run", "").replace(" -o out.1", "")
+    done = copy.run(f"{line} --force")
+    assert done.status == 2 and "pipe: a pipe or a device, and a" in done.err, done.err
+    assert done.out == b"" and len(done.err.splitlines()) == 2
+    assert (copy.folder / "pipe").is_fifo()

@@ -342,6 +342,17 @@ def test_files_beside_a_path_are_there_together_or_not_at_all(tmp_path: Path) ->
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out-1", "out-2"]
 
 
+def test_a_pipe_is_not_renamed_away_for_a_folder(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="a pipe or a device"), atomic_folder(pipe):
+        pytest.fail("nothing is written")
+    (tmp_path / "made").mkdir()
+    with pytest.raises(UsageError, match="a pipe or a device"):
+        replace_folder(tmp_path / "made", pipe)
+    assert pipe.is_fifo() and sorted(file.name for file in tmp_path.iterdir()) == ["made", "pipe"]
+
+
 def _bound(line: str, path: Path) -> str:
     """The last line on stderr of a process that permissions bind, root's too."""
     begin = (

@@ -10,6 +10,7 @@ from llmkit.formats.atomic import atomic_file, atomic_folder
 from llmkit.formats.digest import digest_file
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.write import gguf_nbytes, write_gguf
+from llmkit.formats.output_place import refuse_special
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.machine import require_room
@@ -69,6 +70,8 @@ def open_adapter_conversion(
         ResourceError: the disk has too little room.
     """
     form = config.form(out)
+    if form != "gguf":
+        refuse_special(out)
     if (form == "gguf") == is_gguf(path):
         other = "NAME.gguf" if form == "safetensors" else "as a folder, without .gguf"
         raise UsageError(f"{path}: the adapter has that form already", hint=f"name the output {other}")

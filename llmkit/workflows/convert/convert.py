@@ -13,6 +13,7 @@ from llmkit.formats.digest import digest_file
 from llmkit.formats.gguf.split import atomic_gguf, cut_gguf, file_paths
 from llmkit.formats.gguf.write import Buffer, GgufTensor
 from llmkit.formats.model_folder import MAX_SHARD_BYTES
+from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.dtypes import DTYPES, kept_dtype
 from llmkit.model.finite import check_finite
@@ -98,7 +99,10 @@ def _decide(path: Path, out: Path, config: ConvertConfig, force: bool, invocatio
     refuse_existing(out, force=force, inputs=[path])
     source = open_convert_source(path, config)
     refuse_existing(out, force=force, inputs=source.files)  # the other files of a GGUF model in parts
-    return decide(source, out, config, invocation)
+    written = decide(source, out, config, invocation)
+    if written.form != "gguf":
+        refuse_special(out)
+    return written
 
 
 def _planned(written: Written, force: bool) -> ConvertReport:

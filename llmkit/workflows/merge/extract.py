@@ -15,6 +15,7 @@ from torch import Tensor
 from llmkit.errors import DataError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
+from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.machine import cores
 from llmkit.model.adapters.load import load_adapter
@@ -95,6 +96,7 @@ def open_extract(config: MergeConfig, out: Path, *, force: bool, invocation: Inv
     """
     base_path, tuned_path = (Path(one) for one in config.models)
     refuse_existing(out, force=force, inputs=[base_path, tuned_path])
+    refuse_special(out)
     base = open_merge_source("base", base_path)
     tuned = open_merge_source("tuned", tuned_path)
     return ExtractJob(config, out, invocation, base, tuned, tuple(check_alike(base, [tuned])))

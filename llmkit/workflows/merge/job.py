@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation
 from llmkit.machine import cores, require_room
 from llmkit.model.algebra.algebra import linear
@@ -187,6 +188,7 @@ def open_merge(config: MergeConfig, out: Path, *, force: bool, invocation: Invoc
     original = None if config.into in (None, DEQUANTISED) else Path(str(config.into))
     inputs += [] if original is None else [original]
     refuse_existing(out, force=force, inputs=inputs)
+    refuse_special(out)
     models = _open_models(config)
     quantised, companion, notes = None, _leader(models), []
     if original is not None:

@@ -14,6 +14,7 @@ from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.make_rule import write_make_rule
+from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines, check_rejects
 from llmkit.formats.resumable import forget_partial, resumable_folder, stoppable
@@ -151,6 +152,7 @@ def open_job(sources: PackSources, config: PackConfig) -> PackJob:
     inputs = list_files(sources.inputs)
     own = [] if sources.tokenizer is None else [sources.tokenizer]
     refuse_existing(sources.out, force=sources.force, inputs=[*sources.inputs, *own])
+    refuse_special(sources.out)
     if sources.make_rule is not None:
         refuse_existing(sources.make_rule, force=True, inputs=[*inputs, *own], is_file=True)
         if not sources.make_rule.absolute().parent.is_dir():

@@ -11,6 +11,7 @@ from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.gguf.imatrix import read_imatrix
 from llmkit.formats.gguf.split import refuse_parts
+from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available, set_threads
 from llmkit.machine import cores, require_room
@@ -89,6 +90,8 @@ def open_quantize(
         )
     container = config.container_of(out or Path("out"))
     kind = config.type_of(out or Path("out"))
+    if out is not None and container != "gguf":
+        refuse_special(out)
     if out is not None and container == "gguf" and config.max_shard_bytes is not None:
         refuse_parts(out, force=force, inputs=source.files)
     calibration, scored, notes = _texts(source, config)

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmkit.errors import DataError, MissingError, ResourceError, UsageError, at_place
 from llmkit.formats.atomic import atomic_file, refuse_existing, refuse_unwritable
+from llmkit.formats.output_place import refuse_special
 from llmkit.retrieve.store import Store
 
 _CHANGED_KIB = 1 << 18
@@ -41,6 +42,7 @@ def created_index(out: Path, settings: dict[str, Any], *, force: bool, inputs: l
         ResourceError, DataError: the disk is full, or SQLite has another complaint.
     """
     refuse_existing(out, force=force, inputs=inputs, is_file=True)
+    refuse_special(out, "an index")
     with named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")

@@ -10,6 +10,7 @@ from llmkit.errors import ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import list_files
 from llmkit.formats.file_kind import holds_json_lines
+from llmkit.formats.output_place import refuse_special
 from llmkit.formats.parquet import is_parquet
 from llmkit.formats.rejects import check_rejects
 from llmkit.formats.streams import input_bytes, is_stream
@@ -91,6 +92,7 @@ def check_sources(sources: TrainTokenizerSources, config: TrainTokenizerConfig) 
     check_special_tokens(config)
     given = [*sources.inputs, *sources.valid]
     refuse_existing(sources.out, force=sources.force, inputs=given)
+    refuse_special(sources.out)
     check_rejects(sources.rejects, force=sources.force, inputs=given, out=sources.out)
     twice = next((path for path in given if is_stream(path) and given.count(path) > 1), None)
     if twice is not None:
