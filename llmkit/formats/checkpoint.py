@@ -111,11 +111,7 @@ def write_checkpoint(run: Path, step: int, fill: Callable[[Path], None]) -> Path
                 file.relative_to(folder).as_posix(): FileFacts(file.stat().st_size, digest)
                 for file, digest in zip(files, digests, strict=True)
             }
-        marker = folder / COMPLETE
-        marker.write_bytes(json_text(facts))
-        for file in files:
-            if file.stat().st_nlink == 1:  # safetensors writes for the owner's eyes only
-                file.chmod(marker.stat().st_mode)
+        (folder / COMPLETE).write_bytes(json_text(facts))
     return target
 
 

@@ -60,11 +60,16 @@ def write_safetensors(stream: BinaryIO, tensors: Iterable[Planned], metadata: Ma
 def system_errors(path: Path) -> Iterator[None]:
     """Around the library's own `save_file`: what it says of a full disk becomes the system's error again.
 
+    The library shuts its files to all but their owner; here they may be read as every other output may.
+
     Raises:
         OSError: the system refused, with its number and the path.
     """
     try:
+        path.touch()
+        mode = path.stat().st_mode  # as the umask would have it
         yield
+        path.chmod(mode)
     except SafetensorError as error:
         match = re.search(r"\(os error (\d+)\)", str(error))
         if match is None:

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import resource
 from pathlib import Path
 
@@ -67,3 +68,14 @@ def test_a_full_disk_is_the_systems_error_and_not_the_librarys(tmp_path: Path) -
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_what_the_library_writes_may_be_read_as_any_other_output(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with system_errors(tmp_path / "model.safetensors"):
+            save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
