@@ -19,8 +19,8 @@ INTERRUPT_AFTER_SECONDS = 0.5
 class StopRequest:
     """A context in which SIGINT, SIGTERM and SIGHUP are requests; `reason` says whether one came.
 
-    A SIGHUP that was to be ignored, as under nohup, still is. A signal that came before and was
-    lost is a request from the beginning.
+    A SIGHUP or SIGINT that was to be ignored still is: nohup and a script's `&` mean it so. A signal that
+    came before and was lost is a request from the beginning.
 
     Args:
         max_seconds: a request comes by itself after this time; None: never.
@@ -45,10 +45,10 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # the only thread that may set handlers
-            handlers = {signal.SIGTERM: self._terminate, signal.SIGINT: self._interrupt}
-            handlers[signal.SIGALRM] = _give_up
-            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-                handlers[signal.SIGHUP] = self._terminate
+            handlers = {signal.SIGTERM: self._terminate, signal.SIGALRM: _give_up}
+            for number, handler in ((signal.SIGHUP, self._terminate), (signal.SIGINT, self._interrupt)):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    handlers[number] = handler
             self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
             for number, previous in self._previous.items():
                 if has_come(previous):

@@ -82,3 +82,14 @@ def test_a_terminal_that_goes_is_a_request_unless_that_was_to_be_ignored() -> No
             assert stop.reason is None
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_ctrl_c_that_is_to_be_ignored_stops_no_run_in_the_background() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script's & has it
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.reason is None
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
