@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -52,13 +53,14 @@ def build(compiler: str | None = None, *, folder: Path = FOLDER) -> Built:
     """Compile the library of `folder`, unless what stands there came from the same sources and compiler.
 
     Args:
-        compiler: the C++ compiler's name or path; None looks for COMPILERS in that order.
+        compiler: the C++ compiler's name or path, flags may follow or `ccache` go before, as make has $CXX;
+            None looks for COMPILERS in that order.
         folder: where `native/` is and the library goes.
 
     A missing or failing compiler is no error: the note says what happened, and llmkit does without.
     """
     target, note = folder / LIBRARY.name, folder / NOTE.name
-    found = next((path for name in _candidates(compiler) if (path := shutil.which(name))), None)
+    found = next((words for name in _candidates(compiler) if (words := _command(name))), None)
     if found is None:
         return _finish(target, note, Built(f"no C++ compiler ({', '.join(_candidates(compiler))})"), "")
     digest = _digest(folder / "native", found)
@@ -83,10 +85,19 @@ def _candidates(compiler: str | None) -> Sequence[str]:
     return (compiler,) if compiler else COMPILERS
 
 
-def _digest(sources: Path, compiler: str) -> str:
+def _command(compiler: str) -> Sequence[str]:
+    """The words that start a compiler, its path first; none where it is not here."""
+    first, *others = shlex.split(compiler) or [""]
+    path = shutil.which(first)
+    return [path, *others] if path else ()
+
+
+def _digest(sources: Path, compiler: Sequence[str]) -> str:
     """Of everything that the library is made from."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    hashed = hashlib.sha256(version + repr((compiler, FLAGS, LEVELS, platform.machine())).encode())
+    version = subprocess.run([*compiler, "--version"], capture_output=True, check=False).stdout
+    hashed = hashlib.sha256(
+        version + repr((shlex.join(compiler), FLAGS, LEVELS, platform.machine())).encode()
+    )
     for path in sorted(sources.iterdir()):
         hashed.update(path.name.encode() + path.read_bytes())
     return hashed.hexdigest()
@@ -100,7 +111,7 @@ def _finish(target: Path, note: Path, built: Built, digest: str) -> Built:
     return built
 
 
-def _compile(compiler: str, sources: Path, objects: Path, target: Path) -> Built:
+def _compile(compiler: Sequence[str], sources: Path, objects: Path, target: Path) -> Built:
     machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
     levels = {
         name: flags
@@ -113,23 +124,23 @@ def _compile(compiler: str, sources: Path, objects: Path, target: Path) -> Built
     jobs |= {"dispatch": defines} | dict.fromkeys(("pool", "api", "forward", "quantise", "split", "text"), ())
 
     def compile_one(name: str) -> str:
-        line = [compiler, *FLAGS, *jobs[name], "-c", f"{sources / name}.cpp", "-o", f"{objects / name}.o"]
+        line = [*compiler, *FLAGS, *jobs[name], "-c", f"{sources / name}.cpp", "-o", f"{objects / name}.o"]
         return _run(line)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         errors = [error for error in pool.map(compile_one, jobs) if error]
     if not errors:
         fresh = target.with_suffix(".new")
-        line = [compiler, "-shared", "-pthread", *(f"{objects / name}.o" for name in jobs), "-o", str(fresh)]
+        line = [*compiler, "-shared", "-pthread", *(f"{objects / name}.o" for name in jobs), "-o", str(fresh)]
         errors = [error for error in [_run(line)] if error]
         if not errors:
             fresh.replace(target)  # a running llmkit keeps the library that it loaded
-    reason = f"{compiler} failed: {errors[0]}" if errors else None
+    reason = f"{shlex.join(compiler)} failed: {errors[0]}" if errors else None
     return Built(reason, () if errors else ("portable", *levels))
 
 
-def _accepts(compiler: str, flags: Sequence[str], output: Path) -> bool:
-    return not _run([compiler, *flags, "-x", "c++", "-c", os.devnull, "-o", str(output)])
+def _accepts(compiler: Sequence[str], flags: Sequence[str], output: Path) -> bool:
+    return not _run([*compiler, *flags, "-x", "c++", "-c", os.devnull, "-o", str(output)])
 
 
 def _run(line: Sequence[str]) -> str:

@@ -104,3 +104,11 @@ def test_a_note_that_is_no_note_is_no_note(tmp_path: Path) -> None:
     assert read_note(tmp_path / "note.json") == {}
     (tmp_path / "note.json").write_text(json.dumps([1]))
     assert read_note(tmp_path / "note.json") == {}
+
+
+def test_a_compiler_may_have_words_before_and_flags_behind_it(folder: Path, compiler: Path) -> None:
+    assert build(f"env A='b c' {compiler} -m64", folder=folder).reason is None  # as CXX="ccache g++ -m64"
+    compiled = [line for line in lines(compiler) if ".cpp -o" in line]
+    assert compiled and all(line.startswith("-m64 -std=c++17") for line in compiled)
+    assert build(f"nowhere {compiler}", folder=folder).reason == f"no C++ compiler (nowhere {compiler})"
+    assert build(" ", folder=folder).reason == "no C++ compiler ( )"
