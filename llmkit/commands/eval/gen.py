@@ -129,7 +129,9 @@ def gen(
     )  # fmt: skip
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
     session: Session = ctx.obj
-    evaluate = partial(eval_gen, chosen, path, config, dev=dev, per_record=per_record, force=told.force)
+    evaluate = partial(
+        eval_gen, chosen, path, config, dev=dev, per_record=per_record, force=told.force, before=before
+    )
     report = flags.evaluated(session, evaluate, "writing", gen_text, told)
     if report is None:
         return

@@ -77,7 +77,9 @@ def kl(
     config = KlConfig(window=window, whole=whole, field=field, max_chunks=max_chunks)
     session: Session = ctx.obj
     chosen = flags.model_options(model, running, tokenizer=tokenizer, plans=told.dry_run)
-    evaluate = partial(eval_kl, chosen, reference, paths, config, per_record=per_record, force=told.force)
+    evaluate = partial(
+        eval_kl, chosen, reference, paths, config, per_record=per_record, force=told.force, before=before
+    )
     report = flags.evaluated(session, evaluate, "comparing", kl_text, told)
     if report is None:
         return

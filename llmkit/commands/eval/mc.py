@@ -81,7 +81,9 @@ def mc(
     config = McConfig(form=form, shots=shots, by=by, metric=metric, limit=limit)
     session: Session = ctx.obj
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
-    evaluate = partial(eval_mc, chosen, path, config, dev=dev, per_record=per_record, force=told.force)
+    evaluate = partial(
+        eval_mc, chosen, path, config, dev=dev, per_record=per_record, force=told.force, before=before
+    )
     report = flags.evaluated(session, evaluate, "asking", mc_text, told)
     if report is None:
         return

@@ -171,7 +171,7 @@ def needle(
     before = flags.read_baseline(baseline, SCHEMA, [haystack], per_record)
     check_picture(svg, force=told.force, inputs=read, per_record=per_record)
     evaluate = partial(
-        eval_needle, chosen, config, haystack=haystack, per_record=per_record, force=told.force
+        eval_needle, chosen, config, haystack=haystack, per_record=per_record, force=told.force, before=before
     )
     color = session.console.uses_color(sys.stdout)
     report = flags.evaluated(session, evaluate, "searching", partial(needle_text, color=color), told)

@@ -84,7 +84,9 @@ def ppl(
     config = PplConfig(window=window, stride=stride, like=like, field=field, max_tokens=max_tokens)
     session: Session = ctx.obj
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
-    evaluate = partial(eval_ppl, chosen, paths, config, per_record=per_record, force=told.force)
+    evaluate = partial(
+        eval_ppl, chosen, paths, config, per_record=per_record, force=told.force, before=before
+    )
     report = flags.evaluated(session, evaluate, "scoring", ppl_text, told)
     if report is None:
         return

@@ -94,7 +94,9 @@ def score(
         which=which,
         ignore_case=ignore_case,
     )
-    report = eval_score(path, config, answers=answers, by=by, per_record=per_record, force=force)
+    report = eval_score(
+        path, config, answers=answers, by=by, per_record=per_record, force=force, before=before
+    )
     print_report(report, as_json, score_text)
     check_limit(report.headline, min_score, "--min-score")
     flags.hold_to_baseline(ctx.obj, report, before)

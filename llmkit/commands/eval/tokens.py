@@ -185,7 +185,7 @@ def _calibrate(
     check_share(config.keep_accuracy, "--keep-accuracy")
     before = flags.read_baseline(baseline, SCHEMA, [labelled])
     scorer = open_scorer(options)
-    evaluate = partial(eval_calibrate, scorer, labelled, config)
+    evaluate = partial(eval_calibrate, scorer, labelled, config, before=before)
     if options.plans:
         flags.show_plan(evaluate, as_json=as_json)
         return

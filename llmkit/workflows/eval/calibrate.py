@@ -14,6 +14,7 @@ from llmkit.probe.evaluate.confidence import answer_confidence
 from llmkit.probe.evaluate.config import Confidence, TokensConfig
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.eval.gates import Earlier, check_alike
 from llmkit.workflows.eval.scorer import Scorer
 from llmkit.workflows.eval.tokens import Marking, ScoredSample, score_samples
 from llmkit.workflows.eval.tokens_input import Sample, read_samples
@@ -40,7 +41,12 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def eval_calibrate(
-    scorer: Scorer, labelled: Path, config: TokensConfig, *, progress: Progress = SILENT
+    scorer: Scorer,
+    labelled: Path,
+    config: TokensConfig,
+    *,
+    before: Earlier | None = None,
+    progress: Progress = SILENT,
 ) -> CalibrationReport:
     """Score labelled answers.
 
@@ -50,12 +56,15 @@ def eval_calibrate(
             `wrong`: [[start, end], …], what of the answer is wrong, in characters. The second kind labels
             each token.
         config: see there.
+        before: an earlier report, which must be of the same work, as far as that is known at the start.
         progress: hears of records.
 
     Raises:
         DataError: a record has no answer or no label, or one outside its answer, or both kinds are mixed.
         MissingError, UsageError, ConfigError: see `score_samples`.
     """
+    work: Work = {"confidence": config.confidence, "bins": config.bins}
+    check_alike(work, before)
     confidences: list[float] = []
     right: list[bool] = []
     kinds: set[str] = set()
@@ -83,7 +92,7 @@ def eval_calibrate(
         confidence=config.confidence,
         records=len(digests),
         calibration=result,
-        work={"confidence": config.confidence, "bins": config.bins, INPUTS: digest_all(digests)},
+        work=work | {INPUTS: digest_all(digests)},
         headline=Headline(name="ece", value=result.scores.ece, error=None, better="lower"),
     )
 

@@ -116,6 +116,27 @@ def check_limit(figure: Headline, limit: float | None, flag: str) -> None:
         )
 
 
+def check_alike(work: Work, before: Earlier | None, figure: str | None = None) -> None:
+    """Refuse an earlier report that a run cannot be held against, as soon as that is known.
+
+    Args:
+        work: of the run, as far as it is known.
+        before: the report; None: there is none.
+        figure: the name of what the run is judged by; None: that of every report of its kind.
+
+    Raises:
+        DataError: they are two figures, or of other inputs or settings.
+    """
+    if before is None:
+        return
+    if figure not in (None, before.headline.name):
+        raise DataError(
+            f"{before.name}: has {before.headline.name}, and this run {figure}",
+            hint="give both the same options",
+        )
+    check_same(work, before.report, before.name, "this run")
+
+
 def check_baseline(now: Evaluated, before: Earlier | None) -> str | None:
     """Hold a report against an earlier one.
 
@@ -123,18 +144,13 @@ def check_baseline(now: Evaluated, before: Earlier | None) -> str | None:
         What a person should know: that it is worse, and nobody can say whether beyond noise.
 
     Raises:
-        DataError: they are two figures, or of other inputs or settings.
+        DataError: see `check_alike`.
         GateFailed: it is worse, beyond noise.
     """
     if before is None:
         return None
     figure, earlier = now.headline, before.headline
-    if earlier.name != figure.name:
-        raise DataError(
-            f"{before.name}: has {earlier.name}, and this run {figure.name}",
-            hint="give both the same options",
-        )
-    check_same(now.work, before.report, before.name, "this run")
+    check_alike(now.work, before, figure.name)
     shares = before.share, share_of(figure, lambda key: getattr(now, key, None))
     noise, loss = noise_between(earlier, figure, shares), figure.loss(earlier)
     problem = f"{figure.name} {figure.value:.6g}, {earlier.value:.6g} in {before.name}"

@@ -21,6 +21,7 @@ from llmkit.probe.evaluate.intervals import mean_error
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
 from llmkit.probe.evaluate.written_tasks import STOPS, TOKENS
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.eval.gates import Earlier, check_alike
 from llmkit.workflows.eval.gen_judge import Judge, open_judge
 from llmkit.workflows.eval.gen_tasks import Item, read_items
 from llmkit.workflows.eval.open import open_scorer
@@ -77,6 +78,7 @@ def eval_gen(
     dev: Path | None = None,
     per_record: Path | None = None,
     force: bool = False,
+    before: Earlier | None = None,
     progress: Progress = SILENT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> GenReport:
@@ -89,6 +91,7 @@ def eval_gen(
         dev: jsonl of examples, where there are to be some.
         per_record: where a line for each sample goes; see `open_records`.
         force: replace it.
+        before: an earlier report, which must be of the same work, as far as that is known at the start.
         progress: hears of samples judged.
         clock: in seconds.
 
@@ -111,6 +114,7 @@ def eval_gen(
     scorer.longest = max(map(len, prompts)) + sampling.max_tokens
     begun = clock()
     work = _work(form, items, decides, config)
+    check_alike(work, before, _figure(config))
     settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs), work[INPUTS])
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         written = _written(scorer, items, prompts, sampling, records)
@@ -233,6 +237,11 @@ def _work(form: WrittenForm, items: Sequence[Item], decides: Judge, config: GenC
     }
 
 
+def _figure(config: GenConfig) -> str:
+    """The name of what a run is judged by."""
+    return f"pass@{config.ks[0]}"
+
+
 def _report(
     name: str,
     form: WrittenForm,
@@ -265,7 +274,7 @@ def _report(
         completion_tokens=sum(one["tokens"] for one in found),
         work=work,
         headline=Headline(
-            name=f"pass@{pass_at[0].k}", value=pass_at[0].value, error=pass_at[0].error, better="higher"
+            name=_figure(config), value=pass_at[0].value, error=pass_at[0].error, better="higher"
         ),
         seconds=seconds,
         notes=notes,

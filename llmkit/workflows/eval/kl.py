@@ -15,6 +15,7 @@ from llmkit.model.source import model_files
 from llmkit.probe.evaluate.config import KlConfig
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.eval.gates import Earlier, check_alike
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.plan import PlanningScorer
 from llmkit.workflows.eval.records import check_records, inputs_told, open_records
@@ -65,6 +66,7 @@ def eval_kl(
     *,
     per_record: Path | None = None,
     force: bool = False,
+    before: Earlier | None = None,
     progress: Progress = SILENT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> KlReport:
@@ -77,18 +79,26 @@ def eval_kl(
         config: see there.
         per_record: where a line for each chunk goes, with the figures of its positions.
         force: replace it.
+        before: an earlier report, which must be of the same work, as far as that is known at the start.
         progress: hears of chunks.
         clock: in seconds.
 
     Raises:
         UsageError: a window beyond a context.
-        DataError: the two have other tokens, the text is too short, or a logit is not finite.
+        DataError: the two have other tokens, the text is too short, or a logit is not finite; or see
+            `check_alike`.
         MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and `open_records`.
     """
     check_records(per_record, force=force, inputs=[*inputs, reference, *model.paths])
     scorer, base = open_scorer(model), open_scorer(_as_stored(reference, beside=model))
     window = _window(scorer, base, config)
     scorer.longest = base.longest = window
+    work: Work = {
+        "window": window,
+        "whole": config.whole,
+        REFERENCE: model_fingerprint(reference, base.job.model),
+    }
+    check_alike(work, before)
 
     from llmkit.quant.divergence import Divergence
 
@@ -112,10 +122,6 @@ def eval_kl(
         records.check_all_read(count)
         notes = (*scorer.notes, *base.notes, *records.notes)
     quality = total.report()
-    work = {
-        **{"window": window, "whole": config.whole, "chunks": count, INPUTS: digest_all(read.digests)},
-        REFERENCE: model_fingerprint(reference, base.job.model),
-    }
     return KlReport(
         model=scorer.name,
         reference=base.name,
@@ -127,7 +133,7 @@ def eval_kl(
         top1_agree=quality.same_top,
         ppl=quality.perplexity,
         bpb=quality.bits_per_token * read.tokens / read.bytes,
-        work=work,
+        work=work | {"chunks": count, INPUTS: digest_all(read.digests)},
         headline=Headline(name="kl_divergence", value=quality.kld, error=quality.kld_error, better="lower"),
         seconds=clock() - begun,
         notes=notes,

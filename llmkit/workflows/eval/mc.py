@@ -20,6 +20,7 @@ from llmkit.probe.evaluate.intervals import Interval, mean_error, wilson
 from llmkit.probe.evaluate.tasks_config import ChoiceForm, McConfig
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.eval.choices import Asked, check_room, likelihoods
+from llmkit.workflows.eval.gates import Earlier, check_alike
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
@@ -94,6 +95,7 @@ def eval_mc(
     dev: Path | None = None,
     per_record: Path | None = None,
     force: bool = False,
+    before: Earlier | None = None,
     progress: Progress = SILENT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> McReport:
@@ -106,6 +108,7 @@ def eval_mc(
         dev: jsonl of examples, where there are to be some.
         per_record: where a line for each question goes; see `open_records`.
         force: replace it.
+        before: an earlier report, which must be of the same work, as far as that is known at the start.
         progress: hears of questions asked.
         clock: in seconds.
 
@@ -122,6 +125,7 @@ def eval_mc(
     form, items = _read(path, dev, config)
     _check_lengths(scorer, items)
     work = _work(form, items, config)
+    check_alike(work, before, config.metric)
     settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs), work[INPUTS])
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_judged(scorer, items, records, progress))

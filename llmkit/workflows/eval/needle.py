@@ -19,6 +19,7 @@ from llmkit.probe.evaluate.matching import judge
 from llmkit.probe.evaluate.needle_tasks import Place, PromptMaker, answer_tokens
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.eval.gates import Earlier, check_alike
 from llmkit.workflows.eval.needle_prompts import (
     list_places,
     needle_work,
@@ -66,6 +67,7 @@ def eval_needle(
     haystack: Path | None = None,
     per_record: Path | None = None,
     force: bool = False,
+    before: Earlier | None = None,
     progress: Progress = SILENT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> NeedleReport:
@@ -77,6 +79,7 @@ def eval_needle(
         haystack: a text to hide it in; None: noise.
         per_record: where a line for each prompt goes; see `open_records`.
         force: replace it.
+        before: an earlier report, which must be of the same work, as far as that is known at the start.
         progress: hears of prompts answered.
         clock: in seconds.
 
@@ -92,6 +95,7 @@ def eval_needle(
     places, maker = list_places(config), prompt_maker(scorer, config, text, hay)
     begun = clock()
     work = needle_work(config, text)
+    check_alike(work, before)
     settings = (asdict(config), scorer.fingerprint, inputs_told(inputs), work[INPUTS])  # stdin: by its text
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_answered(scorer, places, maker, config, records, progress))

@@ -17,6 +17,7 @@ from llmkit.probe.evaluate.perplexity import TextSums, perplexity
 from llmkit.probe.evaluate.windows import Window, chunk_windows, sliding_windows
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.text_bytes import bytes_in_text
+from llmkit.workflows.eval.gates import Earlier, check_alike
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import another_input, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
@@ -62,6 +63,7 @@ def eval_ppl(
     *,
     per_record: Path | None = None,
     force: bool = False,
+    before: Earlier | None = None,
     progress: Progress = SILENT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> PplReport:
@@ -73,18 +75,21 @@ def eval_ppl(
         config: see there.
         per_record: where a line for each document goes, of each chunk as llama.cpp; see `open_records`.
         force: replace it.
+        before: an earlier report, which must be of the same work, as far as that is known at the start.
         progress: hears of tokens scored.
         clock: in seconds.
 
     Raises:
         UsageError: a window that the model has no room for, or options that do not go together.
-        DataError: a malformed record, or nothing to score.
+        DataError: a malformed record, or nothing to score; or see `check_alike`.
         MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and `open_records`.
     """
     check_records(per_record, force=force, inputs=[*inputs, *model.paths])
     scorer = open_scorer(model)
     window, stride = _extent(scorer, config)
     scorer.longest = window
+    work: Work = {"like": config.like, "window": window, "stride": stride}
+    check_alike(work, before)
     begun = clock()
     settings = (asdict(config), window, stride, scorer.fingerprint, inputs_told(inputs))
     found: list[TextSums] = []
@@ -106,13 +111,7 @@ def eval_ppl(
         like=config.like,
         window=window,
         stride=stride,
-        work={
-            "like": config.like,
-            "window": window,
-            "stride": stride,
-            INPUTS: digest_all(one.text_sha256 for one in found),
-            TOKENS: figures.scored_tokens,
-        },
+        work=work | {INPUTS: digest_all(one.text_sha256 for one in found), TOKENS: figures.scored_tokens},
         headline=figures.headline(),
         seconds=clock() - begun,
         notes=notes,

@@ -18,6 +18,7 @@ from llmkit.probe.evaluate.extract import compile_extract, extract
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_interval, mean_error, wilson
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
+from llmkit.workflows.eval.gates import Earlier, check_alike
 from llmkit.workflows.eval.records import Records, another_input, check_records, inputs_told, open_records
 from llmkit.workflows.eval.task_lines import nothing_in
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
@@ -65,6 +66,7 @@ def eval_score(
     by: str | None = None,
     per_record: Path | None = None,
     force: bool = False,
+    before: Earlier | None = None,
 ) -> ScoreReport:
     """Judge outputs.
 
@@ -75,6 +77,7 @@ def eval_score(
         by: a key whose values make groups; of answers without an output, their own value of it, if any.
         per_record: where a line for each output goes.
         force: replace it.
+        before: an earlier report, which must be of the same work, as far as that is known at the start.
 
     Raises:
         UsageError: --extract is no regular expression; --which without it; or see `check_records`.
@@ -89,6 +92,13 @@ def eval_score(
             f"--which {config.which} does nothing without --extract", hint=r"--extract 'Answer: (\w+)'"
         )
     pattern = compile_extract(config.extract)
+    work: Work = {
+        "match": config.match,
+        "extract": config.extract,
+        "which": config.which,
+        "ignore_case": config.ignore_case,
+    }
+    check_alike(work, before, _figure(config.match))
     known = None if answers is None else _answers_by_id(answers, config.answer_field, by)
     scores: list[float] = []
     right: list[str] = []
@@ -122,13 +132,7 @@ def eval_score(
             right.append(digest_bytes(encode_line([name, one.texts])))
             _keep(records, {"index": index, "id": name, **_told(_NOTHING), "answer": one.texts})
         records.check_all_read(len(scores))
-    work = {
-        "match": config.match,
-        "extract": config.extract,
-        "which": config.which,
-        "ignore_case": config.ignore_case,
-        INPUTS: digest_all(sorted(right)),  # outputs come in any order
-    }
+    work[INPUTS] = digest_all(sorted(right))  # outputs come in any order
     return _report(outputs, config.match, scores, correct, nothing, len(missing), groups, work)
 
 
@@ -143,6 +147,11 @@ def _keep(records: Records, record: dict[str, Any]) -> None:
         records.write(record)
     elif encode_line(records.done[index]) != encode_line(record):
         raise another_input(f"record {index} ({record['id']!r})")
+
+
+def _figure(match: Match) -> str:
+    """The name of what a run is judged by."""
+    return match if match in GRADED else "accuracy"
 
 
 def _report(
@@ -171,9 +180,7 @@ def _report(
             for name, found in sorted(groups.items())
         ],
         work=work,
-        headline=Headline(
-            name=match if match in GRADED else "accuracy", value=mean, error=error or None, better="higher"
-        ),
+        headline=Headline(name=_figure(match), value=mean, error=error or None, better="higher"),
     )
 
 
