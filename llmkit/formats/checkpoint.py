@@ -80,12 +80,13 @@ def leftovers(run: Path) -> list[Path]:
     return sorted(one for one in hidden if _LEFTOVER.fullmatch(one.name))
 
 
-def list_checkpoints(run: Path) -> tuple[list[Path], list[str]]:
-    """The complete checkpoints of a run, oldest first, and what is wrong with each of the others.
+def list_checkpoints(run: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The complete checkpoints of a run, oldest first, and the others, each with what is wrong with it.
 
     Those that were retracted are neither: nothing is wrong with them, and they count no more.
     """
-    complete, problems = [], []
+    complete: list[Path] = []
+    problems: list[tuple[Path, str]] = []
     for folder in checkpoint_folders(run):
         if (folder / RETRACTED).exists():
             continue
@@ -93,7 +94,7 @@ def list_checkpoints(run: Path) -> tuple[list[Path], list[str]]:
         if problem is None:
             complete.append(folder)
         else:
-            problems.append(f"{folder}: {problem}")
+            problems.append((folder, problem))
     return complete, problems
 
 

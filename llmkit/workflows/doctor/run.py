@@ -29,8 +29,7 @@ def check_run(folder: Path, *, progress: Progress = SILENT) -> list[Finding]:
     complete, problems = list_checkpoints(folder)
     for checkpoint in complete:
         findings += check_checkpoint(checkpoint, progress=progress)
-    for problem in problems:
-        where, _, what = problem.partition(": ")
+    for where, what in problems:
         hint = f"rm -r {where}; llmkit pretrain --resume goes on from an older one"
         findings.append(finding("warning", "run.checkpoint", where, what, hint))
     for leftover in leftovers(folder):

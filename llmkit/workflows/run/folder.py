@@ -25,6 +25,7 @@ from llmkit.formats.checkpoint import (
     publish,
     read_state,
     retract,
+    step_of,
 )
 from llmkit.formats.json_text import json_text
 from llmkit.formats.lock import LOCK
@@ -52,7 +53,7 @@ class Start:
     checkpoint: Path | None = None
     state: CheckpointState | None = None
     damaged: tuple[tuple[Path, str], ...] = ()
-    """Newer checkpoints that are whole by their lengths, and what is wrong inside each."""
+    """Newer checkpoints that are not whole, or damaged inside, and what is wrong with each."""
 
     @property
     def step(self) -> int:
@@ -97,7 +98,7 @@ def check_resume(out: Path, *, resume: Resume, force: bool) -> None:
     if resume == "never" or complete:
         return
     if problems:
-        raise _all_damaged(out, problems[0].removeprefix(f"{out / CHECKPOINTS}/"))
+        raise _all_damaged(out, *problems[0])
     if resume == "must":
         raise MissingError(f"{out}: no checkpoint to resume from", hint="--resume auto starts a new run")
 
@@ -110,25 +111,27 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
         DataError: there are checkpoints, and every one of them is damaged.
     """
     complete, problems = list_checkpoints(out)
-    for problem in problems:
-        progress.note(f"passed over {problem}")
+    for folder, what in problems:
+        progress.note(f"passed over {folder}: {what}")
     check_resume(out, resume=resume, force=force)
     if resume == "never" or not complete:
         return Start()
-    damaged = []
-    while complete and (what := damage(complete[-1])) is not None:
-        damaged.append((complete.pop(), what))
-        progress.note(f"passed over {damaged[-1][0]}: {what}")
+    damaged = problems
+    while complete and (inside := damage(complete[-1])) is not None:
+        damaged.append((complete.pop(), inside))
+        progress.note(f"passed over {damaged[-1][0]}: {inside}")
     if not complete:
-        raise _all_damaged(out, f"{damaged[-1][0].name}: {damaged[-1][1]}")
-    state = read_state(complete[-1])
+        raise _all_damaged(out, *damaged[-1])
+    newest = complete[-1]
+    state = read_state(newest)
     check_same_run(out, recipe, state)
-    return Start(complete[-1], state, tuple(damaged))
+    newer = [(folder, what) for folder, what in damaged if step_of(folder) > step_of(newest)]
+    return Start(newest, state, tuple(newer))
 
 
-def _all_damaged(out: Path, what: str) -> DataError:
+def _all_damaged(out: Path, checkpoint: Path, what: str) -> DataError:
     return DataError(
-        f"{out}: every checkpoint is damaged ({what})",
+        f"{out}: every checkpoint is damaged ({checkpoint.name}: {what})",
         hint="start over with --resume never --force, or choose another name with -o",
     )
 

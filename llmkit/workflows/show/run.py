@@ -55,7 +55,7 @@ def show_run(folder: Path) -> RunReport:
         made_by=provenance.get("command_line"),
         metrics=summarise_metrics(read_metrics(metrics)) if metrics.is_file() else None,
         checkpoints=[_checkpoint(one) for one in complete],
-        incomplete=incomplete,
+        incomplete=[f"{one}: {what}" for one, what in incomplete],
         model=show_model(folder) if has_model else None,
     )
 

@@ -148,10 +148,28 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_is_in_the
     moments.write_bytes(moments.read_bytes()[:-1] + b"?")
     assert go(None).start.step == 3
     assert (last / "model.safetensors").read_bytes() == expected
-    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    (told,) = [record for record in records if record.get("event") == "damaged"]
+    (told,) = _damaged(tmp_path / "run")
     assert (told["step"], told["path"]) == (3, "checkpoints/step-00000004")
     assert told["problem"].startswith("optimizer.safetensors is damaged")
+
+
+def test_a_checkpoint_cut_short_is_in_the_metrics_once_and_an_older_one_is_not(
+    go: Callable[..., Any], tmp_path: Path
+) -> None:
+    go(None)
+    last = tmp_path / "run" / "checkpoints" / "step-00000004"
+    weights = last / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    (last.parent / "step-00000001").mkdir()  # as a kill leaves one that is being removed
+    assert go(None).start.step == 3
+    (told,) = _damaged(tmp_path / "run")
+    assert (told["step"], told["path"]) == (3, "checkpoints/step-00000004")
+    assert told["problem"].startswith("model.safetensors is ") and "bytes long, not" in told["problem"]
+
+
+def _damaged(run: Path) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [record for record in records if record.get("event") == "damaged"]
 
 
 def _checkpoint_state(bench: Bench) -> tuple[Any, bytes]:
