@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from llmkit.commands.base import HELP_NAMES, argument_name, build_command
 from llmkit.commands.descriptors import discard, prepare
-from llmkit.errors import DISK_FULL, LlmkitError, nearest, on_one_line
+from llmkit.errors import DISK_FULL, LlmkitError, nearest, on_one_line, room_hint
 from llmkit.signals import Ending, has_come, numpy_before_torch
 from llmkit.version import __version__
 from llmkit.workflows.peer_names import meant
@@ -252,10 +252,10 @@ def _report_os_error(error: OSError) -> int:
     where = f"{error.filename}: " if error.filename else ""
     what = (error.strerror or str(error)).lower()
     if is_full:
-        hint = "free some space; the previous output is untouched"
+        then = "; the previous output is untouched"
         if error.filename == "stdout":
-            hint = "free some space where it goes, or send it elsewhere; what is there is cut short"
-        return _report(f"{where}{what}", hint, 5)
+            then = ", or send it elsewhere; what is there is cut short"
+        return _report(f"{where}{what}", f"{room_hint(error.errno)}{then}", 5)
     if error.errno == errno.EBADF and not error.filename:
         return _report("stdout: it is closed", "send it to a file or a pipe, or to /dev/null", 5)
     if error.errno == errno.ENOMEM:

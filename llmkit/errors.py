@@ -26,6 +26,11 @@ _BYTES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}  # as 
 _ESCAPES = {**_CONTROLS, **_BYTES, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
+def room_hint(number: int | None) -> str:
+    """What makes room, where the system gave one of `DISK_FULL`: no free space makes a limit larger."""
+    return "raise the limit on a file's size (ulimit -f)" if number == errno.EFBIG else "free some space"
+
+
 class LlmkitError(Exception):
     """A problem in the user's terms, and a hint: the command or flag that fixes it."""
 

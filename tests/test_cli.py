@@ -164,12 +164,21 @@ def test_a_reader_that_left_is_a_success_with_nothing_said() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.ENOSPC, "free some space"), (errno.EFBIG, "raise the limit on a file's size (ulimit -f)")],
+)
+def test_the_hint_is_what_makes_room(raising, number: int, hint: str) -> None:
+    _, text = raising(OSError(number, "as the system says it", "x"))
+    assert text.splitlines()[1] == f"  hint: {hint}; the previous output is untouched"
+
+
 def test_a_full_disk_behind_stdout_is_5() -> None:
     line = f"{sys.executable} -m llmkit tokenize --help > /dev/full"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert done.returncode == 5
     assert done.stderr.startswith(
-        "llmkit: error: stdout: no space left on device\n  hint: free some space where it"
+        "llmkit: error: stdout: no space left on device\n  hint: free some space, or send it"
     )
 
 

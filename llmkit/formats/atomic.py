@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llmkit.errors import MissingError, UsageError
+from llmkit.errors import DISK_FULL, MissingError, UsageError
 from llmkit.formats.folder_parts import is_ours
 from llmkit.formats.output_place import (
     is_fixed,
@@ -208,7 +208,9 @@ def _as_named(temporary: Path, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error.filename, str | os.PathLike):
+        if error.filename is None and error.errno in DISK_FULL:  # of a write the system names no file
+            error.filename = str(path)
+        elif isinstance(error.filename, str | os.PathLike):
             name = Path(error.filename)
             if name == temporary or temporary in name.parents:
                 error.filename = str(path / name.relative_to(temporary))

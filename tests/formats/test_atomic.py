@@ -1,3 +1,4 @@
+import errno
 import os
 import shlex
 import subprocess
@@ -315,6 +316,15 @@ def test_an_error_inside_a_folder_that_is_made_names_the_file_in_the_folder_that
     with pytest.raises(IsADirectoryError) as other, atomic_file(tmp_path):
         pass
     assert (other.value.filename, other.value.filename2) == (str(tmp_path), None)
+
+
+def test_a_write_that_finds_no_room_names_the_folder_where_the_system_names_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, atomic_folder(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(tmp_path / "out")
+    with pytest.raises(OSError) as caught, atomic_folder(tmp_path / "out"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # it may be of what is read
+    assert caught.value.filename is None
 
 
 def test_a_folder_takes_the_place_of_a_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

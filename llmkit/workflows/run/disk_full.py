@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmkit.errors import DISK_FULL, ResourceError
+from llmkit.errors import DISK_FULL, ResourceError, room_hint
 from llmkit.formats.checkpoint import list_checkpoints, step_of
 from llmkit.workflows.run.again import GOES_ON
 
@@ -36,5 +36,5 @@ def full_disk_told(out: Path, what: Path | None = None) -> Iterator[None]:
             kept = f"step {step_of(complete[-1]):,} is saved, and {GOES_ON}"
         raise DiskFullError(
             f"{what or error.filename or out}: {os.strerror(error.errno).lower()}",
-            hint=f"free some space; {kept}",
+            hint=f"{room_hint(error.errno)}; {kept}",
         ) from None

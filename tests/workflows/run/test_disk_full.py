@@ -10,8 +10,17 @@ from llmkit.formats.checkpoint import write_checkpoint
 from llmkit.workflows.run.disk_full import DiskFullError, full_disk_told
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_says_what_was_written_and_which_step_is_saved(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "room"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EFBIG, "raise the limit on a file's size (ulimit -f)"),
+    ],
+)
+def test_a_full_disk_says_what_was_written_what_makes_room_and_which_step_is_saved(
+    tmp_path: Path, number: int, room: str
+) -> None:
     def write(named: str | None, what: Path | None = None) -> tuple[str, str]:
         with pytest.raises(DiskFullError) as caught, full_disk_told(tmp_path, what):
             raise OSError(number, os.strerror(number), named)
@@ -19,11 +28,11 @@ def test_a_full_disk_says_what_was_written_and_which_step_is_saved(tmp_path: Pat
         return caught.value.problem, caught.value.hint
 
     said = os.strerror(number).lower()
-    again = "free some space; nothing is saved yet, and the same line starts again"
+    again = f"{room}; nothing is saved yet, and the same line starts again"
     assert write("a/file") == (f"a/file: {said}", again)
     assert write(None) == (f"{tmp_path}: {said}", again)
     write_checkpoint(tmp_path, 1020, lambda folder: None)
-    again = "free some space; step 1,020 is saved, and the same line goes on"
+    again = f"{room}; step 1,020 is saved, and the same line goes on"
     assert write("a/file", tmp_path / "b") == (f"{tmp_path / 'b'}: {said}", again)
 
 
