@@ -31,7 +31,19 @@ def prepare() -> None:
         discard(1, os.O_RDONLY)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 as long as the process
     elif isinstance(sys.stdout, io.TextIOWrapper):
+        if isinstance(sys.stdout.buffer, io.FileIO):  # python -u, PYTHONUNBUFFERED
+            whole = _AtOnce(io.FileIO(sys.stdout.fileno(), "w", closefd=False))
+            sys.stdout = io.TextIOWrapper(whole, write_through=True)
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+class _AtOnce(io.BufferedWriter):
+    """A stream that keeps nothing waiting, and takes all: a raw one may take a part, which nobody hears of."""
+
+    def write(self, content: Any, /) -> int:
+        count = super().write(content)
+        self.flush()
+        return count
 
 
 class _Said(io.FileIO):

@@ -1,9 +1,14 @@
 """Descriptors of a process that are closed or full."""
 
+import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def _python(code: str, to: str) -> str:
@@ -51,3 +56,13 @@ def test_what_is_said_is_utf_8_whatever_the_locale_and_a_name_is_its_bytes(local
     line = f"{locale} {sys.executable} -c '{code}' 2>&1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, check=True)
     assert sorted(done.stdout.splitlines()) == [b"\xc3\xa9 \\udcff", b"\xc3\xa9 \xff"]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "PYTHONUNBUFFERED=1"])
+def test_what_stdout_takes_a_part_of_is_an_error(unbuffered: str, tmp_path: Path) -> None:
+    code = "import os, sys, llmkit.commands.descriptors as d; d.prepare()\n"
+    code += 'try: sys.stdout.buffer.write(b"x" * 3000); sys.stdout.flush(); os.write(9, b"all of it")\n'
+    code += 'except OSError as error: os.write(9, b"%d" % error.errno); d.discard(1)'
+    line = f"ulimit -f 1; {{ {unbuffered} {sys.executable} -c '{code}' > {tmp_path / 'out'}; }} 9>&1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, env=BUFFERED)
+    assert (done.stdout, (tmp_path / "out").stat().st_size) == (str(errno.EFBIG), 1024)
