@@ -38,7 +38,7 @@ def prepare() -> None:
 
 
 class _AtOnce(io.BufferedWriter):
-    """A stream that keeps nothing waiting, and takes all: a raw one may take a part, which nobody hears of."""
+    """A stream that keeps nothing waiting, and takes all: of a raw one nobody hears that it took a part."""
 
     def write(self, content: Any, /) -> int:
         count = super().write(content)

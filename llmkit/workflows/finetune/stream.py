@@ -18,7 +18,7 @@ from llmkit.tokens.seen import SeenDigests
 from llmkit.tokens.supervise import Prepared, Supervised, Supervisor, cut
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.workflows.finetune.audit import RejectLog
-from llmkit.workflows.pretrain.data import STDIN_SPOOL
+from llmkit.workflows.pretrain.data import told_name
 
 Side = Literal["all", "train", "valid"]
 
@@ -156,17 +156,12 @@ def read_lines(paths: Iterable[Path], log: RejectLog) -> Iterator[Line]:
             yield from read_parquet(path, on_bad=log.on_bad)
             continue
         if holds_json_lines(path):
-            yield from read_records(path, name=_told(path), on_bad=log.on_bad, array_key="messages")
+            yield from read_records(path, name=told_name(path), on_bad=log.on_bad, array_key="messages")
             continue
         if suffix_of(path) == ".json":
             raise DataError(f"{path}: not lines of JSON, each an object", hint="jq -c . makes lines of it")
         for document in read_documents([path], on_bad=log.on_bad):
-            yield Line({"text": raw(document.text)}, _told(path), document.line)
-
-
-def _told(path: Path) -> str:
-    """A file's name for people; stdin is kept in a file meanwhile."""
-    return "stdin" if path.name.startswith(STDIN_SPOOL) else str(path)
+            yield Line({"text": raw(document.text)}, told_name(path), document.line)
 
 
 def _prepared(document: Document) -> Prepared:

@@ -30,6 +30,7 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.data import JoinedRows, RowSource
 
 STDIN_SPOOL = ".stdin-"
+_NAME = ".name"
 """What the names of files begin with that keep a stream meanwhile."""
 
 
@@ -198,7 +199,8 @@ def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progr
 def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], str]]:
     """The files behind the paths and a digest of their bytes; a stream is kept in a file meanwhile.
 
-    What is found wrong in that file is told of the stream: the file is gone then.
+    What is found wrong in that file is told of the stream: the file is gone then. Its name is kept beside it,
+    for `told_name`.
     """
     digest = hashlib.sha256()
     files: list[Path] = []
@@ -209,7 +211,8 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
                 cache.mkdir(parents=True, exist_ok=True)
                 spool = cache / f"{STDIN_SPOOL}{os.getpid()}-{len(spools)}.jsonl"
                 name = input_name(path)
-                spools |= {spool: name, spool.with_suffix(".txt"): name}
+                spools |= {spool: name, spool.with_suffix(".txt"): name, spool.with_suffix(_NAME): name}
+                spool.with_suffix(_NAME).write_bytes(os.fsencode(name))
                 with open_input(path) as source, spool.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
                 path = spool if _starts_as_json(spool) else spool.rename(spool.with_suffix(".txt"))
@@ -228,6 +231,13 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
     finally:
         for leftover in spools:
             leftover.unlink(missing_ok=True)
+
+
+def told_name(path: Path) -> str:
+    """What people are told a file is called: one that a stream is kept in has the name of the stream."""
+    if path.name.startswith(STDIN_SPOOL):
+        return os.fsdecode(path.with_suffix(_NAME).read_bytes())
+    return str(path)
 
 
 def _starts_as_json(path: Path) -> bool:

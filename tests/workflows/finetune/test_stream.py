@@ -1,6 +1,9 @@
 """The stream of examples: order kept, memory bounded, inputs of every kind."""
 
+import io
 import json
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.finetune.audit import RejectLog
 from llmkit.workflows.finetune.stream import Stream, is_held_out, read_lines
+from llmkit.workflows.pretrain.data import spooled_files
 
 
 def stream(tokenizer: Tokenizer, log: RejectLog | None = None) -> Stream:
@@ -69,13 +73,23 @@ def test_a_malformed_line_is_an_error_or_passed_over(byte_level_dir: Path, tmp_p
 
 
 @pytest.mark.parametrize("content", ['{"text": "a"}\n[1]\n', ""])
-def test_a_line_of_stdin_is_rejected_as_stdins(tmp_path: Path, byte_level_dir: Path, content: str) -> None:
-    spooled = tmp_path / f".stdin-1-0.{'jsonl' if content else 'txt'}"
-    spooled.write_text(content)
-    with (tmp_path / "rejects").open("wb") as rejects:
-        list(stream(load_tokenizer(byte_level_dir), RejectLog(rejects)).examples([spooled]))
-    (reject,) = map(json.loads, (tmp_path / "rejects").read_text().splitlines())
-    assert reject["_reject"]["file"] == "stdin"
+def test_a_line_of_stdin_is_rejected_as_stdins_and_one_of_a_named_pipe_as_that_pipes(
+    tmp_path: Path, byte_level_dir: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content.encode()))))
+    writer = threading.Thread(target=pipe.write_text, args=(content,))
+    writer.start()
+    with (
+        (tmp_path / "rejects").open("wb") as rejects,
+        spooled_files([Path("-"), pipe], tmp_path) as (files, _),
+    ):
+        list(stream(load_tokenizer(byte_level_dir), RejectLog(rejects)).examples(files))
+    writer.join()
+    found = [json.loads(line)["_reject"]["file"] for line in (tmp_path / "rejects").read_text().splitlines()]
+    assert list(dict.fromkeys(found)) == ["stdin", str(pipe)]
+    assert {file.name for file in tmp_path.iterdir()} == {"pipe", "rejects"}
 
 
 @pytest.mark.parametrize(
