@@ -1,5 +1,6 @@
 """llmkit.json: what made an artefact folder. Nothing in it depends on where, when or how fast it was made."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,26 @@ from llmkit.formats.jsonl import MALFORMED
 from llmkit.version import __version__
 
 FILE_NAME = "llmkit.json"
+
+
+class WithPaths(str):
+    """A setting in which paths may stand: a line for the shell, or a name where a file may be given too."""
+
+    def shortened(self) -> str:
+        """It with the name of a file in place of each absolute path that there is."""
+        text = str(self)
+        for pattern in (_QUOTED, _BARE):
+            text = pattern.sub(_name_of, text)
+        return text
+
+
+_QUOTED = re.compile(r"""(?<=['"])/[^'"]+(?=['"])""")
+_BARE = re.compile(r"""(?<![^\s'"=:;|&<>(),])/(?:\\.|[^\s'"=:;|&<>(),])+""")
+
+
+def _name_of(match: re.Match[str]) -> str:
+    is_there = Path(match[0].replace("\\", "")).exists()  # sed's /x/d is no path
+    return Path(match[0]).name if is_there else match[0]
 
 
 class Invocation(msgspec.Struct, frozen=True):
@@ -79,6 +100,8 @@ def is_made_by(record: dict[str, Any], invocation: Invocation) -> bool:
 
 def portable(value: Any) -> Any:
     """A setting without the place it was made in: paths become their names."""
+    if isinstance(value, WithPaths):
+        return value.shortened()
     if isinstance(value, Path):
         return value.name or str(value)
     if isinstance(value, list | tuple):

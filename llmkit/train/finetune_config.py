@@ -173,7 +173,7 @@ class FinetuneRecipe(Recipe):
     """What is trained."""
     teacher_sha256: str | None = None
     reward: str | None = None
-    """The program that scores answers."""
+    """The program that scores answers, wherever it is."""
     valid_sha256: str | None = None
     """Digest of the validation data; None: there is none, and the last step counts."""
     eval_rows: int | None = None

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError
-from llmkit.formats.provenance import Invocation, portable, read_provenance, write_provenance
+from llmkit.formats.provenance import Invocation, WithPaths, portable, read_provenance, write_provenance
 
 
 def test_a_record_is_read_back_and_holds_no_path_and_no_date(tmp_path: Path) -> None:
@@ -51,3 +51,26 @@ def test_a_folder_without_a_record_has_none_and_a_damaged_one_is_bad_data(tmp_pa
         (tmp_path / "llmkit.json").write_bytes(content)
         with pytest.raises(DataError, match=r"llmkit\.json"):
             read_provenance(tmp_path)
+
+
+def test_a_command_keeps_the_names_of_files_and_no_place(tmp_path: Path) -> None:
+    for name in ("judge.py", "my dir/judge.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def told(line: str) -> object:
+        return portable(WithPaths(line.replace("HERE", str(tmp_path))))
+
+    assert told("HERE/judge.py") == "judge.py"
+    assert told("X=HERE/judge.py python HERE/judge.py --out=HERE/judge.py>log") == (
+        "X=judge.py python judge.py --out=judge.py>log"
+    )
+    assert told("cd 'HERE/my dir' && python \"HERE/my dir/judge.py\" 2") == (
+        "cd 'my dir' && python \"judge.py\" 2"
+    )
+    assert (
+        told(r"python HERE/my\ dir/judge.py; sh -c 'HERE/judge.py 1'")
+        == "python judge.py; sh -c 'judge.py 1'"
+    )
+    assert told("sed -u '/none/d; s/.*/0.5/' a/b ../c") == "sed -u '/none/d; s/.*/0.5/' a/b ../c"
+    assert portable(str(tmp_path)) == str(tmp_path)  # a text: a prompt, say

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from llmkit.commands import run_flags
 from llmkit.commands.shared import SkipBad
 from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.formats.provenance import WithPaths
 from llmkit.tokens.supervise_config import LongExamples, SuperviseConfig
 from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.train.finetune_config import Method as MethodName
@@ -44,7 +45,8 @@ class Reading:
         Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model has none, or another.")
     ] = None
     template: Annotated[
-        str | None, Option(metavar="chatml|FILE", help="A chat template in place of the tokenizer's.")
+        str | None,
+        Option(parser=WithPaths, metavar="chatml|FILE", help="A chat template in place of the tokenizer's."),
     ] = None
     max_tokens: Annotated[
         int | None, Option(metavar="N", parser=parse_count, help="Most tokens of an example; default: a row.")
@@ -116,7 +118,10 @@ class Rewards:
     """Of learning from answers that a program scores."""
 
     reward: Annotated[
-        str | None, Option(metavar="CMD", help='grpo: reads {"prompt","completion"} lines, prints scores.')
+        str | None,
+        Option(
+            parser=WithPaths, metavar="CMD", help='grpo: reads {"prompt","completion"} lines, prints scores.'
+        ),
     ] = None
     reward_timeout: Annotated[
         float | None,

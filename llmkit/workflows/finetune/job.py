@@ -8,7 +8,7 @@ from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.provenance import Invocation
+from llmkit.formats.provenance import Invocation, WithPaths
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import check_model, config_source, model_files, read_model_config
 from llmkit.model.stretched import read_stretched
@@ -249,7 +249,7 @@ def _recipe(
         settings=config.settings,
         parameters=config.parameters,
         teacher_sha256=None if files.teacher is None else _digest(files.teacher),
-        reward=files.reward,
+        reward=None if files.reward is None else WithPaths(files.reward).shortened(),
         valid_sha256=None if valid is None else valid.data.sha256,
         eval_rows=config.eval_rows,
     )

@@ -282,6 +282,23 @@ def test_every_method_learns_and_tells_its_figures(
         assert low <= report["valid"]["reward_accuracy"] <= high
 
 
+def test_a_run_keeps_no_place_of_its_judge_and_goes_on_with_it_at_another(
+    finetune: Callable[..., Any], tmp_path: Path
+) -> None:
+    flags = ["--method", "grpo", "--completion-tokens", 2, "--group-size", 2, "--batch-rows", 1, "--json"]
+    judge, template = tmp_path / "one" / "judge.sh", tmp_path / "one" / "chat.jinja"
+    for steps, folder in enumerate(("one", "two"), 1):
+        place = judge.parent if steps == 1 else judge.parent.rename(tmp_path / folder)
+        place.mkdir(exist_ok=True)
+        (place / judge.name).write_text("sed -u s/.*/0.5/")
+        (place / template.name).write_text("{% for one in messages %}{{ one.content }}{% endfor %}")
+        own = ["--reward", f"sh {place / judge.name}", "--template", place / template.name]
+        report_of(finetune(*flags, *own, "--schedule", "constant", "--steps", steps, "--warmup-steps", 0))
+    assert [record["step"] for record in steps_of()] == [1, 2]
+    texts = [path.read_text() for path in Path("run").rglob("*.json")]
+    assert any("sh judge.sh" in text for text in texts) and str(tmp_path) not in "".join(texts)
+
+
 def test_full_preference_training_compares_with_the_base_and_starts_at_log_2(
     finetune: Callable[..., Any],
 ) -> None:
