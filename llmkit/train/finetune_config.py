@@ -129,6 +129,11 @@ class FinetuneConfig(PretrainConfig):
         return self.updates_per_rollout or 1
 
     @property
+    def answers_per_row(self) -> int:
+        """What an update learns from for each row: the answers to a prompt, else the row itself."""
+        return self.group_size or GROUP_SIZE if self.method == "grpo" else 1
+
+    @property
     def uses_reference(self) -> bool:
         """Whether the model is compared with what it was."""
         return self.method in REFERRING or (self.method == "grpo" and self.resolved_beta > 0)
@@ -178,6 +183,21 @@ class FinetuneRecipe(Recipe):
     """Digest of the validation data; None: there is none, and the last step counts."""
     eval_rows: int | None = None
     """Of these, the first; None: all."""
+
+    @property
+    def answers_per_row(self) -> int:
+        """See `FinetuneConfig`."""
+        return self.settings.get("group_size") or GROUP_SIZE if self.method == "grpo" else 1
+
+    @property
+    def batch_tokens(self) -> int:
+        """See `Recipe`: of all answers to a prompt."""
+        return super().batch_tokens * self.answers_per_row
+
+    @property
+    def tokens(self) -> int:
+        """See `Recipe`: of all answers to a prompt."""
+        return super().tokens * self.answers_per_row
 
     def cursor(self, step: int) -> int:
         """See `Recipe`: several updates may learn from the same answers."""

@@ -15,12 +15,13 @@ def describe_plan(plan: Any) -> str:
     trained = f"{format_count(plan.trained_parameters)} of them trained"
     if plan.kind.endswith("lora"):
         trained = f"and {format_count(plan.trained_parameters)} in adapters, which are trained"
+    answers = f" with {plan.answers_per_row} answers each" if plan.answers_per_row > 1 else ""
     rows: list[tuple[str, ...]] = [
         ("model", f"{format_count(plan.parameters)} parameters, {trained}"),
         ("method", f"{plan.method}, {plan.kind.replace('_', ' ')}"),
         *_audit(plan.audit),
         ("rows", f"{plan.rows:,} of at most {plural(plan.seq_len, 'token')}; validation {plan.valid_rows:,}"),
-        ("run", f"{plural(plan.steps, 'step')} of {plural(plan.batch_rows, 'row')}, {epochs(plan)}"),
+        ("run", f"{plural(plan.steps, 'step')} of {plural(plan.batch_rows, 'row')}{answers}, {epochs(plan)}"),
         *how_rows(plan),
         *need_rows(plan),
         *evaluation_rows(plan),

@@ -134,7 +134,13 @@ def open_finetune(
     resolved = _resolved(config, model, opened)
     longest = max(one.longest for one in (opened, valid) if one is not None)
     setup = set_up(
-        resolved, source.config, opened.data, source.weights_sha256, longest=longest, degrees=degrees
+        resolved,
+        source.config,
+        opened.data,
+        source.weights_sha256,
+        longest=longest,
+        answers=resolved.answers_per_row,
+        degrees=degrees,
     )
     setup = replace(
         setup,

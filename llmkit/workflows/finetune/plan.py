@@ -51,6 +51,8 @@ class FinetunePlan(RunPlan, frozen=True, kw_only=True):
     trained_parameters: int
     audit: AuditReport
     valid_rows: int
+    answers_per_row: int = 1
+    """That are written to each prompt and learnt from, of grpo."""
 
 
 def plan_finetune_run(job: FinetuneJob, *, processes_here: int = 1) -> FinetunePlan:
@@ -83,6 +85,7 @@ def plan_finetune_run(job: FinetuneJob, *, processes_here: int = 1) -> FinetuneP
         kind=config.parameters["kind"],
         trained_parameters=trained,
         audit=job.audit,
+        answers_per_row=config.answers_per_row,
         valid_rows=0 if job.valid is None else len(job.valid.rows),
     )
 

@@ -12,7 +12,7 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.arithmetic import arithmetic
 from llmkit.train.divergence import kl_to_base
 from llmkit.train.evaluate import Evaluation
-from llmkit.train.finetune_config import GROUP_SIZE, TEMPERATURE
+from llmkit.train.finetune_config import TEMPERATURE
 from llmkit.train.loop import Duties
 from llmkit.train.loss import Batch
 from llmkit.train.objective import Reference
@@ -136,7 +136,7 @@ class FinetuneRun:
             self._score,
             seed=config.seed,
             prompts_per_step=job.setup.recipe.batch_rows,
-            group_size=config.group_size or GROUP_SIZE,
+            group_size=config.answers_per_row,
             device=job.setup.device,
             iterations=config.updates_per_batch,
             logps=lambda batch: self._logps(model, batch),

@@ -61,12 +61,14 @@ def set_up(
     initial_sha256: str | None,
     *,
     longest: int | None = None,
+    answers: int = 1,
     degrees: Degrees = ONE_PROCESS,
 ) -> Setup:
     """Resolve every setting that was left open.
 
     Args:
         longest: text in a row, where positions begin again with each; None: as long as a row.
+        answers: that are written to each row, and learnt from in its place.
         degrees: of the processes that share the run.
 
     Raises:
@@ -78,7 +80,7 @@ def set_up(
     trained = None if initial_sha256 is None else original_positions(model)
     check_positions(longest or seq_len, model.max_position_embeddings, trained)
     device = choose_device(config.device)
-    batch_rows = check_batches(config, degrees, seq_len)
+    batch_rows = check_batches(config, degrees, seq_len * answers)
     check_degrees(degrees, model, batch_rows, seq_len)
     if config.fp8:
         check_float8(device)
@@ -86,7 +88,7 @@ def set_up(
         check_width_scaling(config.mup_base_width, model, config.optimizer)
     micro = resolve_micro_batch_rows(
         config,
-        batch_rows=batch_rows // degrees.shares,
+        batch_rows=batch_rows // degrees.shares * answers,
         seq_len=seq_len // degrees.cp,
         device_type=device.type,
     )
@@ -95,7 +97,7 @@ def set_up(
     steps = resolve_steps(
         config,
         rows=rows,
-        seq_len=seq_len,
+        seq_len=seq_len * answers,
         batch_rows=batch_rows,
         parameters=architecture.active_parameters,
         flops_per_token=flops,

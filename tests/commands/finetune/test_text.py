@@ -52,12 +52,14 @@ def test_a_plan_says_what_is_trained_and_what_it_takes() -> None:
         **{"disk_bytes": 1 << 20, "disk_free_bytes": 1 << 30, "checkpoint_bytes": 1 << 10},
         **{"total_seconds": 8.0, "time_source": "measured step", "step_seconds": 2.0, "resume_step": 0},
         **{"processes": 1, "evaluations": 3, "evaluation_rows": 8, "evaluation_seconds": 5.0},
+        **{"answers_per_row": 4},
         out="run",
     )
     text = describe_plan(plan)
     for part in (
         "in adapters, which are trained",
         "dpo, qlora",
+        "4 steps of 2 rows with 4 answers each, 2 epochs",
         "2 epochs",
         "1.0 MiB of 1.0 GiB available",
         "5.0 s of that (3 times 8 rows)",

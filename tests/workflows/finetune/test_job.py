@@ -29,6 +29,7 @@ from llmkit.workflows.finetune.job import FinetuneFiles, FinetuneJob, open_finet
 from llmkit.workflows.finetune.plan import (
     check_finetune_resources,
     finetune_memory_bytes,
+    plan_finetune_run,
     trained_parameters,
 )
 from llmkit.workflows.finetune.run import encode_prompt
@@ -156,6 +157,21 @@ def test_prompts_leave_room_for_an_answer(open_job: Callable[..., Any]) -> None:
     assert job.setup.recipe.seq_len == longest + 20 <= 128
     with pytest.raises(UsageError, match="leaves no room for a prompt"):
         open_job({"reward": "true"}, method="grpo", completion_tokens=128)
+
+
+def test_an_update_of_grpo_is_all_answers_to_its_prompts(open_job: Callable[..., Any]) -> None:
+    def opened(**more: Any) -> Any:
+        return open_job({"reward": "true"}, method="grpo", completion_tokens=20, group_size=3, **more)
+
+    setup = opened(batch_rows=2, steps=5).setup
+    row = setup.recipe.seq_len
+    assert (setup.recipe.batch_tokens, setup.recipe.tokens) == (2 * 3 * row, 5 * 2 * 3 * row)
+    assert setup.micro_batch_rows == 2 * 3  # all of them at once: they are few
+    assert opened(batch_rows=2, tokens=4 * 2 * 3 * row).setup.recipe.steps == 4
+    assert opened(batch_tokens=2 * 3 * row + 1, steps=1).setup.recipe.batch_rows == 2
+    plan = plan_finetune_run(opened(batch_rows=2, steps=5))
+    assert plan.answers_per_row == 3
+    assert plan.total_seconds == pytest.approx(5 * plan.step_seconds)
 
 
 def test_memory_counts_what_is_held_and_what_learns(open_job: Callable[..., Any]) -> None:
