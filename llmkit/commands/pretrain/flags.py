@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Option
+from typer import Context, Option
 
 from llmkit.commands import run_flags
+from llmkit.commands.settings import flag_name
 from llmkit.commands.values import is_typed, parse_count
 from llmkit.errors import UsageError
 from llmkit.train.budget import CHINCHILLA
@@ -42,6 +43,26 @@ def check_trial(*, overfit_batch: bool, find_lr: bool, dry_run: bool, fail_above
         raise UsageError(f"{asked[0]} and {asked[1]}: each is a report of its own", hint="give one of them")
     if find_lr and fail_above is not None:
         raise UsageError("--fail-above judges no range of rates", hint="leave it out with --find-lr")
+
+
+_OF_A_RUN = frozenset(
+    {
+        *("valid", "steps", "epochs", "tokens", "tokens_per_parameter", "target_flops", "batch_ramp"),
+        *("min_lr_ratio", "schedule", "warmup_steps", "decay_ratio", "on_nonfinite", "on_spike"),
+        *("max_rewinds", "eval_every", "eval_rows", "sample_every", "sample_prompt", "sample_tokens"),
+        *("sample_temperature", "checkpoint_every", "keep", "keep_every", "async_checkpoint", "resume"),
+        *("max_time", "metrics", "tensorboard", "log_norms", "profile"),
+    }
+)
+
+
+def flags_of_a_run(ctx: Context) -> list[str]:
+    """Those that were given and mean nothing to a trial, which has its own rates and length, and no files."""
+    return [
+        flag_name(param)
+        for param in ctx.command.params
+        if param.name in _OF_A_RUN and ctx.params[param.name] not in (None, [], (), param.default)
+    ]
 
 
 def check_calibrate(*, calibrate: bool, dry_run: bool) -> None:

@@ -125,6 +125,11 @@ def pretrain(
         start_processes(processes)
     files = _files(out, sources, shape, seq_len, records, samples)
     if overfit_batch or find_lr:
+        if idle := own.flags_of_a_run(ctx):
+            told = "--find-lr" if find_lr else "--overfit-batch"
+            session.console.note(
+                f"{told} is a trial of 100 updates, to which these say nothing: {', '.join(idle)}"
+            )
         with session.console.progress("trying", log_every=log_every) as progress:
             trial = try_out(
                 files,

@@ -140,6 +140,16 @@ def test_a_trial_reports_and_leaves_no_run(pretrain: Callable[..., Any], flag: s
     assert len(json.loads(done.out)["curve"]) > 50
 
 
+def test_a_trial_names_the_flags_that_say_nothing_to_it(llmkit_run: Callable[..., Any]) -> None:
+    loud = ("pretrain", "--data", "text.txt", "-t", "tok", "--seq-len", 16, *SMALL[:-1], "-o", "run")
+    idle = ("--schedule", "linear", "--max-time", "1h", "--metrics", "m.jsonl", "--tensorboard", "tb")
+    done = llmkit_run(*loud, "--overfit-batch", *idle, "--seed", "1", "--clip", "0.5")
+    assert done.status == 0 and not Path("m.jsonl").exists() and not Path("tb").exists()
+    told = "--overfit-batch is a trial of 100 updates, to which these say nothing:"
+    assert f"{told} --schedule, --max-time, --metrics, --tensorboard\n" in done.err
+    assert "say nothing" not in llmkit_run(*loud, "--overfit-batch", "--seed", "1").err
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(pretrain: Callable[..., Any]) -> None:
     for out, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert pretrain("-o", out, "--seed", seed).status == 0
