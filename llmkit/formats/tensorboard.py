@@ -31,6 +31,9 @@ def _byte_sum(byte: int) -> int:
 _SUMS = tuple(map(_byte_sum, range(256)))
 
 
+_PREFIX = "events.out.tfevents."
+
+
 class EventsWriter:
     """Writes the records of a run as TensorBoard's scalars, each at once, into a file of its own.
 
@@ -41,7 +44,7 @@ class EventsWriter:
 
     def __init__(self, folder: Path, step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns() // 1000:019d}.{socket.gethostname()}.{os.getpid()}"
+        name = f"{_PREFIX}{_moment(folder):019d}.{socket.gethostname()}.{os.getpid()}"
         self._stream = (folder / name).open("xb", buffering=0)
         self._frame(_tagged(1, struct.pack("<d", time.time())) + _text(3, _VERSION))
         if step:
@@ -76,6 +79,12 @@ class EventsWriter:
     def _frame(self, message: bytes) -> None:
         length = struct.pack("<Q", len(message))
         self._stream.write(length + _masked(length) + message + _masked(message))
+
+
+def _moment(folder: Path) -> int:
+    """Microseconds since 1970, or more: files are read in the order of names, and a clock may go back."""
+    others = (path.name.removeprefix(_PREFIX).partition(".")[0] for path in folder.glob(f"{_PREFIX}*"))
+    return max([time.time_ns() // 1000, *(int(one) + 1 for one in others if one.isdigit())])
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Event files: their frames taken apart by hand, and read by TensorBoard where it is installed."""
 
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,19 @@ def test_a_file_begins_with_its_version_and_has_a_frame_a_record(tmp_path: Path)
 def test_a_resumed_run_says_from_which_step_it_goes_on(tmp_path: Path) -> None:
     _, start = frames(write(tmp_path, step=300))
     assert start[9:] == b"\x10\xad\x02" + b"\x3a\x02\x08\x01"  # step 301; session_log { status: START }
+
+
+def test_a_file_comes_behind_the_earlier_ones_by_name_where_the_clock_went_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "events.out.tfevents.of-no-moment").touch()
+    write(tmp_path, STEP)
+    (first,) = (path for path in tmp_path.iterdir() if path.name[-1].isdigit())
+    now = time.time_ns()
+    monkeypatch.setattr("time.time_ns", lambda: now - 3600 * 10**9)
+    write(tmp_path, STEP, step=3)
+    numbered = sorted(path for path in tmp_path.iterdir() if path.name[-1].isdigit())
+    assert len(numbered) == 2 and numbered[0] == first
 
 
 def test_a_run_that_went_back_says_from_which_step_it_goes_on(tmp_path: Path) -> None:
