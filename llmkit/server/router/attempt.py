@@ -1,4 +1,4 @@
-"""A request sent to a worker, as far as the first byte of its answer: until then it can be sent elsewhere."""
+"""A request sent to a worker, as far as the beginning of its answer: until then it can be sent elsewhere."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -88,7 +88,9 @@ def forwarded(headers: httpx.Headers) -> dict[str, str]:
 
 
 async def attempt(job: Job, worker: Worker, lease: Lease, request_id: str) -> Begun:
-    """Send a request, and wait for the first byte of its answer, or for all of one that is no stream.
+    """Send a request, and wait until its answer begins; for all of one that is no stream.
+
+    A stream of ours begins with its first token: what only opens it is held back until then.
 
     Raises:
         AttemptFailed: none came.
@@ -132,9 +134,10 @@ async def _first(job: Job, worker: Worker, lease: Lease, request_id: str) -> Beg
         kind = response.headers.get("content-type", "")
         if response.status_code < 400 and kind.startswith("text/event-stream"):
             relay = Relay(job.path, job.slot, hides_usage=hides_usage)
-            rest = response.aiter_bytes()
+            rest, told = response.aiter_bytes(), b""
             async for chunk in rest:
-                if told := relay.push(chunk):
+                told += relay.push(chunk)
+                if told and not relay.is_opening:
                     return Begun(worker, lease, response, told, relay, rest)
             raise AttemptFailed("broken")
         whole = await response.aread()

@@ -43,6 +43,13 @@ class Relay:
         """That have gone on."""
         self.is_over = False
         """Whether the last word has been said."""
+        self._is_noted = False
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether nothing is told but that an answer will come: a worker of ours has said so beside it."""
+        unwritten = self._slot is not None and self._slot.first_token_seconds is None
+        return self._is_noted and unwritten and not self.is_over
 
     def push(self, content: bytes) -> bytes:
         """What of it goes on to the client: the events that are complete.
@@ -74,6 +81,7 @@ class Relay:
 
     def _passes(self, one: bytes) -> bool:
         if one.startswith(SLOT_COMMENT):
+            self._is_noted = True
             if self._slot is not None:
                 read_slot(one[len(SLOT_COMMENT) :].decode(), self._slot)
             return False

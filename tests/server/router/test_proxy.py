@@ -236,6 +236,16 @@ def test_a_stream_that_breaks_before_its_first_event_is_tried_elsewhere() -> Non
     assert len(one.bodies) == 1
 
 
+def test_a_stream_whose_worker_dies_before_the_first_token_is_told_whole_by_another_and_opened_once() -> None:
+    opened = b'data: {"choices": [{"index": 0, "delta": {"role": "assistant"}}]}\n\n'
+    waits, writes = b": llmkit-slot 4 0 0 - - 0 -\n\n", b": llmkit-slot 4 0 1 0.5 stop 0 -\n\n"
+    one = FakeWorker(streaming(opened + waits, breaks=True), name="a")
+    two = FakeWorker(streaming(opened + waits, CHUNK + writes, DONE + writes), name="b")
+    answer = run(routed(one, two).complete(stream=True))
+    assert answer.content == opened + CHUNK + DONE
+    assert (len(one.bodies), len(two.bodies)) == (1, 1)
+
+
 def test_whose_request_it_is_goes_to_our_workers_and_to_nobody_else() -> None:
     keys = Keys({"alice": KeyRules(sha256=digest_of("a"), priority=3)})
     one = FakeWorker(said("a"))
