@@ -53,6 +53,8 @@ class Job:
     slot: Slot = field(default_factory=Slot)
     tried: set[str] = field(default_factory=set)
     """Workers that it was with."""
+    sent: float = 0.0
+    """When the last of them got it, of a monotonic clock."""
     crashes: int = 0
     """Of them, those that crashed meanwhile."""
 

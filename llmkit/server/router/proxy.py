@@ -60,13 +60,12 @@ async def write_text(request: Request) -> Response:
         place = state.gate.enter(job.caller, sizes, model=name)
         job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
         job.slot.answers = job.asked.answers
-        sent = time.monotonic()
         begun = await until_gone(request, _begin(state, job, request.state.request_id))
     except BaseException:
         await stack.aclose()
         raise
     stack.push_async_callback(begun.close)
-    waited = sent - began
+    waited = job.sent - began
     if begun.relay is None:
         if begun.response.status_code < 400:
             _note_first(job, waited, time.monotonic() - began)
@@ -130,6 +129,7 @@ async def _begin(state: RouterState, job: Job, request_id: str) -> Begun:
             await asyncio.sleep(number * AGAIN_SECONDS)
         worker, lease = await _take_worker(fleet, job)
         fleet.failed_over += number > 0
+        job.sent = time.monotonic()
         try:
             begun = await attempt(job, worker, lease, request_id)
         except AttemptFailed as failure:
@@ -270,7 +270,7 @@ def _note_first(job: Job, waited: float, measured: float, relay: Relay | None = 
 
     Args:
         job: over, or given up.
-        waited: seconds from the request's arrival until it was sent.
+        waited: seconds from the request's arrival until its worker got it.
         measured: seconds until the first byte came.
         relay: of a stream.
     """

@@ -236,6 +236,25 @@ def test_a_stream_that_breaks_before_its_first_event_is_tried_elsewhere() -> Non
     assert len(one.bodies) == 1
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_time_lost_with_a_first_worker_counts_until_the_first_token(stream: bool) -> None:
+    async def breaks(request: Any, body: dict[str, Any]) -> Any:
+        await asyncio.sleep(0.2)
+        raise httpx.RemoteProtocolError("cut")
+
+    async def answers(request: Any, body: dict[str, Any]) -> Any:
+        note = "4 0 1 0.5 stop 0 -"
+        if not stream:
+            return Response(b"{}", media_type="application/json", headers={"x-llmkit-slot": note})
+        told = CHUNK + f": llmkit-slot {note}\n\n".encode() + DONE
+        return StreamingResponse(iter([told]), media_type="text/event-stream")
+
+    router = routed(FakeWorker(breaks, name="a", is_own=False), FakeWorker(answers, name="b"))
+    assert run(router.complete(stream=stream)).status_code == 200
+    (record,) = router.log
+    assert 0.7 <= record["first_token_seconds"] <= 0.5 + record["seconds"]
+
+
 def test_a_stream_whose_worker_dies_before_the_first_token_is_told_whole_by_another_and_opened_once() -> None:
     opened = b'data: {"choices": [{"index": 0, "delta": {"role": "assistant"}}]}\n\n'
     waits, writes = b": llmkit-slot 4 0 0 - - 0 -\n\n", b": llmkit-slot 4 0 1 0.5 stop 0 -\n\n"
