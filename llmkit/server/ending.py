@@ -1,7 +1,7 @@
 """Requests under way when a server's time is over: each ends with a word, not with its connection."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
@@ -16,16 +16,13 @@ def draining() -> ApiError:
     return ApiError(503, "the server is about to end", code="draining", retry_after=1.0)
 
 
-async def unless(work: Awaitable[T], other: Awaitable[Any], error: ApiError) -> T:
+async def unless(work: Awaitable[T], other: Awaitable[Any], error: Exception) -> T:
     """What some work gives, unless something else happens first, which cancels it.
 
     Args:
         work: of a request.
         other: what may happen meanwhile; given up when the work is done.
-        error: what its client is told then.
-
-    Raises:
-        ApiError: that one.
+        error: raised then.
     """
     working, happening = asyncio.ensure_future(work), asyncio.ensure_future(other)
     try:
@@ -41,11 +38,24 @@ async def unless(work: Awaitable[T], other: Awaitable[Any], error: ApiError) -> 
             await asyncio.gather(working, happening, return_exceptions=True)
 
 
-async def until_over(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T]:
+def until_over(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T]:
     """Items as they come, until an event is set.
 
     Raises:
         ApiError: it is: see `draining`.
+    """
+    return until(over.wait, items, draining())
+
+
+async def until(
+    other: Callable[[], Awaitable[Any]], items: AsyncIterator[T], error: Exception
+) -> AsyncGenerator[T]:
+    """Items as they come, until something else happens while the next one is waited for.
+
+    Args:
+        other: asked anew after each item, so that it may say how long one may take.
+        items: of a stream.
+        error: raised then.
     """
 
     async def following() -> T:
@@ -53,7 +63,7 @@ async def until_over(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGener
 
     while True:
         try:
-            item = await unless(following(), over.wait(), draining())
+            item = await unless(following(), other(), error)
         except StopAsyncIteration:
             return
         yield item

@@ -8,6 +8,7 @@ from typing import Literal
 
 import httpx
 
+from llmkit.server.ending import until
 from llmkit.server.gate import Caller, Slot
 from llmkit.server.handoff import SLOT_HEADER, pack_caller, read_slot
 from llmkit.server.router.asked import Asked
@@ -20,6 +21,8 @@ from llmkit.server.router.worker import Lease, Worker
 Reason = Literal["refused", "broken", "lost"]
 _WITH_USAGE = ("/v1/completions", "/v1/chat/completions")
 """Whose streams tell the usage where that is asked for."""
+SILENT_SECONDS = 5.0
+"""Between two pieces of a stream: one that writes goes on, whether or not its worker has time for probes."""
 _PASSED_ON = ("accept", "anthropic-version", "anthropic-beta")
 
 
@@ -76,6 +79,22 @@ class Begun:
     relay: Relay | None = None
     """Of a stream."""
     rest: AsyncIterator[bytes] | None = None
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """What comes of a stream after its beginning.
+
+        Raises:
+            AttemptFailed: nothing comes, and the worker answers nobody else either. A process of ours is
+                ended then, which breaks its connections.
+        """
+        assert self.rest is not None
+        if self.worker.is_own:
+            return self.rest
+        return until(self._hangs, self.rest, AttemptFailed("lost"))
+
+    async def _hangs(self) -> None:
+        await asyncio.sleep(SILENT_SECONDS)
+        await self.worker.hangs.wait()
 
     async def close(self) -> None:
         """Nothing more is wanted of it; a worker that still writes ends before its next pass."""

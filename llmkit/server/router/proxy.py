@@ -208,12 +208,12 @@ async def _judge(fleet: Fleet, job: Job, worker: Worker, failure: AttemptFailed)
 
 async def _events(state: RouterState, job: Job, begun: Begun, request_id: str) -> AsyncGenerator[bytes]:
     """The events of a stream, to its last word."""
-    relay, rest = begun.relay, begun.rest
-    assert relay is not None and rest is not None
+    relay = begun.relay
+    assert relay is not None
     yield begun.first
-    failure: AttemptFailed | None = None
+    failure = AttemptFailed("broken")
     try:
-        async with aclosing(until_over(state.over, rest)) as chunks:
+        async with aclosing(until_over(state.over, begun.chunks())) as chunks:
             async for chunk in chunks:
                 if told := relay.push(chunk):
                     yield told
@@ -221,15 +221,17 @@ async def _events(state: RouterState, job: Job, begun: Begun, request_id: str) -
         job.slot.broke(ended.code)
         yield relay.broken(ended)
         return
+    except AttemptFailed as hangs:
+        failure = hangs
     except (httpx.TransportError, httpx.StreamError, ValueError):
-        failure = AttemptFailed("broken")
+        pass
     if relay.is_over:
         _went(state.fleet, job, failed=False)
         return
     begun.lease.close()
     error = ApiError(502, "the worker that wrote this answer is gone", code="worker_lost")
     try:
-        await _judge(state.fleet, job, begun.worker, failure or AttemptFailed("broken"))
+        await _judge(state.fleet, job, begun.worker, failure)
     except ApiError as judged:
         error = judged
     problem = "worker %s left the stream of %s unfinished"

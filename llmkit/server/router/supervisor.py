@@ -85,7 +85,7 @@ class Supervisor:
             changed: told each time it has come up.
             probes: how often, and for how long; None: as others are.
         """
-        probing = keep_probing(worker, probes or self._probes, changed=changed, hangs=lambda: None)
+        probing = keep_probing(worker, probes or self._probes, changed=changed, hangs=worker.hangs.set)
         self._tasks[worker] = asyncio.create_task(probing)
 
     async def drain(self, worker: Worker, seconds: float) -> None:

@@ -84,6 +84,8 @@ class Worker:
     """Set when it goes out of use with requests under way; a new one each time it comes up."""
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when its process has ended; a new one for each process."""
+    hangs: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while it answers nothing for so long that a process of ours would be ended."""
     came_up: asyncio.Event = field(default_factory=asyncio.Event)
     one_suspect: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a request under which it has crashed, so that there is only one of them at a time."""
@@ -102,6 +104,7 @@ class Worker:
         """It answers."""
         self.cards = cards
         self.failed_probes = 0
+        self.hangs.clear()
         if self.state in ("starting", "down"):
             self.state = "up"
             self.lost = asyncio.Event()

@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmkit.server.gate import Caller
+from llmkit.server.router import attempt as module
 from llmkit.server.router.asked import read_asked
 from llmkit.server.router.attempt import Begun, Job, attempt, forwarded
-from tests.server.router.fakes import FakeWorker, routed, said, streaming
+from tests.server.router.fakes import Answer, FakeWorker, routed, said, streaming
+
+CHUNK = b'data: {"choices": [{"index": 0, "text": "a"}]}\n\n'
 
 
 def test_of_the_clients_headers_only_harmless_ones_go_on() -> None:
@@ -48,6 +52,34 @@ def test_answers_of_anothers_server_count_by_how_they_ended_streams_and_vectors_
         return [one.log[0]["finish_reason"] for one in routers]
 
     assert asyncio.run(scenario()) == ["length", "stop"]
+
+
+def test_a_stream_of_anothers_server_that_hangs_ends_and_one_that_still_writes_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.5)
+
+    def writing(count: int) -> Answer:
+        async def answer(request: Request, body: dict[str, Any]) -> Response:
+            async def told() -> AsyncIterator[bytes]:
+                for _ in range(count):
+                    yield CHUNK
+                    await asyncio.sleep(0.02)
+                await asyncio.Event().wait()
+
+            return StreamingResponse(told(), media_type="text/event-stream")
+
+        return answer
+
+    async def scenario(count: int) -> bytes:
+        one = FakeWorker(writing(count), is_own=False)
+        one.worker.hangs.set()
+        async with asyncio.timeout(20):
+            return (await routed(one).complete(stream=True)).content
+
+    for count in (1, 40):  # the second one takes longer to write than it may be silent
+        told = asyncio.run(scenario(count))
+        assert told.startswith(CHUNK * count + b'data: {"error"') and b"worker_lost" in told
 
 
 def test_of_the_workers_headers_those_go_on_that_say_when_to_come_back() -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from llmkit.errors import DataError, ResourceError
@@ -19,7 +20,7 @@ from llmkit.server.router.probes import ProbeConfig
 from llmkit.server.router.restarts import RestartConfig
 from llmkit.server.router.supervisor import Launch, Supervisor
 from llmkit.server.router.worker import Worker, own_client
-from tests.server.router.fakes import Routing
+from tests.server.router.fakes import FakeWorker, Routing, said
 
 SERVES = """
 import http.server, json, os, socketserver, sys, threading
@@ -193,5 +194,22 @@ def test_a_process_that_hangs_is_ended_and_started_again(tmp_path: Path) -> None
         assert worker.restarts == 1 and fleet.is_ready
         await supervisor.drain(worker, 1.0)
         assert worker.state == "stopped"
+
+    asyncio.run(scenario())
+
+
+def test_somebody_elses_server_is_said_to_hang_when_a_process_of_ours_would_be_ended() -> None:
+    async def scenario() -> None:
+        one = FakeWorker(said("a"), is_own=False)
+        one.fails = httpx.ReadTimeout
+        supervisor = Supervisor(probes=replace(FAST, every_seconds=0.01))
+        supervisor.watch(one.worker, lambda _: None)
+        async with asyncio.timeout(20):
+            await one.worker.hangs.wait()
+            assert one.worker.failed_probes >= FAST.kill_after and not one.worker.takes_requests
+            one.fails = None
+            await one.worker.came_up.wait()
+        assert not one.worker.hangs.is_set()
+        await supervisor.stop_all()
 
     asyncio.run(scenario())
