@@ -4,14 +4,11 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_unwritable
@@ -26,6 +23,7 @@ from llmkit.server.observe import RequestLog
 from llmkit.server.run import Ending
 from llmkit.server.tls import check_tls
 from llmkit.server.usage import UsageStore
+from llmkit.workflows.serve.request_log import request_log
 
 
 @dataclass(frozen=True)
@@ -147,19 +145,3 @@ def address_of(config: ServeConfig, port: int) -> str:
         return f"unix:{config.unix_socket}"
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"{'https' if config.tls_key is not None else 'http'}://{host}:{port}"
-
-
-@contextlib.contextmanager
-def request_log(path: Path | None) -> Iterator[RequestLog]:
-    """What takes the records of requests, each flushed as it comes."""
-    if path is None:
-        yield lambda record: None
-        return
-    with contextlib.ExitStack() as stack:
-        stream = sys.stdout.buffer if path == STDIO else stack.enter_context(path.open("ab"))
-
-        def write(record: dict[str, Any]) -> None:
-            stream.write(msgspec.json.encode(record) + b"\n")
-            stream.flush()
-
-        yield write

@@ -6,7 +6,6 @@ import socket
 import stat
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from llmkit.errors import ResourceError, UsageError
@@ -59,14 +58,6 @@ def test_only_a_worker_of_a_router_has_no_keys(tmp_path: Path) -> None:
     for behind, kind in ((True, WorkerGate), (False, KeyedGate)):
         with open_front(ServeConfig(unix_socket=tmp_path / "s", behind_router=behind)) as front:
             assert type(front.gate) is kind
-
-
-def test_records_are_lines_of_the_log(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    for number in (1, 2):
-        with open_front(ServeConfig(port=0, log=log)) as front:
-            front.tell({"n": number})
-    assert [msgspec.json.decode(line)["n"] for line in log.read_bytes().splitlines()] == [1, 2]
 
 
 @pytest.mark.parametrize(
