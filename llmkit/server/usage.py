@@ -6,10 +6,12 @@ Days are UTC's. A thread writes; what is asked for is answered from memory. What
 there, added up by day, key and model, and is tried again.
 """
 
+import contextlib
 import logging
 import sqlite3
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ _ADD = f"""
 INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, key, model) DO UPDATE SET
     {", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)}
 """
+_DAYS = "SELECT day, key, sum(prompt_tokens + completion_tokens) FROM usage GROUP BY day, key"
+_ROWS = f"SELECT day, key, model, {', '.join(_COLUMNS)} FROM usage ORDER BY day, key, model"
 
 FIRST_PAUSE = 1.0
 """Seconds until what could not be written is tried again; twice as long each time."""
@@ -61,12 +65,11 @@ class UsageStore:
         self.unwritten = 0
         self._path = path
         self._first_pause = first_pause
-        self._database = _open(path)
         self._days: dict[tuple[str, str], int] = defaultdict(int)
-        for day, key, tokens in self._database.execute(
-            "SELECT day, key, sum(prompt_tokens + completion_tokens) FROM usage GROUP BY day, key"
-        ):
-            self._days[day, key] = tokens
+        with _is_usage(path):
+            self._database = _open(path)
+            for day, key, tokens in self._database.execute(_DAYS):
+                self._days[day, key] = tokens
         self._waiting: Rows = {}
         self._closing = False
         self._changed = threading.Condition()
@@ -153,18 +156,17 @@ def _add_rows(rows: Rows, more: Rows) -> None:
 
 
 def read_usage(path: Path) -> list[dict[str, Any]]:
-    """Every row of a database, oldest first.
+    """Every row of a database, oldest first; the file stays as it is.
 
     Raises:
         DataError: it is not such a database.
+        ResourceError: it cannot be read.
     """
-    database = _open(path)
-    try:
+    if not path.stat().st_size:  # made by somebody for a server to come
+        return []
+    with _is_usage(path), contextlib.closing(_connected(f"{path.absolute().as_uri()}?mode=ro")) as database:
         names = ("day", "key", "model", *_COLUMNS)
-        rows = database.execute(f"SELECT {', '.join(names)} FROM usage ORDER BY day, key, model")
-        return [dict(zip(names, row, strict=True)) for row in rows]
-    finally:
-        database.close()
+        return [dict(zip(names, row, strict=True)) for row in database.execute(_ROWS)]
 
 
 def day_ends_in(now: datetime) -> float:
@@ -180,13 +182,30 @@ def month_ends_in(now: datetime) -> float:
 
 
 def _open(path: Path | None) -> sqlite3.Connection:
-    try:
-        database = sqlite3.connect(path or ":memory:", check_same_thread=False)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute(_CREATE)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise ResourceError(f"{path}: cannot be opened ({error})", hint="name another file") from None
-        raise DataError(f"{path}: not a database of usage ({error})", hint="name another file") from None
+    """A database that can be written, made where there is none."""
+    database = _connected(":memory:" if path is None else path.absolute().as_uri())
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute(_CREATE)
     return database
+
+
+def _connected(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, check_same_thread=False)
+
+
+@contextlib.contextmanager
+def _is_usage(path: Path | None) -> Iterator[None]:
+    """Tell what SQLite says of a file that is opened here.
+
+    Raises:
+        DataError: it is no database, or another program's.
+        ResourceError: it cannot be opened, or not now.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        is_there = not isinstance(error, sqlite3.OperationalError) or error.sqlite_errorname == "SQLITE_ERROR"
+        if is_there:  # SQLITE_ERROR: without our table, or with another's of its name
+            raise DataError(f"{path}: not a database of usage ({error})", hint="name another file") from None
+        raise ResourceError(f"{path}: cannot be opened ({error})", hint="name another file") from None

@@ -1,5 +1,6 @@
 """What keys used survives a restart, adds up by day and month, and is read by anybody with SQLite."""
 
+import contextlib
 import logging
 import sqlite3
 import time
@@ -47,6 +48,28 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         UsageStore(path)
     with pytest.raises(ResourceError, match="cannot be opened"):
         UsageStore(tmp_path / "none" / "usage.db")
+
+
+@pytest.mark.parametrize("table", ["usage (a TEXT)", "others (a TEXT)"])
+def test_another_programs_database_is_told_and_not_changed_by_who_looks(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute(f"CREATE TABLE {table}")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="not a database of usage"):
+        read_usage(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    if table.startswith("usage"):
+        with pytest.raises(DataError, match="not a database of usage"):
+            UsageStore(path)
+
+
+def test_an_empty_file_has_counted_nothing_yet(tmp_path: Path) -> None:
+    path = tmp_path / "a #? name%20.db"
+    path.touch()
+    assert read_usage(path) == [] and path.stat().st_size == 0
+    UsageStore(path).close()
+    assert read_usage(path) == [] and path.stat().st_size > 0
 
 
 def until(holds: Callable[[], bool]) -> None:

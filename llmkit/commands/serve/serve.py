@@ -12,7 +12,7 @@ from llmkit.commands.serve import flags
 from llmkit.commands.serve.text import describe_fleet, describe_plan, usage_table
 from llmkit.commands.shared import DryRun, JsonReport, print_report
 from llmkit.engine.config import GenerateConfig
-from llmkit.errors import UsageError
+from llmkit.errors import MissingError, UsageError
 from llmkit.server.config import ServeConfig
 from llmkit.server.router.config import check_sources, read_source
 
@@ -149,7 +149,9 @@ def _print_new_key(name: str) -> None:
 def _print_usage(path: Path | None, as_json: bool) -> None:
     from llmkit.server.usage import read_usage
 
-    if path is None or not path.is_file():
+    if path is None:
         raise UsageError("--show-usage needs the file that the server counts in", hint="--usage usage.db")
+    if not path.is_file():
+        raise MissingError(f"--usage {path}: no such file", hint="name the one that the server counts in")
     report = {"schema": "llmkit.serve-usage/1", "rows": read_usage(path)}
     print_report(report, as_json, lambda told: usage_table(told["rows"]))

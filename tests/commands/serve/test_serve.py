@@ -71,6 +71,7 @@ TLS = ("--tls-cert", "no.pem", "--tls-key", "its.pem")
         ((), 2, "serve: no model"),
         (("",), 2, "serve: no model"),
         (("--show-usage",), 2, "--show-usage needs the file"),
+        (("--show-usage", "--usage", "no.db"), 4, "--usage no.db: no such file"),
         (("-m", "nowhere"), 4, "nowhere"),
         (("-m", "{stories}", "--tls-key", "k"), 2, "a certificate and its key"),
         (("-m", "{stories}", *TLS, "--port", "0"), 4, "--tls-cert no.pem: no such file"),
