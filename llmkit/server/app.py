@@ -13,7 +13,7 @@ from llmkit.server.listing import list_models, show_load, show_metrics, show_mod
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.tokens_api import apply_template, count_tokens, detokenize, tokenize
-from llmkit.server.worker_api import load_adapter, show_adapters, unload_adapter
+from llmkit.server.worker_api import load_adapter, show_adapters, take_left, unload_adapter
 
 
 def build_app(
@@ -55,6 +55,7 @@ def build_app(
             route("/worker/adapters", show_adapters, "GET"),
             route("/worker/adapters/load", load_adapter, "POST"),
             route("/worker/adapters/unload", unload_adapter, "POST"),
+            route("/worker/left/{request_id}", take_left, "POST"),
         ]
     paths = frozenset(one.path for one in routes)
     metrics = state.metrics

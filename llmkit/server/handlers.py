@@ -23,6 +23,7 @@ from llmkit.server.errors import refused
 from llmkit.server.front import HeldStream, as_json, until_gone
 from llmkit.server.gate import Caller, Gate, Sizes, Slot
 from llmkit.server.handoff import SLOT_HEADER, slot_comment, slot_line
+from llmkit.server.left_answers import LeftAnswers
 from llmkit.server.metrics import Metrics
 from llmkit.server.models import Models
 from llmkit.server.replies import Reply, first_token
@@ -62,6 +63,8 @@ class State:
     """Runs the server's own tools; None: it has none."""
     retrieval: Retrieval | None = None
     """Finds passages; None: there is no index."""
+    left: LeftAnswers = field(default_factory=LeftAnswers)
+    """What answers took that a router has given up."""
 
     @property
     def functions(self) -> tuple[dict[str, Any], ...]:
@@ -186,7 +189,8 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         events = _events(stack, events, slot if state.behind_router else None)
         return HeldStream(events, stack)
     async with stack:
-        pieces = await until_gone(request, _gather(answers))
+        with state.left.noted(request.state.request_id, slot):
+            pieces = await until_gone(request, _gather(answers))
     took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
     return as_json(endpoint.whole(who, pieces, slot.usage), headers=took)
 

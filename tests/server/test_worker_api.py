@@ -38,3 +38,23 @@ def test_nobody_else_does(serving: Serving) -> None:
         return found
 
     assert asyncio.run(go()) == [401, 404, 404]
+
+
+def test_what_a_plain_answer_took_that_was_given_up_is_told_once(serving: Serving) -> None:
+    async def go() -> None:
+        async with serving(behind_router=True, gate=WorkerGate()) as client:
+            client.headers.update(ROUTER)
+            body = {"prompt": "the fox", "max_tokens": 200, "ignore_eos": True}
+            asking = asyncio.create_task(
+                client.post("/v1/completions", json=body, headers={"x-request-id": "mine"})
+            )
+            async with asyncio.timeout(30):
+                while not (await client.get("/load")).json()["data"][0]["drawn_tokens"]:
+                    await asyncio.sleep(0.001)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            took = (await client.post("/worker/left/mine")).json()["took"].split()
+            assert int(took[0]) > 0 and 0 < int(took[2]) < 200 and float(took[3]) > 0
+            assert (await client.post("/worker/left/mine")).status_code == 404
+
+    asyncio.run(go())

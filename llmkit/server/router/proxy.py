@@ -22,6 +22,7 @@ from llmkit.server.router.asked import read_asked
 from llmkit.server.router.attempt import AttemptFailed, Begun, Job, attempt, forwarded
 from llmkit.server.router.fleet import Fleet, no_worker
 from llmkit.server.router.foreign import passes_over
+from llmkit.server.router.left import learn_what_it_took
 from llmkit.server.router.relay import Relay
 from llmkit.server.router.routing import CRASHES
 from llmkit.server.router.state import RouterState
@@ -136,6 +137,11 @@ async def _begin(state: RouterState, job: Job, request_id: str) -> Begun:
             lease.close()
             await _judge(fleet, job, worker, failure)
             continue
+        except asyncio.CancelledError:
+            lease.close()
+            if not job.asked.stream:  # of a stream its beginning would say so
+                await learn_what_it_took(worker, request_id, job.slot)
+            raise
         except BaseException:
             lease.close()
             raise

@@ -137,12 +137,14 @@ class FakeWorker:
         bodies: of the requests that it got.
         headers: of them.
         fails: what its connections fail with now.
+        left: what answers took that were given up, by the ids of their requests.
     """
 
     def __init__(self, answer: Answer, *, name: str = "w", model: str = "tiny", is_own: bool = True) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.fails: type[Exception] | None = None
+        self.left: dict[str, str] = {}
         self.answer = answer
 
         async def post(request: Request) -> Response:
@@ -157,10 +159,15 @@ class FakeWorker:
         async def models(request: Request) -> Response:
             return JSONResponse({"data": [{"id": model, "max_model_len": 100}]})
 
+        async def left(request: Request) -> Response:
+            took = self.left.pop(request.path_params["request_id"], None)
+            return JSONResponse({}, 404) if took is None else JSONResponse({"took": took})
+
         app = Router(
             routes=[
                 Route("/health", health),
                 Route("/v1/models", models),
+                Route("/worker/left/{request_id}", left, methods=["POST"]),
                 Route("/{path:path}", post, methods=["POST"]),
             ]
         )

@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -399,6 +400,32 @@ def test_a_client_that_leaves_gives_everything_back() -> None:
         assert one.worker.running == router.gate.admission.requests == 1
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
+        assert one.worker.running == router.gate.admission.requests == 0
+
+    run(scenario())
+
+
+def test_what_a_plain_answer_took_is_charged_though_its_client_left() -> None:
+    one = FakeWorker(said("x"), name="a")
+
+    async def answer(request: Any, body: Any) -> Any:
+        one.left["mine"] = "4 0 37 0.5 - 0 -"
+        await asyncio.Event().wait()
+
+    one.answer = answer
+
+    async def scenario() -> None:
+        router = routed(one)
+        told = {"prompt": "hi", "max_tokens": 50}
+        asking = asyncio.create_task(
+            router.client.post("/v1/completions", json=told, headers={"x-request-id": "mine"})
+        )
+        while not one.left:
+            await asyncio.sleep(0.001)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert router.usage.tokens_of_day("", datetime.now(UTC)) == 41 and not one.left
+        assert (router.log[0]["prompt_tokens"], router.log[0]["completion_tokens"]) == (4, 37)
         assert one.worker.running == router.gate.admission.requests == 0
 
     run(scenario())
