@@ -1,7 +1,10 @@
-"""`/`: a page for people, one file with nothing from outside. It asks for the key itself, so anybody gets it.
+"""`/`: a page for people, sent as one file with nothing from outside. It asks for the key: anybody gets it.
 
 Its policy names the script and the style that are in it by their digests, and lets it ask nobody but this
 server: what a model writes cannot run, even if the page would let it in.
+
+The lexer of marked (`page/marked.js` is its marked.umd.js as published, without the name of a map; MIT,
+`page/marked.LICENSE`) reads replies; the page makes the elements itself (`page/markdown.js`).
 
 Source: W3C, "Content Security Policy Level 3"; "Trusted Types".
 """
@@ -14,6 +17,7 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import Response
 
+_SCRIPT = re.compile(rb'<script src="(?P<name>\w+\.js)"></script>')
 _INLINE = re.compile(rb"<(?P<kind>script|style)>(?P<content>.*?)</(?P=kind)>", re.DOTALL)
 
 
@@ -39,7 +43,17 @@ def content_policy(page: bytes) -> str:
     )
 
 
-PAGE = files("llmkit.server").joinpath("page", "index.html").read_bytes()
+def whole_page() -> bytes:
+    """index.html with the scripts that it names in it."""
+    folder = files("llmkit.server").joinpath("page")
+
+    def inline(found: re.Match[bytes]) -> bytes:
+        return b"<script>" + folder.joinpath(found["name"].decode()).read_bytes() + b"</script>"
+
+    return _SCRIPT.sub(inline, folder.joinpath("index.html").read_bytes())
+
+
+PAGE = whole_page()
 HEADERS = {
     "content-security-policy": content_policy(PAGE),
     "x-content-type-options": "nosniff",

@@ -3,11 +3,7 @@
 import asyncio
 import base64
 import hashlib
-import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -21,39 +17,12 @@ from llmkit.server.page import HEADERS, PAGE, content_policy
 from llmkit.server.usage import UsageStore
 from llmkit.server.wire.chat import executed_object
 from tests.server.conftest import Serving
-
-VOID = ("meta", "link", "input", "br")
-
-
-class Reader(HTMLParser):
-    """Elements, what is inline, and tags that are not closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attributes: list[tuple[str, str, str]] = []
-        self.inline: dict[str, str] = {}
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("script", "style"):
-            self.inline[self.open[-1]] = self.inline.get(self.open[-1], "") + data
+from tests.server.page.stage import Reader, in_node, read_page
 
 
 @pytest.fixture(scope="module")
 def read() -> Reader:
-    reader = Reader()
-    reader.feed(PAGE.decode())
-    reader.close()
-    assert reader.open == []
-    return reader
+    return read_page()
 
 
 def test_the_page_needs_no_key_and_tells_none(serving: Serving) -> None:
@@ -74,8 +43,8 @@ def test_the_page_needs_no_key_and_tells_none(serving: Serving) -> None:
 def test_the_policy_allows_what_is_in_the_page_and_nothing_else(read: Reader) -> None:
     policy = dict(one.split(" ", 1) for one in HEADERS["content-security-policy"].split("; "))
     for kind in ("script", "style"):
-        digest = base64.b64encode(hashlib.sha256(read.inline[kind].encode()).digest()).decode()
-        assert policy[f"{kind}-src"] == f"'sha256-{digest}'"
+        digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()) for one in read.inline[kind]]
+        assert policy[f"{kind}-src"] == " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
     assert policy["default-src"] == "'none'" and policy["connect-src"] == "'self'"
     assert "unsafe" not in HEADERS["content-security-policy"]
     changed = PAGE.replace(b'"use strict";', b'"use strict"; ')
@@ -86,14 +55,14 @@ def test_nothing_in_the_page_comes_from_outside_or_would_be_refused(read: Reader
     addresses = [value for _, name, value in read.attributes if name in ("src", "href", "action", "srcset")]
     assert addresses == ["data:,"]
     assert [one for one in read.attributes if one[1] == "style" or one[1].startswith("on")] == []
-    assert "//" not in re.sub(r"(?m)(^|\s)//\s.*$", "", read.inline["script"])
-    assert "url(" not in read.inline["style"] and "@import" not in read.inline["style"]
+    assert "//" not in re.sub(r"(?m)(^|\s)//\s.*$", "", read.own_scripts)
+    assert "url(" not in read.inline["style"][0] and "@import" not in read.inline["style"][0]
 
 
 def test_the_script_has_no_way_to_read_markup(read: Reader) -> None:
     ways = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc")
-    assert [way for way in ways if way in read.inline["script"]] == []
-    assert "Storage" not in read.inline["script"] and "cookie" not in read.inline["script"]
+    assert [way for way in ways if way in read.own_scripts] == []
+    assert "Storage" not in read.own_scripts and "cookie" not in read.own_scripts
 
 
 def test_what_the_server_did_for_a_reply_stands_under_it(read: Reader) -> None:
@@ -290,21 +259,21 @@ def test_a_server_that_has_no_models_yet_is_asked_again(read: Reader) -> None:
 
 
 def test_all_of_a_conversation_is_printed_and_nothing_beside_it(read: Reader) -> None:
-    printed = read.inline["style"].split("@media print {\n")[1].split("\n}\n")[0]
+    printed = read.inline["style"][0].split("@media print {\n")[1].split("\n}\n")[0]
     rules = dict(re.findall(r"(?m)^ *(\S.*?) \{ (.*?) \}$", printed))
     assert "overflow: visible" in rules["#log"] and "height: auto" in rules["html, body"]
     assert rules["header, #side, #foot, #tip, #live"] == "display: none;"
 
 
 def test_each_line_of_a_text_begins_at_the_side_of_its_letters(read: Reader) -> None:
-    assert "textarea, .text { unicode-bidi: plaintext; }" in read.inline["style"]
+    assert "textarea, .text { unicode-bidi: plaintext; }" in read.inline["style"][0]
 
 
 def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:
     ids = [value for _, name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert {value for _, name, value in read.attributes if name == "for"} <= set(ids)
-    assert set(re.findall(r'\$\("([^"]+)"\)', read.inline["script"])) <= set(ids)
+    assert set(re.findall(r'\$\("([^"]+)"\)', read.own_scripts)) <= set(ids)
 
 
 def test_load_adds_up_to_what_was_asked_and_counts_are_for_admins(serving: Serving) -> None:
@@ -337,53 +306,6 @@ def test_load_adds_up_to_what_was_asked_and_counts_are_for_admins(serving: Servi
     }
     assert cached > 0
     assert (chief, one, other) == ([now | counts], [now], [])
-
-
-STAGE = """
-const vm = require("vm"), fs = require("fs");
-const any = new Proxy(function () {}, {
-  get: (target, name) => name === Symbol.toPrimitive ? () => "" : any,
-  apply: () => any, set: () => true,
-});
-const element = (tag) => ({
-  tag, classList: { add() {}, toggle() {} }, children: [], append(...given) { this.children.push(...given); },
-  setAttribute() {}, insertBefore(one, at) { this.children.splice(this.children.indexOf(at), 0, one); },
-  querySelector() { return this.children.find((one) => one.tag === "span"); },
-});
-const frames = [], later = [];
-class Element {}
-class Option { constructor(text, value) { this.value = value; } }
-const named = {};
-const byId = (id) => named[id] ??= new Proxy(
-  { heard: {}, addEventListener(kind, told) { (this.heard[kind] ??= []).push(told); } },
-  { get: (target, name) => name in target ? target[name] : any },
-);
-const given = JSON.parse(fs.readFileSync(0, "utf8"));
-const context = vm.createContext({
-  console, given, document: {
-    getElementById: byId, querySelectorAll: () => [], addEventListener() {},
-    createElement: element, createTextNode: (data) => ({ data }),
-  },
-  matchMedia: () => any, performance, Element, Option,
-  setTimeout: (told) => later.push(told), clearTimeout() {}, setImmediate, frames, later,
-  window: byId("window"), fetch: () => new Promise(() => {}),
-  place: element("div"), TextDecoder, TextEncoder, AbortController,
-  requestAnimationFrame: (draw) => frames.push(draw), cancelAnimationFrame() {},
-});
-vm.runInContext(given.script, context);
-Promise.resolve(vm.runInContext(given.check, context)).then((found) => console.log(JSON.stringify(found)));
-"""
-
-
-def in_node(read: Reader, check: str, **given: Any) -> Any:
-    """What a check gives, run behind the page's script with little of a page around it."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not here")
-    told = json.dumps({"script": read.inline["script"], "check": check, **given})
-    done = subprocess.run([node, "-e", STAGE], input=told, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize(

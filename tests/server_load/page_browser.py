@@ -91,6 +91,11 @@ def say(page: Page, text: str) -> None:
     until(page, IDLE)
 
 
+def show_tokens(page: Page) -> None:
+    """Have the last reply, and those to come, shown as they were written."""
+    page.get_by_role("button", name="Source").last.click()
+
+
 def looks(bench: Bench) -> None:
     """No page is wider than its window, and nothing but the conversation moves when a reply comes."""
     places = "() => ['say', 'send', 'load', 'model'].map((id) => JSON.stringify(\
@@ -110,6 +115,7 @@ def looks(bench: Bench) -> None:
                 return log.scrollHeight - log.scrollTop - log.clientHeight < 2; }"
             assert page.evaluate(end), "the end of the reply is not in sight"
             bench.shoot(page, f"reply-{name}")
+            show_tokens(page)
             page.locator(".token.s3").last.hover()
             assert page.locator("#tip tr").count() == 5
             bench.shoot(page, f"tip-{name}")
@@ -130,6 +136,11 @@ def keyboard(bench: Bench) -> None:
     page.keyboard.press("Enter")
     until(page, IDLE)
     assert page.locator("li.user .text").inner_text() == "one\ntwo"
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Source"
+    page.keyboard.press("Enter")
+    page.focus("#say")
     page.keyboard.press("Shift+Tab")
     assert "token" in page.evaluate(focused)
     first = page.locator("#tip strong").inner_text()
@@ -266,6 +277,7 @@ def hostile(bench: Bench) -> None:
     page.evaluate("() => loadModels()")
     page.wait_for_timeout(200)
     say(page, HOSTILE)
+    show_tokens(page)
     page.locator(".token").first.hover()
     bench.shoot(page, "hostile")
     assert page.locator("li.assistant .text").evaluate("(one) => one.textContent") == HOSTILE
@@ -281,6 +293,38 @@ def hostile(bench: Bench) -> None:
     else:
         raise AssertionError("the policy lets markup in")
     bench.complaints.clear()
+
+
+def markdown(bench: Bench) -> None:
+    """A reply's markdown has its form while it comes, a selection in it stays, and its code can be copied."""
+    page = bench.open("chat", width=390)
+    until(page, LOADED)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    long_line = "print('" + "long " * 40 + "')"
+    text = (
+        f"# Title\n\n- one\n  - **two**\n\n```python\n{long_line}\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n"
+    )
+    page.evaluate("""async () => {
+        addTurn("user", "chat", "**hi**");
+        const turn = addTurn("assistant", "chat", "");
+        window.grow = (text, isLast) => { turn.formatted.next = 0; turn.formatted.show(text, isLast); };
+    }""")
+    for end in range(len(text)):
+        page.evaluate("(text) => grow(text, false)", text[:end])
+        if text[:end].endswith("('long "):
+            page.evaluate("() => getSelection().selectAllChildren(document.querySelector('pre'))")
+    page.evaluate("(text) => grow(text, true)", text)
+    assert page.evaluate("() => String(getSelection())").startswith("print('long"), "what was selected is not"
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    assert page.locator("li.user .text").inner_text() == "**hi**"
+    tags = "() => [...document.querySelectorAll('.formatted *')].map((one) => one.localName).join(' ')"
+    assert page.evaluate(tags) == (
+        "h3 ul li span ul li span strong div div span button pre code div table thead tr th th tbody tr td td"
+    )
+    bench.shoot(page, "markdown")
+    page.get_by_role("button", name="Copy code").click()
+    until(page, "() => document.querySelector('.copy-code').textContent === 'Copied'")
+    assert page.evaluate("() => navigator.clipboard.readText()") == long_line
 
 
 def edits(bench: Bench) -> None:
@@ -308,7 +352,8 @@ def finger(bench: Bench) -> None:
     page.goto(bench.urls["chat"])
     until(page, LOADED)
     say(page, "hello")
-    page.locator(".token").last.tap()
+    show_tokens(page)
+    page.locator(".token:not(:empty)").last.tap()
     page.wait_for_timeout(600)
     assert page.locator("#tip").is_visible()
     page.locator("h1").tap()
@@ -343,7 +388,7 @@ def long_reply(bench: Bench) -> None:
 
 CHECKS: tuple[Check, ...] = (
     *(looks, keyboard, stops, same_text, keys, hostile),
-    *(edits, finger, paper, long_reply),
+    *(markdown, edits, finger, paper, long_reply),
 )
 
 
