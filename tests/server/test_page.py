@@ -269,6 +269,11 @@ def test_each_line_of_a_text_begins_at_the_side_of_its_letters(read: Reader) -> 
     assert "textarea, .text { unicode-bidi: plaintext; }" in read.inline["style"][0]
 
 
+def test_a_text_in_a_list_begins_at_the_side_of_its_letters_in_firefox_too(read: Reader) -> None:
+    """Its own rule for `li`, `text-align: match-parent`, is the left side of a page that reads from there."""
+    assert re.search(r"#turns li \{[^}]*text-align: start", read.inline["style"][0])
+
+
 def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:
     ids = [value for _, name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))
