@@ -274,6 +274,38 @@ def test_a_text_in_a_list_begins_at_the_side_of_its_letters_in_firefox_too(read:
     assert re.search(r"#turns li \{[^}]*text-align: start", read.inline["style"][0])
 
 
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_letters_stand_out_from_what_is_behind_them(scheme: int, read: Reader) -> None:
+    """WCAG 2.2's contrast of 4.5, and nothing that makes letters paler; what cannot be pressed is exempt."""
+    style = read.inline["style"][0]
+    colors = dict(re.findall(r"--(\w[\w-]*): (#\w+)", re.findall(r":root \{[^}]+\}", style)[scheme]))
+    behind = {
+        "ink": ("paper", "panel", "own", "s1", "s2", "s3", "s4", "s5"),
+        "faint": ("paper", "panel", "own"),  # own: a message that goes, and who wrote it
+        "act": ("paper",),
+        "on-act": ("act",),
+        "wrong": ("paper", "on-wrong"),
+    }
+    pairs = [(name, other) for name, others in behind.items() for other in others]
+    assert [pair for pair in pairs if contrast(colors[pair[0]], colors[pair[1]]) < 4.5] == []
+    assert re.findall(r"([^{}]+) \{[^}]*opacity", style) == ["\nbutton:disabled"]
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours: WCAG 2.2, "relative luminance" and "contrast ratio"."""
+
+    def luminance(color: str) -> float:
+        digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
+        parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:
     ids = [value for _, name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))
