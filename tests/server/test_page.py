@@ -18,6 +18,7 @@ from llmkit.server.usage import UsageStore
 from llmkit.server.wire.chat import executed_object
 from tests.server.conftest import Serving
 from tests.server.page.stage import Reader, in_node, read_page
+from tests.wcag import color, contrast
 
 
 @pytest.fixture(scope="module")
@@ -287,23 +288,8 @@ def test_letters_stand_out_from_what_is_behind_them(scheme: int, read: Reader) -
         "wrong": ("paper", "on-wrong"),
     }
     pairs = [(name, other) for name, others in behind.items() for other in others]
-    assert [pair for pair in pairs if contrast(colors[pair[0]], colors[pair[1]]) < 4.5] == []
+    assert [pair for pair in pairs if contrast(*(color(colors[name]) for name in pair)) < 4.5] == []
     assert re.findall(r"([^{}]+) \{[^}]*opacity", style) == ["\nbutton:disabled"]
-
-
-def contrast(one: str, other: str) -> float:
-    """Of two colours: WCAG 2.2, "relative luminance" and "contrast ratio"."""
-
-    def luminance(color: str) -> float:
-        digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
-        parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-        red, green, blue = (
-            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-        )
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:

@@ -100,7 +100,7 @@ p, .soft { color: var(--soft) } .cards { display: flex; flex-wrap: wrap; gap: .7
   background: var(--gone) } .bar i { background: var(--kept) }
 table { border-collapse: collapse; width: 100% } th { text-align: left; font-weight: 600; color: var(--soft);
   font-size: .8rem } th, td { padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top } .n { text-align: right; white-space: nowrap } td code { font-size: .85rem }
+  vertical-align: top } .n { text-align: right; white-space: nowrap } td code { font-size: .85rem; overflow-wrap: anywhere }
 .share { display: inline-block; height: .5rem; background: var(--gone); border-radius: .25rem; margin-right: .4rem;
   vertical-align: middle } svg { display: block; overflow: visible } svg rect { fill: var(--soft); opacity: .55 }
 svg line { stroke: var(--gone); stroke-width: 1.5 } .axis { display: flex; justify-content: space-between;
@@ -115,7 +115,7 @@ ins { background: var(--ins); text-decoration: none } del { background: var(--de
 .bar, .bar i, .share, ins, del { print-color-adjust: exact }
 @media print { body { margin: 0; max-width: none; padding: 0 } pre { max-height: none; overflow: visible }
   tr, figcaption { break-inside: avoid } figcaption { break-after: avoid } }
-</style></head><body>
+</style></head><body><main>
 <h1>llmkit clean</h1>
 <p>{{ report.documents | number if report.documents < 1000 else "{:,}".format(report.documents) }} documents,
 {{ report.bytes | size }}{% if report.mode == "tag" %}; nothing was dropped, documents were tagged{% endif %}
@@ -165,7 +165,7 @@ of those rejected</div>
 {% for one in row.samples %}
 <figure><figcaption>{{ one.file }}{% if one.line %}:{{ one.line }}{% endif %} · {{ one.id }} ·
 <b class="gone">{{ one.value | number }}</b>{% if one.threshold is not none %} against {{ one.threshold | number }}{% endif %}
-</figcaption><pre>{{ one.before }}</pre></figure>
+</figcaption><pre tabindex="0">{{ one.before }}</pre></figure>
 {% endfor %}</details>
 {% endfor %}
 {% for row in report.edits %}
@@ -175,10 +175,10 @@ of those rejected</div>
 {% for one in row.samples %}
 <figure><figcaption>{{ one.file }}{% if one.line %}:{{ one.line }}{% endif %} · {{ one.id }}</figcaption>
 <div class="two">
-<pre>{% for only, piece in marked(one.before, one.after, "before") %}{% if only %}<del>{{ piece }}</del>{% else %}{{ piece }}{% endif %}{% endfor %}</pre>
-<pre>{% for only, piece in marked(one.before, one.after, "after") %}{% if only %}<ins>{{ piece }}</ins>{% else %}{{ piece }}{% endif %}{% endfor %}</pre>
+<pre tabindex="0">{% for only, piece in marked(one.before, one.after, "before") %}{% if only %}<del>{{ piece }}</del>{% else %}{{ piece }}{% endif %}{% endfor %}</pre>
+<pre tabindex="0">{% for only, piece in marked(one.before, one.after, "after") %}{% if only %}<ins>{{ piece }}</ins>{% else %}{{ piece }}{% endif %}{% endfor %}</pre>
 </div></figure>
 {% endfor %}</details>
 {% endfor %}
-</body></html>
+</main></body></html>
 """  # noqa: E501

@@ -11,15 +11,15 @@ PAGE = """<!doctype html>
 :root { color-scheme: light dark; --paper: #fbfbf9; --ink: #1d1f23; --soft: #676d76; --line: #d9dbde;
   --panel: #ffffff; --mark: #b4480f; --heat: 212,72,66; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16171a; --ink: #e7e8ea; --soft: #9aa0a9;
-  --line: #34373d; --panel: #1e2024; --mark: #ff9d5c; --heat: 245,125,21; } }
+  --line: #34373d; --panel: #1e2024; --mark: #ff9d5c; --heat: 180,78,8; } }
 * { box-sizing: border-box; }
 body { margin: 0; padding: 24px 28px 60px; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 20px; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 15px; margin: 26px 0 8px; }
 p { margin: 4px 0; color: var(--soft); max-width: 90ch; }
-main { display: flex; flex-wrap: wrap; gap: 34px; align-items: flex-start; }
-main section { min-width: 0; max-width: 100%; }
-main section + section { flex: 1 1 500px; max-width: min(800px, 100%); }
+.views { display: flex; flex-wrap: wrap; gap: 34px; align-items: flex-start; }
+.views section { min-width: 0; max-width: 100%; }
+.views section + section { flex: 1 1 500px; max-width: min(800px, 100%); }
 .grid { display: grid; gap: 5px; overflow-x: auto; }
 .grid button { padding: 0; border: 2px solid transparent; border-radius: 4px; background: none;
   cursor: pointer; line-height: 0; position: relative; }
@@ -36,6 +36,7 @@ main section + section { flex: 1 1 500px; max-width: min(800px, 100%); }
   border-radius: 6px; padding: 10px 12px; font: 14px/1.9 ui-monospace, monospace; white-space: pre-wrap;
   max-height: 340px; overflow: auto; unicode-bidi: plaintext; }
 #text span { border-radius: 3px; cursor: pointer; padding: 1px 0; }
+#text span.unseen { color: var(--soft); }
 #text span.query { outline: 2px solid var(--mark); }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 3px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -50,9 +51,10 @@ label { color: var(--soft); font-size: 13px; margin-right: 14px; }
 </style>
 </head>
 <body>
+<main>
 <h1 id="title"></h1>
 <p id="facts"></p>
-<main>
+<div class="views">
 <section><h2>Heads</h2><p>Rows are layers. Coloured names have a class. Arrow keys go from head to head.</p>
 <div class="grid" id="grid"></div></section>
 <section><h2 id="which"></h2><p id="figures"></p>
@@ -61,8 +63,9 @@ label { color: var(--soft); font-size: 13px; margin-right: 14px; }
 <label><input type="radio" name="way" value="from" checked> what the marked token looks at</label>
 <label><input type="radio" name="way" value="to"> who looks at it</label>
 <div id="text" tabindex="0" role="group" aria-label="Text; arrow keys move the mark"></div></section>
+</div>
+<div id="parts"></div>
 </main>
-<section id="parts"></section>
 <script type="application/json" id="data">__DATA__</script>
 <script>
 "use strict";
@@ -135,8 +138,8 @@ function shadeText() {
     const c = way === "from" ? data.cols.findLastIndex(edge => edge <= place)
       : data.cols.findLastIndex(edge => edge <= data.rows[query]);
     const s = seen(head, r, c) ? shade(head, r, c) : 0;
-    one.style.background = `rgba(var(--heat), ${(0.9 * s).toFixed(3)})`;
-    one.style.opacity = seen(head, r, c) ? 1 : 0.45;
+    one.style.background = `rgba(var(--heat), ${(0.85 * s).toFixed(3)})`;
+    one.classList.toggle("unseen", !seen(head, r, c));
     one.classList.toggle("query", place >= data.rows[query] && place < data.rows[query + 1]);
   });
 }
@@ -175,6 +178,7 @@ words.addEventListener("keydown", event => {
 });
 for (const part of data.parts) {
   const section = make("section"), box = make("div", undefined, "scroll"), table = make("table");
+  box.tabIndex = 0;
   section.append(make("h2", part.title), make("p", part.words));
   const line = (cells, name) => { const row = make("tr"); cells.forEach((words, at) =>
     row.append(make(name, words, part.words_at.includes(at) ? "word" : ""))); return row; };

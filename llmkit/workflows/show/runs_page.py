@@ -200,12 +200,12 @@ svg line, svg polyline { vector-effect: non-scaling-stroke }
 @media print { body { margin: 0; max-width: none; padding: 0 } .scroll { overflow: visible }
   table { font-size: .7rem } th, td { white-space: normal; overflow-wrap: anywhere; padding-right: .4rem }
   figure, tr { break-inside: avoid } }
-</style></head><body>
+</style></head><body><main>
 <h1>{% if runs|length == 1 %}{{ runs[0][0] }}{% else %}{{ runs|length }} training runs{% endif %}</h1>
 {% if best is not none and runs|length > 1 %}
 <p>Lowest {{ "validation" if report.judged_by == "valid_loss" else "training" }} loss: {{ runs[best][0] }}</p>
 {% endif %}
-<section class="scroll"><table>
+<section class="scroll" tabindex="0"><table>
 <thead><tr><th>Run</th><th>Steps</th><th>Tokens</th><th>Seconds</th><th>Tokens/s</th><th>Memory, MiB</th>
 <th>Loss</th><th>Lowest loss</th><th>Validation</th><th>Lowest validation</th>
 <th>Bits/byte</th><th>Ended</th></tr></thead>
@@ -245,7 +245,7 @@ y2="{{ y }}"/>{% endfor %}
 </li>{% endfor %}</ul>
 {% endif %}
 {% for name, run in runs if run.norms %}
-<section class="scroll"><h2>Layers in step {{ "{:,}".format(run.norms_step) }}\
+<section class="scroll" tabindex="0"><h2>Layers in step {{ "{:,}".format(run.norms_step) }}\
 {% if runs|length > 1 %} of {{ name }}{% endif %}</h2><table>
 <thead><tr><th>Layer</th><th>Gradient norm</th><th>Weight norm</th><th>Update / weight</th><th>Output RMS</th>
 <th>Largest output</th></tr></thead><tbody>
@@ -257,7 +257,7 @@ y2="{{ y }}"/>{% endfor %}
 </tbody></table></section>
 {% endfor %}
 {% if runs|length > 1 %}
-<section class="scroll"><h2>Settings that differ</h2>
+<section class="scroll" tabindex="0"><h2>Settings that differ</h2>
 {% if report.differing %}
 <table><thead><tr><th>Setting</th>{% for name, run in runs %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -269,5 +269,5 @@ y2="{{ y }}"/>{% endfor %}
 {% else %}<p>None that is known.</p>{% endif %}
 </section>
 {% endif %}
-</body></html>
+</main></body></html>
 """

@@ -10,6 +10,7 @@ from llmkit.text.rule import Check
 from llmkit.workflows.clean.report import build_report
 from llmkit.workflows.clean.report_html import render_html
 from llmkit.workflows.clean.tally import SAMPLE_LETTERS, Count, Sample, Tally
+from tests.wcag import outside_of_main
 
 CHECKS = (Check("words", "words of the text", low=50), Check("far", "far off", high=1e6))
 EVIL = "<script>alert('x')</script> & <b>bold</b>"
@@ -133,3 +134,13 @@ def test_on_paper_samples_are_whole_and_what_was_changed_keeps_its_colour() -> N
 def test_each_line_of_a_sample_begins_at_the_side_of_its_letters() -> None:
     page, _ = page_of(tally_with())
     assert re.search(r"[} ]pre \{[^}]*unicode-bidi: plaintext", page)
+
+
+def test_all_of_the_page_is_in_its_main_part_and_its_texts_are_scrolled_by_keys_too() -> None:
+    page, reader = page_of(tally_with(("a", "b")))
+    assert outside_of_main(page) == []
+    assert page.count('<pre tabindex="0">') == reader.tags.count("pre") == 3
+
+
+def test_names_of_rules_are_broken_where_a_phone_is_too_narrow_for_them() -> None:
+    assert re.search(r"td code \{[^}]*overflow-wrap: anywhere", page_of(tally_with())[0])

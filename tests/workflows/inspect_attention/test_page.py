@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from llmkit.workflows.inspect_attention.page import PAGE
+from tests.wcag import color, contrast, outside_of_main, over, schemes
 
 
 def test_the_page_loads_nothing_and_puts_no_text_in_as_markup() -> None:
@@ -82,3 +83,19 @@ def test_nothing_is_wider_than_a_phone_or_cut_off_on_paper() -> None:
     assert re.search(r"h1 \{[^}]*overflow-wrap: anywhere", style)
     assert "large.style.height" not in PAGE
     assert "@media print { .scroll, #text { max-height: none; overflow: visible; }" in style
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_what_is_looked_at_most_and_what_is_not_seen_can_be_read(scheme: int) -> None:
+    words = schemes(PAGE)[scheme]
+    (strongest,) = re.findall(r"rgba\(var\(--heat\), \$\{\((\S+) \* s\)", PAGE)
+    heat = tuple(float(part) for part in words["heat"].split(","))
+    ink, soft, panel, paper = (color(words[name]) for name in ("ink", "soft", "panel", "paper"))
+    assert contrast(ink, over(heat, panel, float(strongest))) >= 4.5
+    assert min(contrast(soft, panel), contrast(soft, paper)) >= 4.5
+    assert "#text span.unseen { color: var(--soft); }" in PAGE and "opacity" not in PAGE
+
+
+def test_all_of_the_page_is_in_its_main_part_and_its_tables_are_scrolled_by_keys_too() -> None:
+    assert outside_of_main(PAGE) == []
+    assert re.search(r'"scroll"\).*\n\s*box\.tabIndex = 0;', PAGE)

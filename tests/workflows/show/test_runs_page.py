@@ -12,6 +12,7 @@ import pytest
 from llmkit.errors import UsageError
 from llmkit.workflows.show.runs import compare_runs, read_runs
 from llmkit.workflows.show.runs_page import HEIGHT, WIDTH, nice_ticks, render_runs, write_runs
+from tests.wcag import outside_of_main
 
 
 class Page(HTMLParser):
@@ -155,3 +156,8 @@ def test_a_page_of_one_run_has_its_name_and_the_norms_of_its_layers(tmp_path: Pa
     assert "<title>llmkit show: &lt;one&gt;</title>" in page
     section = page.partition("Layers in step 4</h2>")[2].partition("</table>")[0]
     assert re.findall(r"<td>(.*?)</td>", section) == ["layers.0", "0.125", "8.5", "0.0025", "1.5", "–"]
+
+
+def test_all_of_the_page_is_in_its_main_part_and_its_tables_are_scrolled_by_keys_too(page: str) -> None:
+    scrolled = [own.get("tabindex") for _, own in Page(page).tags if own.get("class") == "scroll"]
+    assert outside_of_main(page) == [] and len(scrolled) >= 2 and set(scrolled) == {"0"}
