@@ -7,21 +7,25 @@ from llmkit.commands.eval.needle_colors import shade_of
 
 _LEFT, _TOP, _ROW, _GAP = 70, 80, 34, 56
 _WIDEST = 760
+_LETTER = 9
+"""Of the title: as wide as the widest usual fonts have it on average, so that none of it is cut off."""
 _FONT = 'font-family="system-ui, sans-serif" fill="#222"'
+_DARK = 'font-family="system-ui, sans-serif" fill="#000"'
+"""On red, #222 has a contrast of 3.7; WCAG asks for 4.5."""
 
 
 def needle_svg(report: Any) -> str:
     """A NeedleReport as a picture; the same report makes the same bytes."""
     most = max(len(grid.lengths) for grid in report.tasks)
     column = max(40, min(90, (_WIDEST - _LEFT) // most))
-    width = max(420, _LEFT + most * column + 20)
+    title = f"{report.model}: what it finds, by length and depth"
+    width = max(420, _LEFT + most * column + 20, 24 + _LETTER * len(title))
     parts: list[str] = []
     top = _TOP
     for grid in report.tasks:
         drawn, height = _grid(grid, report.threshold, top, column)
         parts += drawn
         top += height + _GAP
-    title = f"{report.model}: what it finds, by length and depth"
     scaling = "the model's own" if report.rope_scaling is None else report.rope_scaling
     used = "none" if report.effective_length is None else f"{report.effective_length:,} tokens"
     under = f"context {report.context:,}; effective length {used} (at {report.threshold:g} %)"
@@ -52,7 +56,7 @@ def _grid(grid: Any, threshold: float, top: int, column: int) -> tuple[list[str]
             f'<rect x="{x}" y="{y}" width="{column - 1}" height="{_ROW - 1}" '
             f'fill="rgb({red},{green},{blue})"><title>{escape(told)}</title></rect>'
         )
-        parts.append(_text(x + column // 2, y + _ROW // 2 + 4, f"{cell.score:.0f}", size=11))
+        parts.append(_text(x + column // 2, y + _ROW // 2 + 4, f"{cell.score:.0f}", size=11, font=_DARK))
     for row, depth in enumerate(depths):
         name = "all" if depth is None else f"{depth:g} %"
         parts.append(_text(_LEFT - 8, top + 12 + row * _ROW + _ROW // 2 + 4, name, size=11, anchor="end"))
@@ -64,8 +68,10 @@ def _grid(grid: Any, threshold: float, top: int, column: int) -> tuple[list[str]
     return parts, bottom + 14 - top
 
 
-def _text(x: int, y: int, text: str, *, size: int, anchor: str = "middle", weight: str = "400") -> str:
+def _text(
+    x: int, y: int, text: str, *, size: int, anchor: str = "middle", weight: str = "400", font: str = _FONT
+) -> str:
     return (
         f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}" '
-        f"{_FONT}>{escape(text)}</text>"
+        f"{font}>{escape(text)}</text>"
     )
