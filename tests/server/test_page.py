@@ -292,6 +292,11 @@ def test_letters_stand_out_from_what_is_behind_them(scheme: int, read: Reader) -
     assert re.findall(r"([^{}]+) \{[^}]*opacity", style) == ["\nbutton:disabled"]
 
 
+def test_the_conversation_keeps_some_lines_on_a_screen_that_is_low_or_much_enlarged(read: Reader) -> None:
+    rows = re.findall(r"body \{[^}]*grid-template: ([^/]+) /", read.inline["style"][0])
+    assert rows == ["auto auto minmax(8rem, 1fr) auto", "auto minmax(8rem, 1fr) auto"]
+
+
 def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:
     ids = [value for _, name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))
