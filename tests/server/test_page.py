@@ -292,6 +292,19 @@ def test_letters_stand_out_from_what_is_behind_them(scheme: int, read: Reader) -
     assert re.findall(r"([^{}]+) \{[^}]*opacity", style) == ["\nbutton:disabled"]
 
 
+def test_a_page_whose_fields_the_browser_gave_back_goes_by_them(read: Reader) -> None:
+    check = """
+      const colours = [];
+      document.body = { classList: { toggle: (name, isOn) => colours.push([name, isOn]) } };
+      for (const id of ["again", "copy", "model"]) $(id).disabled = false;
+      $("mode").value = "completion";
+      $("scores").checked = false;
+      window.heard.pageshow[0]();
+      const disabled = ["again", "copy", "model"].map((id) => $(id).disabled);
+      [disabled, wanted, $("system-label").hidden, colours]"""
+    assert in_node(read, check) == [[True] * 3, "completion", True, [["colours", False]]]
+
+
 def test_the_conversation_keeps_some_lines_on_a_screen_that_is_low_or_much_enlarged(read: Reader) -> None:
     rows = re.findall(r"body \{[^}]*grid-template: ([^/]+) /", read.inline["style"][0])
     assert rows == ["auto auto minmax(8rem, 1fr) auto", "auto minmax(8rem, 1fr) auto"]

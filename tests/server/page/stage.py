@@ -108,7 +108,7 @@ const given = JSON.parse(fs.readFileSync(0, "utf8"));
 const context = vm.createContext({
   console, given, document: {
     getElementById: byId, querySelectorAll: () => [], addEventListener() {},
-    createElement: element, createTextNode: (data) => new Text(data),
+    body: any, createElement: element, createTextNode: (data) => new Text(data),
   },
   matchMedia: () => any, performance, Element, Option, Node: { TEXT_NODE: 3 }, URL, outline,
   setTimeout: (told) => later.push(told), clearTimeout() {}, setImmediate, frames, later,
