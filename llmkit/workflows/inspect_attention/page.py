@@ -58,11 +58,12 @@ label { color: var(--soft); font-size: 13px; margin-right: 14px; }
 <section><h2>Heads</h2><p>Rows are layers. Coloured names have a class. Arrow keys go from head to head.</p>
 <div class="grid" id="grid"></div></section>
 <section><h2 id="which"></h2><p id="figures"></p>
-<canvas id="large" role="img" width="480" height="480"></canvas><div id="under"></div>
+<canvas id="large" role="img" width="480" height="480"></canvas><div id="under" aria-live="polite"></div>
 <h2>Text</h2>
 <label><input type="radio" name="way" value="from" checked> what the marked token looks at</label>
 <label><input type="radio" name="way" value="to"> who looks at it</label>
-<div id="text" tabindex="0" role="group" aria-label="Text; arrow keys move the mark"></div></section>
+<div id="text" tabindex="0" role="group" aria-label="Text; arrow keys move the mark, and tell the strongest">\
+</div></section>
 </div>
 <div id="parts"></div>
 </main>
@@ -152,6 +153,13 @@ function tell(head, r, c) {
   document.getElementById("under").textContent = pair + ": " +
     (seen(head, r, c) ? value(head, r, c).toPrecision(3) : "not seen");
 }
+function strongest() {
+  const {cells} = data.maps[current], at = data.cols.findLastIndex(edge => edge <= data.rows[query]);
+  const pairs = way === "from" ? Array.from({length: C}, (_, c) => [query, c])
+    : Array.from({length: R}, (_, r) => [r, at]);
+  const shade = ([r, c]) => cells[r * C + c];
+  return pairs.reduce((best, pair) => shade(pair) > shade(best) ? pair : best);
+}
 const cell = event => { const box = large.getBoundingClientRect();
   return [Math.min(R - 1, Math.floor((event.clientY - box.top) / box.height * R)),
     Math.min(C - 1, Math.floor((event.clientX - box.left) / box.width * C))].map(n => Math.max(0, n)); };
@@ -174,6 +182,7 @@ words.addEventListener("keydown", event => {
   const step = plain(event) && {ArrowRight: 1, ArrowLeft: -1}[event.key];
   if (!step) return;
   event.preventDefault(); query = Math.max(0, Math.min(R - 1, query + step)); shadeText();
+  tell(data.maps[current], ...strongest());
   words.querySelector(".query").scrollIntoView({block: "nearest"});
 });
 for (const part of data.parts) {

@@ -99,3 +99,24 @@ def test_what_is_looked_at_most_and_what_is_not_seen_can_be_read(scheme: int) ->
 def test_all_of_the_page_is_in_its_main_part_and_its_tables_are_scrolled_by_keys_too() -> None:
     assert outside_of_main(PAGE) == []
     assert re.search(r'"scroll"\).*\n\s*box\.tabIndex = 0;', PAGE)
+
+
+def test_who_moves_the_mark_by_keys_is_told_what_it_looks_at_most_and_who_looks_at_it_most() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not here")
+    strongest = re.search(r"function strongest.*?\n}\n", PAGE, re.DOTALL)
+    assert strongest is not None
+    script = """
+      const R = 3, C = 3, current = 0, data = {rows: [0, 1, 2, 3], cols: [0, 1, 2, 3], maps: [{cells: [
+        9, 0, 0,
+        7, 3, 0,
+        2, 8, 1]}]};
+      let query = 0, way = "from";
+      const found = ["from", "to"].flatMap(one => [0, 1, 2].map(at => {
+        way = one; query = at; return strongest(); }));
+      console.log(JSON.stringify(found));
+    """
+    done = subprocess.run([node, "-e", strongest[0] + script], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout) == [[0, 0], [1, 0], [2, 1], [0, 0], [2, 1], [2, 2]]
+    assert "tell(data.maps[current], ...strongest());" in PAGE and 'id="under" aria-live="polite"' in PAGE
