@@ -138,6 +138,15 @@ function settle(old, fresh) {
   }
 }
 
+// A piece of a reply as it is read aloud: without the marks of its lines.
+function spoken(text) {
+  return text.split("\n").map((line) => {
+    const formatted = new Formatted(make("div"));
+    formatted.show(line, true);
+    return formatted.element.textContent;
+  }).join("\n");
+}
+
 // The elements of a reply's markdown, one for each of marked's top tokens.
 class Formatted {
   constructor(element) {

@@ -210,3 +210,22 @@ def test_a_chat_s_reply_is_in_form_and_shows_its_source_where_asked(read: Reader
         [None, True, None, False, False],
         "**a**",
     ]
+
+
+def test_what_is_read_aloud_has_no_marks_but_those_of_a_text_that_goes_on(read: Reader) -> None:
+    check = """
+      keepInSight = (change) => change();
+      const heard = [];
+      announce = (text) => heard.push(text);
+      events = async function* () {
+        for (const text of given.pieces) {
+          yield { choices: [given.mode === "chat" ? { delta: { content: text } } : { text }] };
+        }
+      };
+      const note = { textContent: "" }, tokens = new Tokens(place);
+      follow(null, { mode: given.mode, note }, tokens, 0).then(() => heard)"""
+    pieces = ["## Some **bold** and `code` words", ".\n", "- See [here](https://x.org/)\n- and *there*"]
+    told = in_node(read, check, mode="chat", pieces=pieces)
+    assert told == ["Some bold and code words.\n", "See here\nand there — end of the reply."]
+    told = in_node(read, check, mode="completion", pieces=pieces)
+    assert told == ["".join(pieces[:2]), f"{pieces[2]} — end of the reply."]
