@@ -1,21 +1,11 @@
 """What stands inside calls, in the form of each family; see tools/forms.py for the marks around it."""
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from llmkit.tokens.tools.calls import Body, FoundCall, NotACall, TextEnded
-from llmkit.tokens.tools.json_calls import arguments_of, calls_in, dumps, loads
-from llmkit.tokens.tools.reading import (
-    MOST_HEADER,
-    Reading,
-    expect,
-    first_char,
-    json_text,
-    name_until,
-    named,
-    until,
-)
+from llmkit.tokens.tools.json_calls import arguments_of, calls_in, loads
+from llmkit.tokens.tools.reading import MOST_HEADER, expect, first_char, json_text, named, until
 
 HARMONY_MARKS = (
     *("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>"),
@@ -26,6 +16,15 @@ HARMONY_SIGNS = ("<|channel|>", "<|message|>")
 """Those of them that its templates have."""
 HARMONY_ANSWER = "<|channel|>final<|message|>"
 """The header of an answer in it."""
+DEEPSEEK_MARKS = (
+    *("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>"),
+    *("<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"),
+)
+KIMI_MARKS = (
+    *("<|tool_calls_section_begin|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>"),
+    *("<|tool_call_end|>", "<|tool_calls_section_end|>"),
+)
+"""Around all calls, before one, before its arguments, after one, after all."""
 _CALL_KEYS = ("name", "tool_name", "arguments", "parameters", "type", "function", "id")
 
 
@@ -74,52 +73,26 @@ def mistral_body() -> Body:
     return (FoundCall(named("".join(name)), arguments),)
 
 
-def xml_body(schemas: Mapping[str, Any], *, opened: bool) -> Body:
-    """Qwen3-Coder's: `<function=NAME>`, `<parameter=KEY>` value `</parameter>`, …, `</function>`.
-
-    Args:
-        schemas: of the arguments, by function: they say which values are texts.
-        opened: whether `<function=` was the opening mark.
-    """
-    if not opened:
+def deepseek_body() -> Body:
+    """A name, a mark, arguments (V3.1), or a type, a mark, a name, arguments in a code block (V3)."""
+    header = yield from until(DEEPSEEK_MARKS[2], most=MOST_HEADER)
+    char = yield from first_char()
+    if char != "{":  # what came first was the type
+        header = yield from until("\n", begun=char, most=MOST_HEADER)
         char = yield from first_char()
-        if char == "{":
-            return calls_in((yield from json_text(char)))
-        if char != "<":
-            raise NotACall
-        yield from expect("function=")
-    name = yield from name_until(">")
-    properties = schemas.get(name, {}).get("properties", {})
-    arguments: dict[str, Any] = {}
-    while True:
-        if (yield from first_char()) != "<":
-            raise NotACall
-        tag = yield from until(">", most=MOST_HEADER)
-        if tag == "/function":
-            loads(text := dumps(arguments))
-            return (FoundCall(name, text),)
-        if not tag.startswith("parameter="):
-            raise NotACall
-        key = tag.removeprefix("parameter=")
-        arguments[key] = _typed((yield from _value()), properties.get(key))
+    if char == "`":
+        yield from expect("``json")
+        char = yield from first_char()
+    arguments = arguments_of(loads((yield from json_text(char))))
+    return (FoundCall(named(header), arguments),)
 
 
-def _value() -> Reading:
-    """The value of a parameter: on lines of its own, as the template writes it, or between its marks."""
-    char = yield
-    if char == "\n":
-        return (yield from until("\n</parameter>", begun=char)).removeprefix("\n")
-    return (yield from until("</parameter>", begun=char)).removesuffix("\n")
-
-
-def _typed(text: str, schema: Any) -> Any:
-    """A value, which only a schema tells from a text."""
-    if isinstance(schema, dict) and schema.get("type") == "string":
-        return text
-    try:
-        return loads(text)
-    except NotACall:
-        return text
+def kimi_body() -> Body:
+    """After `<|tool_call_begin|>`: `functions.NAME:` and the call's number, a mark, arguments."""
+    header = yield from until(KIMI_MARKS[2], most=MOST_HEADER)
+    name = header.strip().removeprefix("functions.").rpartition(":")
+    arguments = arguments_of(loads((yield from json_text((yield from first_char())))))
+    return (FoundCall(named(name[0] or name[2]), arguments),)
 
 
 def harmony_body(*, calls: bool = True, begun: str = "") -> Body:

@@ -4,10 +4,17 @@
 |------------|----------------------------------------------------------------------|---------------------|
 | hermes     | `<tool_call>{"name", "arguments"}</tool_call>`                         | Hermes, Qwen        |
 | qwen-xml   | `<tool_call><function=NAME><parameter=KEY>value</parameter>…`          | Qwen3-Coder         |
+| seed       | `<seed:tool_call><function=NAME><parameter=KEY>value</parameter>…`     | Seed-OSS            |
+| minimax    | `<minimax:tool_call><invoke name="NAME"><parameter name="KEY">value…`  | MiniMax-M2          |
+| glm        | `<tool_call>NAME<arg_key>KEY</arg_key><arg_value>value</arg_value>…`   | GLM-4.5 and later   |
 | llama      | `{"name", "parameters"}`, maybe after `<|python_tag|>`                 | Llama 3.1 and later |
 | mistral    | `[TOOL_CALLS][{"name", "arguments"}, …]`                               | Mistral until v7    |
 | mistral-args | `[TOOL_CALLS]NAME[ARGS]{…}`                                          | Mistral from v11    |
 | harmony    | `<|channel|>commentary to=functions.NAME<|message|>{…}`                | gpt-oss             |
+| command-a  | `<|START_ACTION|>` and a list of `{"tool_name", "parameters"}`         | Command R7B and A   |
+| deepseek   | `<｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{…}`                           | DeepSeek-V3 to V3.1 |
+| kimi       | `<|tool_call_begin|>functions.NAME:0<|tool_call_argument_begin|>{…}`   | Kimi K2             |
+| granite    | `<|tool_call|>` and a list of `{"name", "arguments"}`                  | Granite 3, Phi-4    |
 | command-r  | `Action:` and a list of `{"tool_name", "parameters"}` in a code block  | Command R           |
 | json       | `{"name", "arguments"}`, or a list, and nothing else                   | any other           |
 """
@@ -20,25 +27,52 @@ from typing import Any, Literal, get_args
 from llmkit.errors import ConfigError, nearest
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.bodies import (
+    DEEPSEEK_MARKS,
     HARMONY_MARKS,
     HARMONY_SIGNS,
+    KIMI_MARKS,
+    deepseek_body,
     harmony_body,
     json_body,
+    kimi_body,
     mistral_body,
     nothing,
-    xml_body,
 )
 from llmkit.tokens.tools.calls import CallFinder, CallReader, Syntax
+from llmkit.tokens.tools.tagged import GLM, MINIMAX, QWEN, SEED, tagged_body
 from llmkit.tokens.tools.thoughts import ThoughtForm
 from llmkit.tokens.tools.turns import ToolTurns, tool_turns
 
-FormName = Literal["hermes", "qwen-xml", "llama", "mistral", "mistral-args", "harmony", "command-r", "json"]
+FormName = Literal[
+    "hermes",
+    "qwen-xml",
+    "seed",
+    "minimax",
+    "glm",
+    "llama",
+    "mistral",
+    "mistral-args",
+    "harmony",
+    "command-r",
+    "command-a",
+    "deepseek",
+    "kimi",
+    "granite",
+    "json",
+]
 FORMS: tuple[str, ...] = get_args(FormName)
 _SIGNS: tuple[tuple[tuple[str, ...], FormName], ...] = (
     (HARMONY_SIGNS, "harmony"),
     (("[TOOL_CALLS]", "[ARGS]"), "mistral-args"),
     (("[TOOL_CALLS]",), "mistral"),
+    (("<seed:tool_call>",), "seed"),
+    (("<minimax:tool_call>",), "minimax"),
+    (("<arg_key>", "<arg_value>"), "glm"),
     (("<function=", "<parameter="), "qwen-xml"),
+    (("<|tool_call_argument_begin|>",), "kimi"),
+    (("<｜tool▁sep｜>",), "deepseek"),
+    (("<|START_ACTION|>",), "command-a"),
+    (("<|tool_call|>",), "granite"),
     (("<tool_call>",), "hermes"),
     (('"parameters": ', "ipython"), "llama"),
     (("<|python_tag|>",), "llama"),
@@ -48,13 +82,26 @@ _SIGNS: tuple[tuple[tuple[str, ...], FormName], ...] = (
 _MARKS: dict[FormName, tuple[str, ...]] = {
     "hermes": ("<tool_call>", "</tool_call>"),
     "qwen-xml": ("<tool_call>", "</tool_call>"),
+    "seed": ("<seed:tool_call>", "</seed:tool_call>"),
+    "minimax": ("<minimax:tool_call>", "</minimax:tool_call>"),
+    "glm": ("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"),
     "llama": ("<|python_tag|>",),
     "mistral": ("[TOOL_CALLS]",),
     "mistral-args": ("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
     "harmony": HARMONY_MARKS,
     "command-r": (),
+    "command-a": ("<|START_ACTION|>", "<|END_ACTION|>"),
+    "deepseek": DEEPSEEK_MARKS,
+    "kimi": KIMI_MARKS,
+    "granite": ("<|tool_call|>", "<|/tool_call|>"),
     "json": (),
 }
+_TAGGED = {
+    "qwen-xml": (QWEN, "tool_call"),
+    "seed": (SEED, "seed:tool_call"),
+    "minimax": (MINIMAX, "minimax:tool_call"),
+}
+"""The marks of a call, and the name of the mark around calls."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +205,15 @@ def syntax_of(form: FormName, tools: Sequence[Mapping[str, Any]]) -> Syntax:
     match form:
         case "hermes":
             return Syntax({"<tool_call>": json_body}, closes=("</tool_call>",))
-        case "qwen-xml":
+        case "glm":
+            return Syntax({"<tool_call>": partial(tagged_body, GLM, schemas)}, closes=("</tool_call>",))
+        case "qwen-xml" | "seed" | "minimax":
+            tags, mark = _TAGGED[form]
             opens = {
-                "<tool_call>": partial(xml_body, schemas, opened=False),
-                "<function=": partial(xml_body, schemas, opened=True),
+                f"<{mark}>": partial(tagged_body, tags, schemas),
+                tags.name[0]: partial(tagged_body, tags, schemas, opened=True),
             }
-            return Syntax(opens, closes=("</tool_call>",))
+            return Syntax(opens, closes=(f"</{mark}>",))
         case "llama":
             return Syntax({"<|python_tag|>": json_body}, bare, closes=(";", ","))
         case "mistral" | "mistral-args":
@@ -174,6 +224,16 @@ def syntax_of(form: FormName, tools: Sequence[Mapping[str, Any]]) -> Syntax:
             to = " to=functions."  # right behind the role, which the prompt ends with
             first = {to: partial(message, begun=to)}
             return Syntax({"<|channel|>": message, "<|start|>": message, **ends}, first)
+        case "deepseek":
+            ends = dict.fromkeys((DEEPSEEK_MARKS[0], *DEEPSEEK_MARKS[3:]), nothing)
+            return Syntax({DEEPSEEK_MARKS[1]: deepseek_body, **ends}, closes=("```",))
+        case "kimi":
+            ends = dict.fromkeys((KIMI_MARKS[0], *KIMI_MARKS[3:]), nothing)
+            return Syntax({KIMI_MARKS[1]: kimi_body, **ends})
+        case "granite":
+            return Syntax({"<|tool_call|>": json_body}, closes=("<|/tool_call|>",))
+        case "command-a":
+            return Syntax({"<|START_ACTION|>": json_body}, closes=("<|END_ACTION|>",))
         case "command-r":
             return Syntax({"Action:": partial(json_body, before="```json")}, closes=("```",))
         case "json":

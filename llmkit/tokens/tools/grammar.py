@@ -7,64 +7,16 @@ Source: llguidance, docs/syntax.md.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from llmkit.errors import ConfigError
 from llmkit.tokens.json_schema import BLANKS, held_schema
-from llmkit.tokens.tools.bodies import HARMONY_ANSWER
-from llmkit.tokens.tools.forms import FormName, ToolForm
+from llmkit.tokens.tools.forms import ToolForm
+from llmkit.tokens.tools.written import ARGUMENTS, OPENS, SHAPES, Argument, Shape
 
 _COMBINED = ("anyOf", "oneOf", "allOf", "not", "if", "$ref", "patternProperties", "minProperties")
 _OF_TEXTS = ("pattern", "format", "minLength", "maxLength", "not", "anyOf", "oneOf", "allOf", "$ref")
-_END = r'"\n</parameter>\n"'
-_VALUE = r'value[suffix="\n</parameter>"]: /(?s:(([^<]|<[^\/]).*)?|<)/'
-"""A text to its end mark, which is not its beginning."""
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """A text of calls: `begin`, calls with `between` them, `end`; of each `before`, arguments, `after`."""
-
-    before: str
-    after: str = ""
-    begin: str = ""
-    between: str | None = None
-    """None: there is never more than one."""
-    end: str = ""
-    answer: str = ""
-    """Stands before a text that comes in place of calls."""
-
-
-_SHAPES: dict[FormName, _Shape] = {
-    "hermes": _Shape('<tool_call>\n{"name": "NAME", "arguments": ', "}\n</tool_call>", between="\n"),
-    "qwen-xml": _Shape("<tool_call>\n<function=NAME>\n", "</function>\n</tool_call>", between="\n"),
-    "llama": _Shape('{"name": "NAME", "parameters": ', "}"),
-    "mistral": _Shape('{"name": "NAME", "arguments": ', "}", "[TOOL_CALLS][", ", ", "]"),
-    "mistral-args": _Shape("[TOOL_CALLS]NAME[ARGS]", between=""),
-    "harmony": _Shape(
-        "<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>", answer=HARMONY_ANSWER
-    ),
-    "command-r": _Shape(
-        '    {\n        "tool_name": "NAME",\n        "parameters": ',
-        "\n    }",
-        "Action:\n```json\n[\n",
-        ",\n",
-        "\n]```",
-    ),
-    "json": _Shape('{"name": "NAME", "arguments": ', "}"),
-}
-
-
-_OPENS: dict[FormName, str] = {
-    "hermes": "<tool_call>",
-    "qwen-xml": "<tool_call>",
-    "mistral": "[TOOL_CALLS]",
-    "mistral-args": "[TOOL_CALLS]",
-}
-"""What begins a call and stands nowhere else: after it a text that may be anything is a call and no other."""
-_OPEN_PARAMETER = r'open: "<parameter=" /[^<>\n]{1,64}/ ">\n" value "\n"'
-"""Any parameter, as `_parameters` has one that is a text."""
 
 
 def calls_grammar(
@@ -87,7 +39,7 @@ def calls_grammar(
     Raises:
         ConfigError: a schema asks for what cannot be held to in this form.
     """
-    shape = _SHAPES[form.name]
+    shape = SHAPES[form.name]
     functions = [one["function"] for one in tools if name in (None, one["function"]["name"])]
     start = "start: calls"
     if answer is not None:
@@ -111,10 +63,10 @@ def strict_grammar(form: ToolForm, tools: Sequence[Mapping[str, Any]]) -> str | 
         ConfigError: a strict schema asks for what cannot be held to in this form.
     """
     functions = [one["function"] for one in tools]
-    mark = _OPENS.get(form.name)
+    mark = OPENS.get(form.name)
     if mark is None or form.in_words or not any(one.get("strict") is True for one in functions):
         return None
-    shape = _SHAPES[form.name]
+    shape = SHAPES[form.name]
     if shape.begin:
         shape = replace(shape, begin=shape.begin.removeprefix(mark))
     else:  # each call has the mark
@@ -136,7 +88,7 @@ def strict_grammar(form: ToolForm, tools: Sequence[Mapping[str, Any]]) -> str | 
 
 def _call_rules(
     form: ToolForm,
-    shape: _Shape,
+    shape: Shape,
     functions: Sequence[Mapping[str, Any]],
     *,
     parallel: bool = True,
@@ -144,6 +96,7 @@ def _call_rules(
 ) -> list[str]:
     """Rules for `calls`; of those that are not strict, any arguments where only strict ones are held."""
     more = parallel and shape.between is not None
+    argument = ARGUMENTS.get(form.name)
     rules = [
         _rule(
             "calls", form, shape.begin, "call", f"({_joined(form, shape.between)} call)*" * more, shape.end
@@ -154,16 +107,30 @@ def _call_rules(
         is_free = strict_only and function.get("strict") is not True
         schema = {"type": "object"} if is_free else _object_schema(function)
         before = shape.before.replace("NAME", function["name"])
-        if form.name != "qwen-xml":
+        if argument is None:
             rules.append(f"args_{number}: %json {_schema_text(schema)}")
         elif is_free:
             rules.append(f"args_{number}: open*")
         else:
-            rules += _parameters(number, function["name"], schema)
+            rules += _parameters(form, argument, number, function["name"], schema)
         rules.append(_rule(f"call_{number}", form, before, f"args_{number}", "", shape.after))
-    if form.name == "qwen-xml":
-        rules += [_VALUE, *([_OPEN_PARAMETER] if strict_only else [])]
+    if argument is not None:
+        rules += [_text_value(form, argument), *([_open_argument(form, argument)] if strict_only else [])]
     return rules
+
+
+def _text_value(form: ToolForm, argument: Argument) -> str:
+    """The rule for a value that is a text, and its end mark."""
+    mark = argument.after.strip()
+    if mark in form.marks:  # a special token, which no text has in it
+        return f"value: TEXT_VALUE {_joined(form, mark)}\nTEXT_VALUE: /{argument.value}/"
+    return f"value[suffix={_quoted(argument.after.removesuffix(chr(10)))}]: /{argument.value}/"
+
+
+def _open_argument(form: ToolForm, argument: Argument) -> str:
+    """The rule for any argument, as `_parameters` has one that is a text."""
+    before, after = (_joined(form, one) for one in argument.before.split("KEY"))
+    return f'open: {before} /[^<>"\\n]{{1,64}}/ {after} value "\\n"'
 
 
 def _rule(name: str, form: ToolForm, before: str, middle: str, more: str, after: str) -> str:
@@ -211,7 +178,9 @@ def _schema_text(schema: Mapping[str, Any]) -> str:
     return json.dumps({**schema, **guidance})
 
 
-def _parameters(number: int, function: str, schema: dict[str, Any]) -> list[str]:
+def _parameters(
+    form: ToolForm, argument: Argument, number: int, function: str, schema: dict[str, Any]
+) -> list[str]:
     """Rules for arguments that stand in marks of their own, in the order of the schema."""
     combined = next((key for key in _COMBINED if key in schema), None)
     if combined is not None:
@@ -223,11 +192,11 @@ def _parameters(number: int, function: str, schema: dict[str, Any]) -> list[str]
     shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     rules, uses = [], []
     for place, (key, kind) in enumerate(properties.items()):
-        if re.fullmatch(r"[^<>\n]{1,64}", key) is None:
+        if re.fullmatch(r'[^<>"\n]{1,64}', key) is None:
             raise _cannot(function, f"has a property called {key!r}")
         rule = f"arg_{number}_{place}"
-        value = _value(rule, kind, function)
-        rules.append(f"{rule}: {_quoted(f'<parameter={key}>' + chr(10))} {value}")
+        before = _joined(form, argument.before.replace("KEY", key))
+        rules.append(f"{rule}: {before} {_value(form, argument, rule, kind, function)}")
         if not _is_text(kind):
             whole = {**shared, **kind} if isinstance(kind, dict) else kind
             source = _schema_text(whole) if isinstance(whole, dict) else json.dumps(whole)
@@ -240,13 +209,14 @@ def _is_text(kind: Any) -> bool:
     return isinstance(kind, dict) and kind.get("type") == "string"
 
 
-def _value(rule: str, kind: Any, function: str) -> str:
+def _value(form: ToolForm, argument: Argument, rule: str, kind: Any, function: str) -> str:
+    end = _joined(form, argument.after)
     if not _is_text(kind):
-        return f"{rule}_json {_END}"
+        return f"{rule}_json {end}"
     choices = [kind["const"]] if "const" in kind else kind.get("enum")
     if choices is not None:
-        texts = [one for one in choices if isinstance(one, str) and "</parameter" not in one]
-        return "(" + " | ".join(_quoted(one) for one in texts) + f") {_END}"
+        texts = [one for one in choices if isinstance(one, str) and argument.after.strip() not in one]
+        return "(" + " | ".join(_quoted(one) for one in texts) + f") {end}"
     held = next((key for key in _OF_TEXTS if key in kind), None)
     if held is not None:
         raise _cannot(function, f"holds a text to {held}")

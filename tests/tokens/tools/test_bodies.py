@@ -1,18 +1,25 @@
-"""Insides of calls; the forms of all families are tested whole in test_tool_forms.py."""
+"""Insides of calls; the forms of all families are tested whole in test_calls.py."""
 
-import json
+import pytest
 
-from llmkit.tokens.tools.bodies import xml_body
+from llmkit.tokens.tools.bodies import deepseek_body, kimi_body
+from llmkit.tokens.tools.calls import FoundCall, NotACall
 from tests.tokens.read_through import read_through
 
 
-def test_values_in_marks_are_texts_where_the_schema_says_so() -> None:
-    properties = {"t": {"type": "string"}, "n": {"type": "integer"}, "l": {"type": "array"}}
-    told = (
-        "<parameter=t>\n12\n</parameter>\n<parameter=n>\n12\n</parameter>\n<parameter=l>[1, 2]</parameter>"
-        "<parameter=u>\nfree text\n</parameter><parameter=e>\n</parameter></function>"
-    )
-    body = xml_body({"f": {"properties": properties}}, opened=True)
-    found, left = read_through(body, "f>\n" + told)
-    assert isinstance(found, tuple) and left == ""
-    assert json.loads(found[0].arguments) == {"t": "12", "n": 12, "l": [1, 2], "u": "free text", "e": ""}
+@pytest.mark.parametrize(
+    "text",
+    [
+        'get_it<｜tool▁sep｜>{"a": "}"}',  # V3.1
+        'function<｜tool▁sep｜>get_it\n```json\n{"a": "}"}',  # V3 and R1
+    ],
+)
+def test_deepseek_writes_a_name_before_or_after_its_mark(text: str) -> None:
+    assert read_through(deepseek_body(), text + "\n```") == ((FoundCall("get_it", '{"a": "}"}'),), "\n```")
+
+
+def test_kimi_numbers_its_calls() -> None:
+    text = 'functions.get_it:12<|tool_call_argument_begin|>{"a": 1}'
+    assert read_through(kimi_body(), text) == ((FoundCall("get_it", '{"a": 1}'),), "")
+    with pytest.raises(NotACall):
+        read_through(kimi_body(), "functions.get it:0<|tool_call_argument_begin|>{}")

@@ -15,23 +15,47 @@ TOOLS = [
 CALLS = {
     "hermes": '<tool_call>\n{"name": "f", "arguments": {"t": "a}\\"</tool_call>"}}\n</tool_call>',
     "qwen-xml": '<tool_call>\n<function=f>\n<parameter=t>\na}"</b>\n</parameter>\n</function>\n</tool_call>',
+    "seed": '<seed:tool_call>\n<function=f>\n<parameter=t>a}"</b></parameter>\n</function>\n'
+    "</seed:tool_call>",
+    "minimax": '<minimax:tool_call>\n<invoke name="f">\n<parameter name="t">a}"</b></parameter>\n</invoke>\n'
+    "</minimax:tool_call>",
+    "glm": '<tool_call>f\n<arg_key>t</arg_key>\n<arg_value>a}"</b></arg_value>\n</tool_call>',
     "llama": '<|python_tag|>{"name": "f", "parameters": {"t": "a}\\"é"}}',
     "mistral": '[TOOL_CALLS][{"name": "f", "arguments": {"t": "]}"}, "id": "abcdefghi"}]',
     "mistral-args": '[TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{"t": "]}"}',
     "harmony": '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"t": "<|"}<|call|>',
     "command-r": 'Action:\n```json\n[\n  {"tool_name": "f", "parameters": {"t": "]```"}}\n]```',
+    "command-a": '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "f", "parameters": {"t": "]"}}]'
+    "<|END_ACTION|>",
+    "deepseek": '<｜tool▁call▁begin｜>f<｜tool▁sep｜>{"t": "}"}<｜tool▁call▁end｜>',
+    "kimi": '<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"t": "}"}<|tool_call_end|>',
+    "granite": '<|tool_call|>[{"name": "f", "arguments": {"t": "]"}}]',
     "json": '{"name": "f", "arguments": {"t": "}"}}',
 }
 GIVEN = {
     "hermes": '{"t": "a}\\"</tool_call>"}',
     "qwen-xml": '{"t": "a}\\"</b>"}',
+    "seed": '{"t": "a}\\"</b>"}',
+    "minimax": '{"t": "a}\\"</b>"}',
+    "glm": '{"t": "a}\\"</b>"}',
     "llama": '{"t": "a}\\"é"}',
     "mistral": '{"t": "]}"}',
     "mistral-args": '{"t": "]}"}',
     "harmony": '{"t": "<|"}',
     "command-r": '{"t": "]```"}',
+    "command-a": '{"t": "]"}',
+    "deepseek": '{"t": "}"}',
+    "kimi": '{"t": "}"}',
+    "granite": '{"t": "]"}',
     "json": '{"t": "}"}',
 }
+WHOLE = {
+    "deepseek": "<｜tool▁calls▁begin｜>CALL\nCALL<｜tool▁calls▁end｜>",
+    "kimi": "<|tool_calls_section_begin|>CALL CALL<|tool_calls_section_end|>",
+    "minimax": CALLS["minimax"].replace("</invoke>", "</invoke>\n" + CALLS["minimax"][20:-21]),
+    "granite": "CALL CALL<|/tool_call|>",  # Phi-4 ends them
+}
+"""Two calls with one mark around them."""
 MARKED = [form for form in FORMS if form != "json"]
 
 
@@ -91,9 +115,8 @@ def test_any_cutting_gives_the_same(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_call_that_never_ends_is_text(form: str) -> None:
-    last = (
-        max(CALLS[form].rfind(end) for end in "}]") if form != "qwen-xml" else CALLS[form].index("</function")
-    )
+    ends = {"qwen-xml": "</function", "seed": "</function", "minimax": "</invoke", "glm": "</tool_call"}
+    last = max(CALLS[form].rfind(end) for end in "}]") if form not in ends else CALLS[form].index(ends[form])
     begins = [n for n in range(1, last + 1) if n <= last]
     for length in begins:
         text = CALLS[form][:length]
@@ -101,6 +124,12 @@ def test_a_call_that_never_ends_is_text(form: str) -> None:
             continue  # a header alone
         said, found = read(form, text)
         assert (said, found) == (text, []), text
+
+
+@pytest.mark.parametrize("form", WHOLE)
+def test_marks_around_several_calls_are_no_text(form: str) -> None:
+    text = WHOLE[form].replace("CALL", CALLS[form])
+    assert read(form, f"Hm.\n{text}\n") == ("Hm.", [FoundCall("f", GIVEN[form])] * 2)
 
 
 @pytest.mark.parametrize("form", MARKED)
@@ -208,4 +237,12 @@ def test_a_reader_that_refuses_gives_its_characters_back() -> None:
 def test_the_forms_of_published_words_are_known() -> None:
     assert form_in("…[TOOL_CALLS]…[ARGS]…") == "mistral-args" and form_in("") == "json"
     assert form_in("<tool_call>\n<function=…>\n<parameter=…>") == "qwen-xml"
+    assert form_in("<tool_call>{name}\n<arg_key>{key}</arg_key>\n<arg_value>{value}</arg_value>") == "glm"
+    assert form_in("'<seed:tool_call>'\n<function=…>\n<parameter=…>") == "seed"
+    assert form_in("'<minimax:tool_call>'") == "minimax" and form_in("<tool_call>\n{…") == "hermes"
+    assert form_in("<｜tool▁call▁begin｜>…<｜tool▁sep｜>") == "deepseek"
+    assert form_in("<|tool_call_begin|>…<|tool_call_argument_begin|>") == "kimi"
+    assert (
+        form_in("write <|START_ACTION|> followed by") == "command-a" and form_in("<|tool_call|>") == "granite"
+    )
     assert form_in("<|start|>…<|channel|>…<|message|>") == "harmony"

@@ -33,7 +33,7 @@ TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": "now", "parameters": {"additionalProperties": False}}},
 ]
 MARKS = ("[TOOL_CALLS]", "[ARGS]", "<|channel|>", "<|message|>", "<|constrain|>")
-ENDING = "\n</parameter>\n"
+ENDINGS = {"glm": "</arg_value>\n", "seed": "</parameter>\n", "minimax": "</parameter>\n"}
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +54,21 @@ def grammars(tokenizer: Tokenizer) -> Grammars:
     return Grammars(tokenizer, tokenizer.vocab_size)
 
 
-def drawn(tokenizer: Tokenizer, grammars: Grammars, source: str, chance: random.Random) -> str:
-    """A text under a grammar, in which what is free soon ends."""
+def drawn(
+    tokenizer: Tokenizer,
+    grammars: Grammars,
+    source: str,
+    chance: random.Random,
+    mark: str = "\n</parameter>\n",
+) -> str:
+    """A text under a grammar, in which what is free soon ends: with `mark`, where it is in marks."""
     matcher, content, free = grammars.compile_rule(("tools", source)).start(), b"", 0
     while not matcher.is_complete and len(content) < 2000:
         allowed = matcher.allowed().nonzero()[0].tolist()
         free += len(allowed) > 20
         spelled = {tokenizer.token_bytes(one): one for one in allowed}
-        ending = max((n for n in range(len(ENDING)) if content.endswith(ENDING[:n].encode())), default=0)
-        ends = [ENDING[ending].encode(), b'"', b"}", b"]"] if free > 12 else []
+        ending = max((n for n in range(len(mark)) if content.endswith(mark[:n].encode())), default=0)
+        ends = [mark[ending].encode(), b'"', b"}", b"]"] if free > 12 else []
         one = next((spelled[end] for end in ends if end in spelled), None)
         one = chance.choice(allowed) if one is None else one
         free = 0 if tokenizer.token_bytes(one) in (b'"', b">") else free
@@ -90,7 +96,7 @@ def test_whatever_is_drawn_is_a_call_with_valid_arguments(
     form, chance, seen = form_of(tokenizer, name), random.Random(name), set()
     source = calls_grammar(form, TOOLS, parallel=False)
     for _ in range(25):
-        text = drawn(tokenizer, grammars, source, chance)
+        text = drawn(tokenizer, grammars, source, chance, ENDINGS.get(name, "\n</parameter>\n"))
         reader = form.reader(TOOLS, parallel=False)
         told = [reader.push(text), reader.flush()]
         assert told[0][1] or told[1][1], text
@@ -190,6 +196,53 @@ BY_FORM: dict[FormName, tuple[str, str, str]] = {
         "<parameter=count>\n7\n</parameter>\n</function>\n</tool_call>",
         "\n7\n",
         "<tool_call>\n<function=any>\n<parameter=b>\n[]\n</parameter>\n</function>\n</tool_call>",
+    ),
+    "seed": (
+        "<seed:tool_call>\n<function=get_it>\n<parameter=text>a</parameter>\n<parameter=unit>°C</parameter>\n"
+        "<parameter=count>7</parameter>\n</function>\n</seed:tool_call>",
+        ">7<",
+        "<seed:tool_call>\n<function=any>\n<parameter=b>[]</parameter>\n</function>\n</seed:tool_call>",
+    ),
+    "minimax": (
+        '<minimax:tool_call>\n<invoke name="get_it">\n<parameter name="text">a</parameter>\n'
+        '<parameter name="unit">°C</parameter>\n<parameter name="count">7</parameter>\n</invoke>\n'
+        "</minimax:tool_call>",
+        ">7<",
+        '<minimax:tool_call>\n<invoke name="any">\n<parameter name="b">[]</parameter>\n</invoke>\n'
+        '<invoke name="any">\n</invoke>\n</minimax:tool_call>',
+    ),
+    "glm": (
+        "<tool_call>get_it\n<arg_key>text</arg_key>\n<arg_value>a</arg_value>\n<arg_key>unit</arg_key>\n"
+        "<arg_value>°C</arg_value>\n<arg_key>count</arg_key>\n<arg_value>7</arg_value>\n</tool_call>",
+        ">7<",
+        "<tool_call>any\n<arg_key>b</arg_key>\n<arg_value>[]</arg_value>\n</tool_call>",
+    ),
+    "command-a": (
+        '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "get_it", "parameters": {"text": "a", '
+        '"unit": "°C", "count": 7}}\n]<|END_ACTION|>',
+        '"count": 7',
+        '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "any", "parameters": {"a": 2}}\n]'
+        "<|END_ACTION|>",
+    ),
+    "deepseek": (
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_it<｜tool▁sep｜>"
+        '{"text": "a", "unit": "°C", "count": 7}'
+        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        '"count": 7',
+        '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>any<｜tool▁sep｜>{"a": 2}'
+        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    ),
+    "kimi": (
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_it:0<|tool_call_argument_begin|>"
+        '{"text": "a", "unit": "°C", "count": 7}<|tool_call_end|><|tool_calls_section_end|>',
+        '"count": 7',
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.any:0<|tool_call_argument_begin|>{}"
+        "<|tool_call_end|><|tool_calls_section_end|>",
+    ),
+    "granite": (
+        '<|tool_call|>[{"name": "get_it", "arguments": {"text": "a", "unit": "°C", "count": 7}}]',
+        '"count": 7',
+        '<|tool_call|>[{"name": "any", "arguments": {"a": 2}}, {"name": "any", "arguments": {}}]',
     ),
     "mistral": (
         '[TOOL_CALLS][{"name": "get_it", "arguments": {"text": "a", "unit": "°C", "count": 7}}]',
