@@ -5,10 +5,8 @@ gpt-oss's none beside calls and thoughts; some want ids of nine letters. A templ
 gets them in words.
 """
 
-import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from llmkit.errors import LlmkitError
 from llmkit.tokens.chat import REASONING, render_chat
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tools.call_ids import nine_letters, numbered
 
 Message = dict[str, Any]
 _SIGNS = {"name": "trial_tool", "value": "trial value", "result": "trial result", "about": "trial words"}
@@ -33,7 +32,6 @@ _TOOL: dict[str, Any] = {
 }
 _PLACES = "_llmkit_places"
 """Of a message, while `told_from` works: the numbers of those that it was made of."""
-_NINE = re.compile(r"[A-Za-z0-9]{9}")
 _ASKED = """\
 You can call these functions:
 {tools}
@@ -58,6 +56,8 @@ class ToolTurns:
     """Whether a message may have only one call."""
     nine_letters: bool = False
     """Whether ids of calls must have nine letters."""
+    numbered: bool = False
+    """Whether they must be functions.NAME:NUMBER, as all that is shown of a call's name."""
     takes_system: bool = True
     needs_descriptions: bool = False
     """Whether it refuses a function or an argument that says nothing of itself."""
@@ -75,6 +75,7 @@ class ToolTurns:
             messages: as OpenAI writes them, arguments as objects.
             tools: functions that the model may call.
         """
+        messages = numbered(messages) if self.numbered else messages
         apart = _apart(messages) if self.one_call else messages
         shows_calls = self.shows_calls and (not self.calls_with_tools or bool(tools))
         shown = [self._shown(one) for one in apart] if shows_calls else _in_words(messages)
@@ -134,13 +135,14 @@ def tool_turns(tokenizer: Tokenizer) -> ToolTurns:
     needs = _SIGNS["name"] not in _seen(tokenizer, [_user("hello")], plain)
     system = {"role": "system", "content": _SIGNS["about"]}
     takes_system = _SIGNS["about"] in _seen(tokenizer, [system, _user("hello")])
-    for nine, as_text, empty in product((False, True), (False, True), (True, False)):
+    for ids, as_text, empty in product(("any", "nine", "numbered"), (False, True), (True, False)):
         turns = ToolTurns(
             shows_tools,
             True,
             arguments_as_text=as_text,
             empty_content=empty,
-            nine_letters=nine,
+            nine_letters=ids == "nine",
+            numbered=ids == "numbered",
             takes_system=takes_system,
             needs_descriptions=needs,
         )
@@ -171,11 +173,6 @@ def has_tools(messages: Sequence[Message], tools: Sequence[Message] | None) -> b
     return bool(tools) or any(one.get("tool_calls") or one["role"] == "tool" for one in messages)
 
 
-def nine_letters(name: str) -> str:
-    """The id of a call as Mistral's templates want it: itself, or nine letters, the same each time."""
-    return name if _NINE.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:9]
-
-
 def _text_as_thought(message: Message) -> Message:
     """A message whose text, if it has thoughts too, is the last of them."""
     thought = _thought(message)
@@ -201,13 +198,17 @@ def _shows_calls(
         count: of calls.
         beside: what else the message has.
     """
-    function = {"name": _SIGNS["name"], "arguments": {"text": _SIGNS["value"]}}
-    ids = [f"call_0123456789abcdef{number}" for number in range(count)]
-    calls = [{"type": "function", "id": one, "function": function} for one in ids]
-    results = [{"role": "tool", "content": _SIGNS["result"], "tool_call_id": one} for one in ids]
+    calls, results, signs = [], [], {_SIGNS["name"]}
+    for number in range(count):  # each with words of its own: gpt-oss's template shows the first and no other
+        value, result = (f"{_SIGNS[name]} {number}" for name in ("value", "result"))
+        function = {"name": _SIGNS["name"], "arguments": {"text": value}}
+        one = f"call_0123456789abcdef{number}"
+        calls.append({"type": "function", "id": one, "function": function})
+        results.append({"role": "tool", "content": result, "tool_call_id": one})
+        signs |= {value, result}
     asked = {"role": "assistant", "content": "", **(beside or {}), "tool_calls": calls}
     told, _ = turns.told([_user("hello"), asked, *results], None)
-    return {_SIGNS["name"], _SIGNS["value"], _SIGNS["result"]} <= _seen(tokenizer, told)
+    return signs <= _seen(tokenizer, told, signs=signs)
 
 
 def _apart(messages: Sequence[Message]) -> list[Message]:
@@ -234,13 +235,18 @@ def _apart(messages: Sequence[Message]) -> list[Message]:
     return told
 
 
-def _seen(tokenizer: Tokenizer, messages: list[Message], tools: list[Message] | None = None) -> set[str]:
+def _seen(
+    tokenizer: Tokenizer,
+    messages: list[Message],
+    tools: list[Message] | None = None,
+    signs: Collection[str] = tuple(_SIGNS.values()),
+) -> set[str]:
     """Which of the trial's words a template writes; none where it refuses them."""
     try:
         text = render_chat(tokenizer, messages, tools=tools, add_generation_prompt=True)
     except LlmkitError:
         return set()
-    return {sign for sign in _SIGNS.values() if sign in text}
+    return {sign for sign in signs if sign in text}
 
 
 def _user(content: str) -> Message:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from llmkit.tokens.chat import render_chat
+from llmkit.tokens.tools.call_ids import nine_letters
 from llmkit.tokens.tools.forms import form_of
-from llmkit.tokens.tools.turns import ToolTurns, has_tools, nine_letters, tool_turns
+from llmkit.tokens.tools.turns import ToolTurns, has_tools, tool_turns
 from tests.tokens.test_answers import END_TOKENS, chat_tokenizer, published
 
 TOOLS = [
@@ -129,12 +130,6 @@ def test_what_was_given_is_not_changed_and_nothing_is_told_where_there_is_nothin
     assert not has_tools(ONE[:1], None) and has_tools(ONE, None)
 
 
-def test_ids_of_nine_letters_stay_and_others_get_the_same_each_time() -> None:
-    assert nine_letters("aB3456789") == "aB3456789"
-    assert nine_letters(IDS[0]) == nine_letters(IDS[0]) != nine_letters(IDS[1])
-    assert len(nine_letters("")) == 9 and nine_letters(IDS[0]).isalnum()
-
-
 def test_a_template_for_tools_is_tried_where_there_are_tools_and_calls_are_words_where_not() -> None:
     tokenizer = chat_tokenizer("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "<end>")
     tokenizer.named_templates["tool_use"] = (
@@ -183,3 +178,38 @@ def test_a_text_beside_thoughts_and_a_call_is_the_last_thought_where_a_template_
     assert "analysis<|message|>I ask.\nLet me look.<|end|><|start|>assistant to=functions.weather" in shown
     text = render_chat(tokenizer, turns.told([ONE[0], {**ONE[1], "content": "Let me look."}], None)[0])
     assert "analysis<|message|>Let me look.<|end|>" in text
+
+
+ONLY_FIRST = (
+    "{% for m in messages %}{{ m.role }}:{% if m.tool_calls %}{% set c = m.tool_calls[0].function %}"
+    "{{ c.name }}({{ c.arguments | tojson }}){% endif %}{{ m.content }};{% endfor %}"
+)
+
+
+def test_calls_after_the_first_come_in_messages_of_their_own_where_a_template_drops_them() -> None:
+    tokenizer = chat_tokenizer(ONLY_FIRST, "<end>")  # gpt-oss's does, without a word
+    told, _ = tool_turns(tokenizer).told(TWO, None)
+    assert [one["role"] for one in told] == ["user", "assistant", "tool", "assistant", "tool"]
+    text = render_chat(tokenizer, told)
+    assert text.index("Köln") < text.index("rain 7") < text.index("Bern") < text.index("snow -1")
+
+
+ONLY_IDS = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.role }}:"
+    "{% for c in m.tool_calls %}<|tool_call_begin|>{{ c.id }}<|tool_call_argument_begin|>"
+    "{{ c.function.arguments | tojson }}<|tool_call_end|>{% endfor %}"
+    "{% if m.role == 'tool' %}## Return of {{ m.tool_call_id }}\n{% endif %}{{ m.content }};{% endfor %}"
+)
+
+
+def test_ids_tell_the_name_and_number_of_a_call_where_a_template_shows_nothing_else_of_it() -> None:
+    tokenizer = chat_tokenizer(ONLY_IDS, "<end>")  # Kimi K2's
+    turns, form = tool_turns(tokenizer), form_of(tokenizer)
+    assert (turns.numbered, turns.one_call, form.name) == (True, False, "kimi")
+    told, tools = turns.told([*TWO, *ONE], TOOLS)
+    text = render_chat(tokenizer, told, tools=tools)
+    assert text.count("<|tool_call_begin|>functions.weather:1<|tool_call_argument_begin|>") == 1
+    assert "## Return of functions.weather:1\nsnow -1" in text
+    assert "## Return of functions.weather:2\nrain 7" in text
+    assert [one.name for one in form.reader(TOOLS).push(text)[1]] == ["weather"] * 3
+    assert TWO[1]["tool_calls"][0]["id"] == IDS[0]  # what was given is as it was
