@@ -148,12 +148,12 @@ class Keys:
         value = self._look_up(name, default)
         return None if value is None else self._checked(name, value, least=-1)
 
-    def tokens(self, name: str, default: int | None) -> int | tuple[int, ...] | None:
-        """A special id, or a list of them."""
+    def tokens(self, name: str, default: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        """A special id, or several of them."""
         value = self._look_up(name, default)
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return tuple(self._checked(name, one, least=0) for one in value)
-        return self.token(name, default)
+        return self.token(name, default if isinstance(default, int) else None)
 
     def word(self, *names: str, default: str) -> str:
         """The string under the first of `names` that is set."""

@@ -80,6 +80,19 @@ def smollm3(keys: Keys, layers: int) -> Kinds:
     return _sliding(keys, kinds, window)
 
 
+def exaone4(keys: Keys, layers: int) -> Kinds:
+    """The last of each few layers sees everything: sliding_window_pattern has their number, or LLLG."""
+    pattern, window = keys.config.get("sliding_window_pattern"), keys.optional("sliding_window", 4096)
+    if isinstance(pattern, str):
+        keys.known("sliding_window_pattern")
+        letters = pattern if window and pattern else "G"
+        kinds: list[Kind] = ["sliding" if letters[n % len(letters)] == "L" else "full" for n in range(layers)]
+        return _sliding(keys, kinds, window)
+    length = keys.optional("sliding_window_pattern", 4) if window else None
+    kinds = ["sliding" if length and (layer + 1) % length else "full" for layer in range(layers)]
+    return _sliding(keys, kinds, window)
+
+
 def llama4(keys: Keys, layers: int) -> Kinds:
     """The layers with rotary positions look back to the start of their chunk only."""
     chunk, rotary = keys.optional("attention_chunk_size", 8192), rotary_layers(keys, layers)

@@ -42,10 +42,36 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), factor.to(x.dtype), self.eps)
 
 
+class LayerNorm(nn.LayerNorm):
+    """(x - mean(x)) / std(x) * weight + bias (1607.06450)."""
+
+    def __init__(self, width: int, eps: float, *, bias: bool = True, plus_one: bool = False) -> None:
+        """
+        Args:
+            width: of the last dimension.
+            eps: added to the variance.
+            bias: whether it has one.
+            plus_one: what is multiplied with is 1 + weight, as in Nemotron.
+        """
+        super().__init__(width, eps=eps, bias=bias)
+        self.plus_one = plus_one
+        if plus_one:
+            nn.init.zeros_(self.weight)
+
+    @property
+    def factor(self) -> Tensor:
+        """(width,) what the normalised x is multiplied with."""
+        return self.weight + 1.0 if self.plus_one else self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (..., width). Returns the same shape."""
+        return F.layer_norm(x, self.normalized_shape, self.factor, self.bias, self.eps)
+
+
 def norm_of_width(config: ModelConfig, width: int) -> nn.Module:
     """A norm of the kind that the config says, over `width` numbers."""
     if config.norm == "layer":
-        return nn.LayerNorm(width, eps=config.norm_eps, bias=config.norm_bias)
+        return LayerNorm(width, config.norm_eps, bias=config.norm_bias, plus_one=config.norm_plus_one)
     return RMSNorm(width, config.norm_eps, plus_one=config.norm_plus_one)
 
 

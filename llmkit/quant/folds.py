@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.norm import RMSNorm
+from llmkit.model.norm import LayerNorm, RMSNorm
 
 _ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _LATENT = ("self_attn.q_proj", "self_attn.q_a_proj", "self_attn.kv_a_proj_with_mqa")
@@ -72,8 +72,7 @@ class Fold:
             part_of(parameters, name).mul_(scale)
         if self.norm is not None:
             module = layer.get_submodule(self.norm)
-            plus = 1.0 if isinstance(module, RMSNorm) and module.plus_one else 0.0
-            parameters[f"{self.norm}.weight"].copy_(_factor(module) / scale - plus)
+            parameters[f"{self.norm}.weight"].copy_(_factor(module) / scale - _plus(module))
             if f"{self.norm}.bias" in parameters:
                 parameters[f"{self.norm}.bias"].div_(scale)
             return
@@ -149,13 +148,16 @@ def _matrices(modules: tuple[str, ...]) -> tuple[str, ...]:
 
 def _factor(norm: nn.Module) -> Tensor:
     """(C,) what a norm multiplies with."""
-    if isinstance(norm, RMSNorm):
-        return norm.factor.detach()
-    assert isinstance(norm, nn.LayerNorm)
-    return norm.weight.detach()
+    assert isinstance(norm, RMSNorm | LayerNorm)
+    return norm.factor.detach()
 
 
 def _stored(norm: nn.Module, factor: Tensor, dtype: torch.dtype) -> Tensor:
     """The factor that a norm has when it is read again."""
-    plus = 1.0 if isinstance(norm, RMSNorm) and norm.plus_one else 0.0
-    return (factor - plus).to(dtype).float() + plus
+    return (factor - _plus(norm)).to(dtype).float() + _plus(norm)
+
+
+def _plus(norm: nn.Module) -> float:
+    """What a norm adds to its weight."""
+    assert isinstance(norm, RMSNorm | LayerNorm)
+    return float(norm.plus_one)

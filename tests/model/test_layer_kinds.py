@@ -11,6 +11,7 @@ from llmkit.model.layer_kinds import (
     after_max_window_layers,
     dots1,
     every,
+    exaone4,
     linear_but_every,
     llama4,
     no_window,
@@ -38,6 +39,11 @@ def letters(rule: KindsRule, config: dict[str, Any], layers: int = 6) -> str:
         (one_window(4096), {"sliding_window": None}, "ffffff 0"),  # Mistral-7B-v0.3
         (one_window(4096), {**WINDOW, "use_sliding_window": False}, "ffffff 0"),
         (one_window(None), {}, "ffffff 0"),
+        (exaone4, {}, "sssfss 4096"),
+        (exaone4, {**WINDOW, "sliding_window_pattern": 2}, "sfsfsf 16"),
+        (exaone4, {**WINDOW, "sliding_window_pattern": "LLG"}, "ssfssf 16"),  # EXAONE-4.0-32B has letters
+        (exaone4, {"sliding_window": None}, "ffffff 0"),  # EXAONE-4.0-1.2B
+        (exaone4, {"sliding_window": None, "sliding_window_pattern": "LLG"}, "ffffff 0"),
         (one_window(4096, used=False), {}, "ffffff 0"),  # Qwen3-MoE's class
         (one_window(4096, used=False), USED, "ssssss 16"),
         (every(2, 4096), {}, "sfsfsf 4096"),  # Gemma 2 begins with a window

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.norm import RMSNorm, norm_of_width
+from llmkit.model.norm import LayerNorm, RMSNorm, norm_of_width
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -51,6 +51,16 @@ def test_gemmas_norm_multiplies_with_one_more_than_its_weight(dtype: torch.dtype
         torch.testing.assert_close(norm(x), expected, rtol=1e-5 if dtype == torch.float32 else 0, atol=1e-6)
     norm(x.requires_grad_()).sum().backward()
     torch.testing.assert_close(norm.weight.grad, unit.sum(0).to(dtype), rtol=2e-2, atol=1e-2)
+
+
+def test_nemotrons_layer_norm_multiplies_with_one_more_than_its_weight() -> None:
+    norm, x = LayerNorm(16, 1e-5, plus_one=True), torch.randn(4, 16)
+    assert not norm.weight.any()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    unit = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(norm(x), unit * (1.0 + norm.weight) + norm.bias)
+    torch.testing.assert_close(norm.factor, 1.0 + norm.weight)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ def rope(rope_type: str, **numbers: Any) -> dict[str, Any]:
     return {"rope_parameters": {"rope_type": rope_type, "rope_theta": 10_000.0, **numbers}}
 
 
+def partial(factor: float) -> dict[str, Any]:
+    """rope_parameters that rotate a part of each head."""
+    return rope("default", partial_rotary_factor=factor)
+
+
 LINEAR, DYNAMIC = rope("linear", factor=4.0), {**rope("dynamic", factor=4.0), "max_position_embeddings": 48}
 YARN = rope("yarn", factor=4.0, original_max_position_embeddings=64)
 LLAMA3 = rope(
@@ -172,6 +177,31 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("glm4_moe", {**ROUTED, **GROUPS, **BIAS, "n_shared_experts": 1}),
     ("glm4_moe", {**ROUTED, "use_qk_norm": True, "first_k_dense_replace": 2}),
     ("glm4_moe", {**ROUTED, **MHA, **TIED, **LINEAR}),
+    ("arcee", {}),
+    ("arcee", {**MHA, **TIED, **BIAS, "mlp_bias": True, **YARN}),
+    ("seed_oss", {"head_dim": 20}),
+    (
+        "seed_oss",
+        {**MHA, **TIED, **YARN, "attention_bias": False, "attention_out_bias": True, "mlp_bias": True},
+    ),
+    ("helium", {}),
+    ("helium", {**MHA, **TIED, **BIAS, "mlp_bias": True, **LINEAR}),
+    ("ernie4_5", {}),
+    ("ernie4_5", {**MHA, **UNTIED, "use_bias": True, **YARN}),
+    ("glm", {}),
+    ("glm", {**MHA, **TIED, "attention_bias": False, "partial_rotary_factor": 1.0}),
+    ("glm4", {}),
+    ("glm4", {**MHA, **TIED, "attention_bias": False, **partial(0.25)}),
+    ("exaone4", WINDOW),
+    ("exaone4", {**TIED, "sliding_window": None, "layer_types": ["full_attention"] * 4, **LLAMA3}),
+    ("exaone4", {**WINDOW, **MHA, "sliding_window_pattern": 2}),
+    ("cohere2", WINDOW),
+    (
+        "cohere2",
+        {**WINDOW, **MHA, **UNTIED, **BIAS, "logit_scale": 2.0, **LINEAR},
+    ),
+    ("nemotron", {}),
+    ("nemotron", {**MHA, **TIED, **BIAS, "mlp_bias": True, "hidden_act": "silu", **partial(1.0)}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
     ("gpt_oss", {**LOCAL, **WINDOW, **MHA, **TIED, **LINEAR}),
     ("gpt_oss", {**LOCAL, **WINDOW, "attention_bias": False, **YARN}),
@@ -203,7 +233,7 @@ def make_pair(family: str, changes: dict[str, Any], folder: Path, seed: int = 0)
             elif "inv_freq" not in name and name in theirs.state_dict():
                 tensor.normal_(0.0, 0.2, generator=generator)
                 if tensor.dim() == 1 and "norm" in name and name.endswith("weight"):
-                    tensor.add_(0.0 if family.startswith("gemma") else 1.0)
+                    tensor.add_(0.0 if family.startswith(("gemma", "nemotron")) else 1.0)
     theirs.save_pretrained(folder)
     return Pair(load_model(folder), theirs)
 

@@ -50,11 +50,11 @@ class Vectors:
         return np.ascontiguousarray(half_by_half(self.config, values)) if turned else values
 
     def norm(self, module: str, *, turned: bool = False) -> NormWeights | None:
-        """A norm's vectors; Gemma's 1 + weight is added up here."""
+        """A norm's vectors; the 1 + weight of Gemma and Nemotron is added up here."""
         weight = self.take(f"{module}.weight", turned=turned)
         if weight is None:
             return None
-        if self.config.norm == "rms" and self.config.norm_plus_one:
+        if self.config.norm_plus_one:
             weight = weight + np.float32(1)
         return NormWeights(weight, self.take(f"{module}.bias", turned=turned))
 

@@ -9,7 +9,7 @@ from llmkit.estimate.families.attention import fused, separate
 from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.mlp import gated, gated_fused, two_matrices
 from llmkit.estimate.families.sizes import Defaults
-from llmkit.model.layer_kinds import after_max_window_layers, every, one_window, smollm3
+from llmkit.model.layer_kinds import after_max_window_layers, every, exaone4, one_window, smollm3
 
 _FOUR_NORMS = (
     *("input_layernorm", "post_attention_layernorm"),
@@ -22,6 +22,11 @@ _GEMMA_2 = Defaults(max_positions=8192, heads=8, kv_heads=4, head_dim=256, vocab
 _GEMMA_3 = replace(_GEMMA_2, max_positions=131_072, vocab_size=262_208)
 _COHERE_KEYS = ("use_embedding_sharing", "order_of_interleaved_layers")  # of the published files only
 _COHERE = Defaults(max_positions=8192, tied=True)
+_GLM = Form(
+    defaults=Defaults(max_positions=131_072, kv_heads=2, head_dim=128),
+    attention=separate(qkv_bias=(_BIASED, True)),
+    mlp=gated_fused,
+)
 
 FORMS: dict[str, Form] = {
     "llama": Form(
@@ -146,6 +151,45 @@ FORMS: dict[str, Form] = {
             kinds=one_window(None), qkv_bias=("use_bias", True), output_bias=("use_bias", True)
         ),
         mlp=two_matrices("c_fc", "c_proj", ("use_bias", True)),
+        norm_bias=True,
+    ),
+    "arcee": Form(
+        defaults=Defaults(max_positions=4096),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
+        mlp=two_matrices("up_proj", "down_proj", "mlp_bias"),
+    ),
+    "seed_oss": Form(
+        defaults=Defaults(max_positions=524_288, kv_heads=8, head_dim=128),
+        attention=separate(qkv_bias=(_BIASED, True), output_bias="attention_out_bias"),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    "helium": Form(
+        defaults=Defaults(max_positions=4096, kv_heads=20, head_dim=128),
+        attention=separate(qkv_bias=_BIASED),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    "ernie4_5": Form(
+        defaults=Defaults(max_positions=131_072, kv_heads=2, head_dim=128, tied=True),
+        attention=separate(qkv_bias="use_bias", output_bias="use_bias"),
+        mlp=gated(bias="use_bias"),
+    ),
+    "glm": _GLM,
+    "glm4": replace(
+        _GLM,
+        norms=(
+            *("input_layernorm", "post_attention_layernorm"),
+            *("post_self_attn_layernorm", "post_mlp_layernorm"),
+        ),
+    ),
+    "exaone4": Form(
+        defaults=Defaults(max_positions=2048, kv_heads=32),
+        attention=separate(kinds=exaone4, head_norm="head"),
+        norms=_AFTER,
+    ),
+    "nemotron": Form(
+        defaults=Defaults(max_positions=4096),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
+        mlp=two_matrices("up_proj", "down_proj", "mlp_bias"),
         norm_bias=True,
     ),
 }

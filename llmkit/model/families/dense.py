@@ -1,20 +1,15 @@
-"""Families whose every layer has one MLP."""
+"""Families whose every layer has one MLP, and RMSNorm before or after it."""
 
 from llmkit.model.families import stored
 from llmkit.model.families.family import (
     BIAS,
-    BIASED,
     NO_DROPOUT,
-    PLAIN_MLP,
     QKV_AND_O,
     Family,
-    layer_norm,
     rms,
     sizes,
 )
-from llmkit.model.families.gpt2 import InnerWidth, OneKindOfHead, Positions
 from llmkit.model.families.parts import (
-    Choice,
     Constant,
     Fixed,
     Flag,
@@ -22,13 +17,11 @@ from llmkit.model.families.parts import (
     Number,
     SpecialIds,
     Training,
-    Whole,
-    Word,
 )
 from llmkit.model.families.rope import Rope, RopeByKind
 from llmkit.model.families.scales import GraniteScales, QueryScalar, RootOfWidth
-from llmkit.model.families.windows import NoRopeLayers, Windows
-from llmkit.model.layer_kinds import after_max_window_layers, every, one_window, smollm3
+from llmkit.model.families.windows import NoRopeLayers, PositionsOfWindows, Windows
+from llmkit.model.layer_kinds import after_max_window_layers, every, exaone4, one_window, smollm3
 
 _QWEN_WINDOWS = Windows(after_max_window_layers, has_switch=True, has_max_window_layers=True)
 _GEMMA_SIZES = sizes(8192, "gelu_pytorch_tanh", ("hidden_activation", "hidden_act"))
@@ -44,15 +37,11 @@ _SOFTCAPS = (
     Number("final_logit_softcapping", "final_logit_softcapping", 30.0, null_is_none=True),
 )
 
-_SUMMARY = (
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
+_GLM = (
+    *(*sizes(131_072), Heads(kv_heads=2, head_dim=128), Rope(partial=0.5, has_partial=True), rms(1.5625e-7)),
+    Flag(("attention_bias",), "attention_bias", True),
+    SpecialIds(None, (151_329, 151_336, 151_338), 151_329),
 )
-"""Of GPT-2's classes for other tasks."""
-
 DENSE: dict[str, Family] = {
     "llama": Family(
         "LlamaForCausalLM",
@@ -138,15 +127,6 @@ DENSE: dict[str, Family] = {
         ),
         stored.PHI3,
     ),
-    "phi": Family(
-        "PhiForCausalLM",
-        (
-            *(*sizes(2048, "gelu_new"), Heads(has_head_dim=False), Rope(partial=0.5, has_partial=True)),
-            *(*layer_norm(), SpecialIds(1, 2), Constant({"qk_layernorm": False}), Training(NO_DROPOUT)),
-            Fixed({**PLAIN_MLP, **BIASED, "residual": "parallel_one_norm", "head_bias": True}),
-        ),
-        stored.PHI,
-    ),
     "olmo2": Family(
         "Olmo2ForCausalLM",
         (
@@ -178,67 +158,60 @@ DENSE: dict[str, Family] = {
             *(GraniteScales(), SpecialIds(1, 2)),
         ),
     ),
-    "gpt2": Family(
-        "GPT2LMHeadModel",
+    "arcee": Family(
+        "ArceeForCausalLM",
         (
-            Whole("vocab_size", ("vocab_size",)),
-            Whole("hidden_size", ("n_embd", "hidden_size")),
-            InnerWidth(),
-            Whole("num_hidden_layers", ("n_layer", "num_hidden_layers")),
-            OneKindOfHead(),
-            Whole("max_position_embeddings", ("n_positions", "max_position_embeddings", "n_ctx")),
-            Word("hidden_act", ("activation_function",), "gelu_new"),
-            *(Number("norm_eps", "layer_norm_epsilon", 1e-5), SpecialIds(50256, 50256), Positions()),
-            Fixed({"norm": "layer", **PLAIN_MLP, **BIASED}),
-            Constant({"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False}),
-            Constant({"add_cross_attention": False}),
-            Training({"attn_pdrop": 0.0, **NO_DROPOUT, "reorder_and_upcast_attn": False}, ignored=_SUMMARY),
+            *(*sizes(4096, "relu2"), Heads(), Rope(), rms(1e-5), BIAS, Flag(("mlp_bias",), "mlp_bias")),
+            *(SpecialIds(128_000, 128_001), Fixed({"gated_mlp": False})),
         ),
-        stored.GPT2,
+    ),
+    "seed_oss": Family(
+        "SeedOssForCausalLM",
+        (
+            *(*sizes(524_288), Heads(kv_heads=8, head_dim=128), Rope(), rms(), SpecialIds(0, 2, 1)),
+            *(
+                Flag(("attention_bias",), "attention_bias", True),
+                Flag(("output_bias",), "attention_out_bias"),
+            ),
+            *(Flag(("mlp_bias",), "mlp_bias"), Training({"residual_dropout": 0.0})),
+        ),
+    ),
+    "helium": Family(
+        "HeliumForCausalLM",
+        (
+            *(
+                *sizes(4096),
+                Heads(kv_heads=20, head_dim=128),
+                Rope(100_000.0),
+                rms(1e-8),
+                SpecialIds(1, 2, 3),
+            ),
+            *(Flag(("attention_bias",), "attention_bias"), Flag(("mlp_bias",), "mlp_bias")),
+            Fixed({"rope_interleaved": True}),
+        ),
+    ),
+    "ernie4_5": Family(
+        "Ernie4_5ForCausalLM",
+        (
+            *(*sizes(131_072), Heads(kv_heads=2, head_dim=128), Rope(500_000.0), rms(1e-5)),
+            *(Flag((*QKV_AND_O, "mlp_bias"), "use_bias"), SpecialIds(1, 2, 0)),
+            Fixed({"rope_interleaved": True}),
+        ),
         tied=True,
     ),
-    "gpt_neox": Family(
-        "GPTNeoXForCausalLM",
-        (
-            *(*sizes(2048, "gelu"), Heads(has_head_dim=False, has_groups=False), *layer_norm()),
-            SpecialIds(0, 2),
-            Rope(theta_key="rotary_emb_base", partial=0.25, partial_key="rotary_pct", has_partial=True),
-            *(Flag(QKV_AND_O, "attention_bias", True), Fixed(PLAIN_MLP)),
-            Choice("residual", "use_parallel_residual", "serial", "parallel", True),
-            Training({"hidden_dropout": 0.0}, ("classifier_dropout",)),
-        ),
-        stored.GPT_NEOX,
+    "glm": Family("GlmForCausalLM", (*_GLM, Fixed({"rope_interleaved": True})), stored.GLM),
+    "glm4": Family(
+        "Glm4ForCausalLM",
+        (*_GLM, Fixed({"rope_interleaved": True, "norm_placement": "both"})),
+        stored.GLM4,
     ),
-    "stablelm": Family(
-        "StableLmForCausalLM",
+    "exaone4": Family(
+        "Exaone4ForCausalLM",
         (
-            *(*sizes(4096), Heads(kv_heads=32, has_head_dim=False), *layer_norm(), SpecialIds(0, 0)),
-            *(Rope(partial=0.25, has_partial=True), Flag(("attention_bias",), "use_qkv_bias")),
-            Choice("residual", "use_parallel_residual", "serial", "parallel_one_norm"),
-            *(Constant({"qk_layernorm": False}), Training({"hidden_dropout": 0.0})),
+            *(*sizes(2048), Heads(kv_heads=32), Rope(), rms(1e-5), SpecialIds(0, 2)),
+            *(Windows(exaone4), PositionsOfWindows(always=False)),
+            Fixed({"qk_norm": "head", "norm_placement": "after"}),
         ),
-    ),
-    "starcoder2": Family(
-        "Starcoder2ForCausalLM",
-        (
-            *(*sizes(4096, "gelu_pytorch_tanh"), Heads(kv_heads=2, has_head_dim=False), Rope()),
-            *(*layer_norm("norm_epsilon"), SpecialIds(50256, 50256), Fixed({"gated_mlp": False})),
-            Flag((*QKV_AND_O, "mlp_bias"), "use_bias", True),
-            Windows(one_window(None), has_layer_types=False),
-            Training({"residual_dropout": 0.0, "embedding_dropout": 0.0}, ("mlp_type", "norm_type")),
-        ),
-        stored.STARCODER2,
-        tied=True,
-    ),
-    "cohere": Family(
-        "CohereForCausalLM",
-        (
-            *(*sizes(8192), Heads(has_head_dim=False), Rope(500_000.0), *layer_norm(), BIAS),
-            *(Number("logit_scale", "logit_scale", 0.0625), SpecialIds(5, 255_001, 0)),
-            Fixed({"residual": "parallel_one_norm", "norm_bias": False, "rope_interleaved": True}),
-            *(Constant({"use_qk_norm": False}), Training(ignored=("use_embedding_sharing",))),
-        ),
-        tied=True,
     ),
 }
 """By model_type."""

@@ -177,7 +177,7 @@ class SpecialIds:
     """The ids that begin, end and fill up a text: what the class takes where the keys are absent."""
 
     bos: int | None = None
-    eos: int | None = None
+    eos: int | tuple[int, ...] | None = None
     pad: int | None = None
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:

@@ -65,6 +65,13 @@ PHI3 = (
     Stored(_QKV, (f"{_LAYER}.self_attn.qkv_proj",), "joined"),
     Stored(_GATE_UP, (f"{_LAYER}.mlp.gate_up_proj",), "joined"),
 )
+GLM = (PHI3[1],)
+GLM4 = (
+    *GLM,
+    renamed(f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.post_self_attn_layernorm"),
+    renamed(f"{_LAYER}.pre_feedforward_layernorm", f"{_LAYER}.post_attention_layernorm"),
+    renamed(f"{_LAYER}.post_feedforward_layernorm", f"{_LAYER}.post_mlp_layernorm"),
+)
 PHI = (
     renamed("model.norm", "model.final_layernorm"),
     renamed(f"{_LAYER}.self_attn.o_proj", f"{_LAYER}.self_attn.dense"),

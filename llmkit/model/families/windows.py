@@ -44,6 +44,24 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class PositionsOfWindows:
+    """Layers that see everything have no positions; no key says so."""
+
+    always: bool
+    """Whether that is so where the file has no window either."""
+
+    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
+        """Fields out of keys."""
+        sliding, layers = set(found["sliding_layers"]), range(found["num_hidden_layers"])
+        rotates_all = not self.always and keys.optional("sliding_window", 1) is None
+        return {"no_rope_layers": () if rotates_all else tuple(one for one in layers if one not in sliding)}
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        """Keys out of fields."""
+        return {} if self.always else {"sliding_window": fields["sliding_window"]}
+
+
+@dataclass(frozen=True)
 class NoRopeLayers:
     """Layers without positions: no_rope_layers has 1 for a layer that rotates, 0 for one that does not."""
 

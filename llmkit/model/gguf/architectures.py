@@ -115,6 +115,22 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         "smollm3", permuted=True, windows="listed", seen_windows=False, needs={**_NO_BIAS, "mlp_bias": False}
     ),
     "granite": GgufArchitecture("granite", permuted=True, factor_tensors=True),
+    "arcee": GgufArchitecture(
+        "arcee",
+        activations=("relu2",),
+        permuted=True,
+        factor_tensors=True,
+        needs={**_NO_BIAS, "mlp_bias": False},
+    ),
+    "seed_oss": GgufArchitecture(
+        "seed_oss", feed_norm="post_attention_norm", needs={**_NO_BIAS, "mlp_bias": False}
+    ),
+    "ernie4_5": GgufArchitecture("ernie4_5", needs=_BARE),
+    "glm": GgufArchitecture("chatglm", joined_gate_up=True, heads_fill_width=True),
+    "glm4": GgufArchitecture("glm4", joined_gate_up=True),
+    "exaone4": GgufArchitecture("exaone4", windows="periodic", window_period=4, factor_tensors=True),
+    "cohere2": GgufArchitecture("cohere2", windows="periodic", window_period=4, needs=_TIED),
+    "nemotron": GgufArchitecture("nemotron", activations=("relu2",), needs_head=True, heads_fill_width=True),
     "gpt2": GgufArchitecture("gpt2", {"position": "learned"}, _GELU, joined_qkv=True),
     "gpt_neox": GgufArchitecture(
         "gptneox", activations=("gelu", *_GELU), joined_qkv=True, needs=_BIASED, needs_head=True

@@ -30,6 +30,10 @@ _IDS = {"bos_token_id": "bos_token_id", "pad_token_id": "padding_token_id"}
 _LATENT = "deepseek2"
 _GEMMAS = {"gemma2": 46, "gemma3": 62}
 """The 27B of each, told by its layers, divides scores by the root of hidden_size / heads, not of head_dim."""
+_WINDOWS_ROTATE = ("cohere2", "exaone4")
+"""Of these only layers that slide have positions; if there is no window, all."""
+_WINDOWED = {"exaone4": (64,)}
+"""Layers of the models whose windows llama.cpp looks at."""
 _SOFTCAPS = {
     "gemma2": {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
     "gemma3": {"attn_logit_softcapping": 0.0, "final_logit_softcapping": 0.0},
@@ -241,7 +245,7 @@ def _scales(keys: GgufKeys, fields: Mapping[str, Any]) -> dict[str, Any]:
             "residual_scale": float(keys.number("residual_scale", 1.0)),
             "logit_scale": 1.0 / (float(keys.number("logit_scale", 1.0)) or 1.0),
         }
-    if name == "command-r":
+    if name in ("command-r", "cohere2"):
         return {"logit_scale": float(keys.number("logit_scale"))}
     if not name.startswith("gemma"):
         return {}
@@ -259,16 +263,22 @@ def _windows(keys: GgufKeys, architecture: GgufArchitecture, fields: Mapping[str
     layers = fields["num_hidden_layers"]
     rotates = {"no_rope_layers": tuple(range(3, layers, 4))} if architecture.name == "smollm3" else {}
     window = keys.whole("attention.sliding_window", 0)
-    if architecture.windows == "none" or not window:
+    if (
+        architecture.windows == "none"
+        or not window
+        or layers not in _WINDOWED.get(architecture.name, (layers,))
+    ):
         return rotates
     pattern = keys.listed("attention.sliding_window_pattern", layers)
     if isinstance(pattern, list):
         sliding = tuple(layer for layer, slides in enumerate(pattern) if slides)
     else:
         period = architecture.window_period if pattern is None else pattern
-        if architecture.name == "olmo2":
+        if architecture.name in ("olmo2", "exaone4"):
             period = 4
         sliding = tuple(layer for layer in range(layers) if not period or layer % period < period - 1)
+    if architecture.name in _WINDOWS_ROTATE:
+        rotates = {"no_rope_layers": tuple(layer for layer in range(layers) if layer not in sliding)}
     return rotates | {"sliding_layers": sliding, "sliding_window": window if sliding else None}
 
 

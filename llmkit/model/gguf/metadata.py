@@ -132,7 +132,7 @@ def _scales(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
             f"{name}.residual_scale": Typed("f32", config.residual_scale),
             f"{name}.logit_scale": Typed("f32", 1.0 / config.logit_scale),  # a divisor, unlike command-r's
         }
-    if name == "command-r":
+    if name in ("command-r", "cohere2"):
         keys[f"{name}.logit_scale"] = Typed("f32", config.logit_scale)
     if name in ("gemma2", "gemma3"):
         for field in ("attn_logit_softcapping", "final_logit_softcapping"):

@@ -163,8 +163,7 @@ def _group(
     in_layer = _IN_LAYER.match(name)
     if in_layer is None:
         module, _, kind = name.rpartition(".")
-        how: How = "plus_one" if module == "model.norm" and config.norm_plus_one else "same"
-        return GgufGroup((name,), (f"{_OUTSIDE[module]}.{kind}",), how)
+        return GgufGroup((name,), (f"{_OUTSIDE[module]}.{kind}",), _norm_how(config, module, kind))
     layer, inner = in_layer.groups()
     if inner in _PARAMETERS:
         return GgufGroup((name,), (f"blk.{layer}.{_PARAMETERS[inner]}",))
@@ -185,7 +184,11 @@ def _group(
     if architecture.permuted and module in _QKV[:2]:
         heads = config.num_attention_heads if module == _QKV[0] else config.num_key_value_heads
         return GgufGroup((name,), (theirs,), "in_turns", heads)
-    return GgufGroup((name,), (theirs,), "plus_one" if "norm" in module and config.norm_plus_one else "same")
+    return GgufGroup((name,), (theirs,), _norm_how(config, module, kind))
+
+
+def _norm_how(config: ModelConfig, module: str, kind: str) -> How:
+    return "plus_one" if config.norm_plus_one and "norm" in module and kind == "weight" else "same"
 
 
 def _joined(

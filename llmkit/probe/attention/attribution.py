@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.block import Block
-from llmkit.model.norm import RMSNorm
+from llmkit.model.norm import LayerNorm, RMSNorm
 from llmkit.model.transformer import Transformer
 from llmkit.probe.attention.ablate import Target, head_columns
 from llmkit.probe.attention.residual import after, before, hooked
@@ -155,8 +155,8 @@ def _frozen(norm: nn.Module, reads: Tensor, direction: Tensor) -> tuple[Tensor, 
     if isinstance(norm, RMSNorm):
         scale = (reads.square().mean() + norm.eps).rsqrt()
         return direction * norm.factor.double() * scale, 0.0
-    assert isinstance(norm, nn.LayerNorm)
+    assert isinstance(norm, LayerNorm)
     scale = (reads.var(correction=0) + norm.eps).rsqrt()
-    weighed = direction * norm.weight.double() * scale
+    weighed = direction * norm.factor.double() * scale
     bias = 0.0 if norm.bias is None else float(direction @ norm.bias.double())
     return weighed - weighed.mean(), bias  # the mean is taken off what the norm reads: off either side

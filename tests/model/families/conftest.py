@@ -36,6 +36,7 @@ def minimal() -> Callable[[str], dict[str, Any]]:
             experts.pop("shared_expert_intermediate_size", None)
         if family in ("mixtral", "gpt_oss", "olmoe"):
             experts.pop("moe_intermediate_size")
-        return {"model_type": family, **sizes, "num_attention_heads": 32, **experts}
+        groups = {"num_key_value_heads": 32} if family == "helium" else {}  # 20 by default
+        return {"model_type": family, **sizes, "num_attention_heads": 32, **groups, **experts}
 
     return make

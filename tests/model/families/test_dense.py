@@ -25,16 +25,17 @@ APART: dict[str, dict[str, Any]] = {
         **{"attn_logit_softcapping": None, "sliding_layers": (0, 1, 2, 3), "norm_placement": "both"},
     },
     "phi3": {"rotary_dim": 32, "hidden_act": "silu", "output_bias": False},
-    "phi": {"residual": "parallel_one_norm", "head_bias": True, "rotary_dim": 16, "norm": "layer"},
     "olmo2": {"norm_placement": "after", "qk_norm": "projection"},
     "olmo3": {"norm_placement": "after", "sliding_layers": (0, 1, 2), "sliding_rope_theta": 500_000.0},
     "smollm3": {"no_rope_layers": (3,), "tie_word_embeddings": True, "rope_theta": 2_000_000.0},
+    "arcee": {"gated_mlp": False, "hidden_act": "relu2", "norm": "rms", "mlp_bias": False},
+    "seed_oss": {"attention_bias": True, "output_bias": False, "head_dim": 128, "num_key_value_heads": 8},
+    "helium": {"rope_interleaved": True, "rope_theta": 100_000.0, "output_bias": False},
+    "ernie4_5": {"rope_interleaved": True, "rope_theta": 500_000.0, "tie_word_embeddings": True},
+    "glm": {"rope_interleaved": True, "rotary_dim": 64, "attention_bias": True, "norm_placement": "before"},
+    "glm4": {"norm_placement": "both", "rotary_dim": 64, "eos_token_id": (151_329, 151_336, 151_338)},
+    "exaone4": {"norm_placement": "after", "qk_norm": "head", "no_rope_layers": (3,)},
     "granite": {"residual_scale": 1.0, "logit_scale": 1.0, "attention_scale": 1.0},
-    "gpt2": {"position": "learned", "gated_mlp": False, "intermediate_size": 512, "norm": "layer"},
-    "gpt_neox": {"residual": "parallel", "rotary_dim": 8, "gated_mlp": False, "num_key_value_heads": 32},
-    "stablelm": {"rotary_dim": 8, "norm": "layer", "gated_mlp": True, "residual": "serial"},
-    "starcoder2": {"gated_mlp": False, "mlp_bias": True, "attention_bias": True, "num_key_value_heads": 2},
-    "cohere": {"norm_bias": False, "rope_interleaved": True, "logit_scale": 0.0625},
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.model.families.windows import NoRopeLayers, Windows
+from llmkit.model.families.windows import NoRopeLayers, PositionsOfWindows, Windows
 from llmkit.model.keys import Keys
 from llmkit.model.layer_kinds import after_max_window_layers, every, one_window
 
@@ -47,6 +47,19 @@ def test_a_class_that_makes_the_mask_unasked_is_given_a_window(keys: MakeKeys) -
         "layer_types": ["full_attention"] * 4,
     }
     assert MISTRAL.write(fields) == {"sliding_window": None}
+
+
+@pytest.mark.parametrize(
+    ("always", "window", "without"), [(True, 8, (1, 3)), (False, 8, (1, 3)), (False, None, ())]
+)
+def test_only_layers_that_slide_have_positions_and_all_where_none_does(
+    always: bool, window: int | None, without: tuple[int, ...], keys: MakeKeys
+) -> None:
+    part, sliding = PositionsOfWindows(always=always), (0, 2) if window else ()
+    found = {**FOUND, "sliding_layers": sliding, "sliding_window": window}
+    assert part.read(keys(sliding_window=window), found) == {"no_rope_layers": without}
+    # EXAONE's class turns positions off wherever there is a window, and none may be made up
+    assert part.write(found) == ({} if always else {"sliding_window": window})
 
 
 def test_the_last_of_every_few_layers_has_no_positions_unless_a_list_says_which(keys: MakeKeys) -> None:

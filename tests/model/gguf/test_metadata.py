@@ -40,6 +40,11 @@ OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"]
         ),
         ("smollm3", {"no_rope_layers": [1, 0, 0, 1]}, "no_rope_layers"),
         ("qwen3", gguf_models.BIAS, "output_bias False"),
+        ("ernie4_5", {"use_bias": True}, "attention_bias False"),
+        ("seed_oss", {"mlp_bias": True}, "mlp_bias False"),
+        ("glm", gguf_models.WIDE, "head_dim hidden_size / num_attention_heads"),
+        ("cohere2", {**gguf_models.WINDOW, **gguf_models.UNTIED}, "tie_word_embeddings True"),
+        ("exaone4", gguf_models.WINDOW, "no_rope_layers"),  # windows of 64 layers alone
         ("gpt_neox", {"attention_bias": False}, "attention_bias True"),
         ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2}, "num_key_value_heads 4, num_attention_heads"),
         ("qwen2", gguf_models.WIDE, "head_dim hidden_size / num_attention_heads"),

@@ -63,6 +63,15 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("deepseek_v3", {**LATENT, **GROUPS, "q_lora_rank": 20, **MSCALE}),
     ("dots1", {**ROUTED, "n_shared_experts": 1}),
     ("glm4_moe", {**ROUTED, "use_qk_norm": True}),
+    ("arcee", {}),
+    ("seed_oss", {}),
+    ("helium", {}),
+    ("ernie4_5", {}),
+    ("glm", {}),
+    ("glm4", {}),
+    ("exaone4", WINDOW),
+    ("cohere2", WINDOW),
+    ("nemotron", {}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
 ]
 
