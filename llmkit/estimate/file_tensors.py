@@ -2,6 +2,7 @@
 
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
+from llmkit.model.names import groups
 
 Shape = tuple[int, ...]
 
@@ -17,6 +18,7 @@ def tensor_shapes(config: ModelConfig) -> dict[str, Shape]:
             shapes[tensor.name.replace("*", str(number))] = tensor.shape
     experts = config.experts
     if experts is not None and experts.selection_bias:  # a buffer: stored, and no part of an architecture
-        for layer in experts.layers:
-            shapes[f"model.layers.{layer}.mlp.gate.e_score_correction_bias"] = (experts.num_experts,)
+        ours = [f"model.layers.{layer}.mlp.gate.e_score_correction_bias" for layer in experts.layers]
+        for group in groups(config, ours):
+            shapes[group.theirs[0]] = group.shapes([(experts.num_experts,)])[0]
     return shapes

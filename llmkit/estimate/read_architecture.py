@@ -17,10 +17,11 @@ _MODULES = {
         *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "phi", "stablelm"),
         *("olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "starcoder2"),
         *("arcee", "seed_oss", "helium", "ernie4_5", "glm", "glm4", "exaone4", "nemotron"),
+        "granitemoehybrid",
     ),
     "sparse": (
         *("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "olmoe", "deepseek_v2", "deepseek_v3", "dots1"),
-        *("glm4_moe", "gpt_oss", "llama4_text"),
+        *("glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "minimax_m2", "granitemoe", "gpt_oss", "llama4_text"),
     ),
     "gpt2": ("gpt2",),
     "neox_like": ("gpt_neox", "falcon"),

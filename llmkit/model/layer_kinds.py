@@ -93,6 +93,14 @@ def exaone4(keys: Keys, layers: int) -> Kinds:
     return _sliding(keys, kinds, window)
 
 
+def attention_alone(keys: Keys, layers: int) -> Kinds:
+    """Granite 4: every layer has attention, or the model is refused."""
+    words = keys.words("layer_types") or ()
+    if len(words) != layers or not set(words) <= {"attention", "full_attention"}:
+        keys.wrong("layer_types", f"{layers} times attention: layers of state (Mamba) are not supported")
+    return ("full",) * layers, 0
+
+
 def llama4(keys: Keys, layers: int) -> Kinds:
     """The layers with rotary positions look back to the start of their chunk only."""
     chunk, rotary = keys.optional("attention_chunk_size", 8192), rotary_layers(keys, layers)

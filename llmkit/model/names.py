@@ -32,6 +32,8 @@ class Group:
         match self.how:
             case "same":
                 return [first]
+            case "row":
+                return [first[None]]
             case "turned":
                 return [_turned(first)]
             case "joined":
@@ -58,6 +60,8 @@ class Group:
         match self.how:
             case "same":
                 return [first]
+            case "row":
+                return [(1, *first)]
             case "turned":
                 return [first[::-1]]
             case "joined" | "joined_by_head":
@@ -81,6 +85,8 @@ class Group:
         match self.how:
             case "same":
                 return [first]
+            case "row":
+                return [first[0]]
             case "turned":
                 return [compact(_turned(first))]
             case "joined":

@@ -29,6 +29,7 @@ def _group(how: How, ours: int, theirs: int, heads: int = 2) -> Group:
 
 CASES: dict[How, tuple[Group, tuple[Tensor, ...], list[Tensor]]] = {
     "same": (_group("same", 1, 1), (QKV[0],), [QKV[0]]),
+    "row": (_group("row", 1, 1), (QKV[0][0],), [QKV[0][:1]]),
     "turned": (_group("turned", 1, 1), (QKV[1],), [QKV[1].T]),
     "joined": (_group("joined", 3, 1), QKV, [torch.cat(QKV)]),
     "joined_turned": (_group("joined_turned", 3, 1), QKV, [torch.cat(QKV).T]),

@@ -36,6 +36,12 @@ LATENT = {
     **{"first_k_dense_replace": 1, "n_shared_experts": 2, "head_dim": 8},  # there, what is rotated
 }
 ROUTED = {"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 24}
+LITE = {name: value for name, value in LATENT.items() if name != "first_k_dense_replace"}
+ERNIE = {"moe_num_experts": 8, "moe_k": 3, "moe_intermediate_size": 24, "head_dim": 16}
+ALONE = {
+    **{"layer_types": ["full_attention"] * 4, "num_local_experts": 0, "position_embedding_type": "rope"},
+    **{"shared_intermediate_size": 40, "mamba_n_heads": 8, "mamba_d_head": 16},
+}
 GROUPS = {"n_group": 4, "topk_group": 2}
 ONE_GROUP = {"n_group": 1, "topk_group": 1}
 
@@ -202,6 +208,25 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("nemotron", {}),
     ("nemotron", {**MHA, **TIED, **BIAS, "mlp_bias": True, "hidden_act": "silu", **partial(1.0)}),
+    ("glm4_moe_lite", {**LITE, "q_lora_rank": 20}),
+    ("glm4_moe_lite", {**LITE, **TIED, **BIAS, **GROUPS, "q_lora_rank": None}),
+    ("ernie4_5_moe", ERNIE),
+    (
+        "ernie4_5_moe",
+        {**ERNIE, **MHA, **UNTIED, "moe_layer_interval": 2, "moe_num_shared_experts": 0, **YARN},
+    ),
+    ("minimax_m2", LOCAL),
+    ("minimax_m2", {**LOCAL, **MHA, **TIED, **partial(0.5)}),
+    ("granitemoe", {**LOCAL, "attention_multiplier": 0.25}),
+    (
+        "granitemoe",
+        {
+            **{**LOCAL, **MHA, **TIED, **BIAS, "embedding_multiplier": 3.0, "logits_scaling": 2.0},
+            **{"residual_multiplier": 0.5, "attention_multiplier": 0.2, **LLAMA3},
+        },
+    ),
+    ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
+    ("granitemoehybrid", {**ALONE, **MHA, **TIED, **BIAS, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
     ("gpt_oss", {**LOCAL, **WINDOW, **MHA, **TIED, **LINEAR}),
     ("gpt_oss", {**LOCAL, **WINDOW, "attention_bias": False, **YARN}),

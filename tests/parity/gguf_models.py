@@ -31,6 +31,11 @@ LATENT = {
         "v_head_dim": 12,
     },
 }
+ERNIE = {"moe_num_experts": 8, "moe_k": 3, "moe_intermediate_size": 32}
+ALONE = {
+    **{"layer_types": ["attention"] * 4, "num_local_experts": 0, "position_embedding_type": "rope"},
+    "shared_intermediate_size": 96,
+}
 GROUPS, ONE_GROUP = {"n_group": 4, "topk_group": 2}, {"n_group": 1, "topk_group": 1}
 
 
@@ -113,6 +118,15 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("cohere2", {**WINDOW, "logit_scale": 2.0}),
     ("nemotron", {}),
     ("nemotron", {**MHA, **BIAS, "mlp_bias": True, "partial_rotary_factor": 1.0}),
+    ("glm4_moe_lite", {**LATENT, **ONE_GROUP}),
+    ("ernie4_5_moe", ERNIE),
+    ("ernie4_5_moe", {**ERNIE, **MHA, **UNTIED, "moe_layer_start_index": 2}),
+    ("minimax_m2", {**LOCAL, "head_dim": 16, "rotary_dim": 8}),
+    (
+        "granitemoe",
+        {**LOCAL, "embedding_multiplier": 3.0, "logits_scaling": 2.0, "attention_multiplier": 0.2},
+    ),
+    ("granitemoehybrid", {**ALONE, **TIED, "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),
 ]
 """A family, and how its config.json differs from SIZES; llama.cpp computes all of these."""

@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.skipif(not available(), reason="no native library"),
     pytest.mark.usefixtures("one_torch_thread"),
 ]
-LATENT = ("deepseek_v2", "deepseek_v3")
+LATENT = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
 PROMPTS, BLOCK_TOKENS, MORE = (43, 3, 25, 1), 4, 3
 COUNTED = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 

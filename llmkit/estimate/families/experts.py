@@ -99,15 +99,46 @@ def deepseek(*, first_dense: int, shared: int) -> MlpRule:
 
     def rule(keys: Keys, sizes: Sizes) -> Mlp:
         keys.known("num_nextn_predict_layers", "num_mtp_layers")
+        kinds = keys.words("mlp_layer_types")  # GLM-4.7-Flash
         if keys.whole("moe_layer_freq", default=1) != 1:
             keys.wrong("moe_layer_freq", "1")
         F = keys.whole("intermediate_size")
         experts = _experts(keys, sizes, keys.whole("moe_intermediate_size"), "n_routed_experts")
         own = experts.width * keys.count("n_shared_experts", shared)
         sparse = set(range(keys.count("first_k_dense_replace", first_dense), sizes.layers))
+        if kinds is not None:
+            sparse = {layer for layer, kind in enumerate(kinds) if kind == "sparse"}
         return _one_by_one(sizes, sparse, F, experts, "shared_experts", own)
 
     return rule
+
+
+def ernie(keys: Keys, sizes: Sizes) -> Mlp:
+    """Experts in a range of layers, beside shared ones."""
+    F, width = keys.whole("intermediate_size"), keys.whole("moe_intermediate_size", default=1536)
+    count = keys.whole("moe_num_experts", "num_experts", default=64)
+    experts = Experts(sizes.hidden_size, width, count, keys.whole("moe_k", "num_experts_per_tok", default=6))
+    start, step = keys.count("moe_layer_start_index", 1), keys.whole("moe_layer_interval", default=1)
+    given = keys.config.get("moe_layer_end_index")
+    keys.known("moe_layer_end_index", "num_nextn_predict_layers")
+    end = sizes.layers - 1 if given in (None, -1) else keys.count("moe_layer_end_index", 0)
+    sparse = {n for n in range(start, min(end + 1, sizes.layers)) if (n + 1) % step == 0}
+    own = width * keys.count("moe_num_shared_experts", 2)
+    return _one_by_one(sizes, sparse, F, experts, "shared_experts", own)
+
+
+def granite(keys: Keys, sizes: Sizes) -> Mlp:
+    """Two tensors for all experts of a layer."""
+    experts = _experts(keys, sizes, keys.whole("intermediate_size"), "num_local_experts")
+
+    def write(layer: Sheet, number: int) -> None:
+        sheet = layer.within("block_sparse_moe.")
+        _write_router(sheet, "router.layer", experts)
+        D, F, N = experts.hidden, experts.width, experts.count
+        for name, shape in (("input_linear", (N, 2 * F, D)), ("output_linear", (N, D, F))):
+            sheet.tensor(f"{name}.weight", shape, name, "experts", linear=True, active=experts.active)
+
+    return Mlp(experts.used * experts.width, write)
 
 
 def gpt_oss(keys: Keys, sizes: Sizes) -> Mlp:

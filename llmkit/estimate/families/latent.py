@@ -14,14 +14,21 @@ from llmkit.model.keys import Keys
 from llmkit.model.layer_kinds import no_window
 
 
-def latent_sizes(keys: Keys, defaults: Defaults) -> Sizes:
+def latent_sizes(keys: Keys, defaults: Defaults, *, nope: int = 128) -> Sizes:
     """head_dim is a whole key's; as published, the files have none, and transformers writes another's."""
     keys.known("qk_head_dim")
-    key_dim = keys.whole("qk_nope_head_dim", default=128) + keys.whole("qk_rope_head_dim", default=64)
+    key_dim = keys.whole("qk_nope_head_dim", default=nope) + keys.whole("qk_rope_head_dim", default=64)
     return replace(read_sizes(keys, replace(defaults, head_dim=key_dim)), head_dim=key_dim)
 
 
-def latent(keys: Keys, sizes: Sizes) -> Attention:
+def lite_sizes(keys: Keys, defaults: Defaults) -> Sizes:
+    """GLM-4.7-Flash's, whose class has other defaults."""
+    return latent_sizes(keys, defaults, nope=192)
+
+
+def latent(
+    keys: Keys, sizes: Sizes, *, default_query_rank: int = 1536, default_value_dim: int = 128
+) -> Attention:
     """Attention over a latent, decoded without expanding it.
 
     A query is multiplied into the latent space once, then meets kv_lora_rank + qk_rope_head_dim numbers of
@@ -29,8 +36,9 @@ def latent(keys: Keys, sizes: Sizes) -> Attention:
     """
     no_window(keys, sizes.layers)
     D, H, key_dim = sizes.hidden_size, sizes.heads, sizes.head_dim
-    rotary, value_dim = keys.whole("qk_rope_head_dim", default=64), keys.whole("v_head_dim", default=128)
-    rank, query_rank = keys.whole("kv_lora_rank", default=512), keys.optional("q_lora_rank", 1536)
+    rotary, rank = keys.whole("qk_rope_head_dim", default=64), keys.whole("kv_lora_rank", default=512)
+    value_dim = keys.whole("v_head_dim", default=default_value_dim)
+    query_rank = keys.optional("q_lora_rank", default_query_rank)
     biased = keys.flag("attention_bias")
 
     def write(layer: Sheet, number: int) -> None:

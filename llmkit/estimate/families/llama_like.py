@@ -7,9 +7,17 @@ from msgspec.structs import replace
 
 from llmkit.estimate.families.attention import fused, separate
 from llmkit.estimate.families.form import Form, readers
-from llmkit.estimate.families.mlp import gated, gated_fused, two_matrices
+from llmkit.estimate.families.mlp import gated, gated_fused, shared_alone, two_matrices
 from llmkit.estimate.families.sizes import Defaults
-from llmkit.model.layer_kinds import after_max_window_layers, every, exaone4, one_window, smollm3
+from llmkit.model.families.hybrid import STATE_KEYS
+from llmkit.model.layer_kinds import (
+    after_max_window_layers,
+    attention_alone,
+    every,
+    exaone4,
+    one_window,
+    smollm3,
+)
 
 _FOUR_NORMS = (
     *("input_layernorm", "post_attention_layernorm"),
@@ -152,6 +160,12 @@ FORMS: dict[str, Form] = {
         ),
         mlp=two_matrices("c_fc", "c_proj", ("use_bias", True)),
         norm_bias=True,
+    ),
+    "granitemoehybrid": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED, kinds=attention_alone),
+        mlp=shared_alone,
+        other_keys=("num_experts_per_tok", *STATE_KEYS),
     ),
     "arcee": Form(
         defaults=Defaults(max_positions=4096),

@@ -3,18 +3,25 @@
 Defaults are those of the classes in transformers 5.24.
 """
 
+from functools import partial
+
 from msgspec.structs import replace
 
 from llmkit.estimate.families import experts
 from llmkit.estimate.families.attention import separate
 from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.gated_delta import gated_delta
-from llmkit.estimate.families.latent import latent, latent_sizes
+from llmkit.estimate.families.latent import latent, latent_sizes, lite_sizes
 from llmkit.estimate.families.sizes import Defaults
 from llmkit.model.layer_kinds import dots1, every, llama4, odd_before_max_window_layers, one_window
 
 _BIASED = "attention_bias"
 _DEEPSEEK = Form(sizes=latent_sizes, attention=latent, defaults=Defaults(max_positions=2048))
+
+_MINIMAX_KEYS = (
+    *("num_mtp_modules", "mtp_transformer_layers", "use_mtp", "shared_moe_mode", "qk_norm_type"),
+    *("use_qk_norm", "use_routing_bias", "shared_intermediate_size", "rotary_dim"),
+)
 
 FORMS: dict[str, Form] = {
     "mixtral": Form(
@@ -61,6 +68,29 @@ FORMS: dict[str, Form] = {
         defaults=Defaults(max_positions=131_072, kv_heads=8),
         attention=separate(qkv_bias=_BIASED, head_norm="head", head_norm_switch="use_qk_norm"),
         mlp=experts.deepseek(first_dense=1, shared=1),
+    ),
+    "glm4_moe_lite": Form(
+        sizes=lite_sizes,
+        attention=partial(latent, default_query_rank=768, default_value_dim=256),
+        mlp=experts.deepseek(first_dense=1, shared=1),
+        defaults=Defaults(max_positions=202_752),
+    ),
+    "ernie4_5_moe": Form(
+        defaults=Defaults(max_positions=131_072, kv_heads=4, tied=True),
+        attention=separate(),
+        mlp=experts.ernie,
+        other_keys=("use_bias", "moe_capacity"),
+    ),
+    "minimax_m2": Form(
+        defaults=Defaults(max_positions=196_608, kv_heads=8, head_dim=128),
+        attention=separate(head_norm="width"),
+        mlp=experts.mixtral,
+        other_keys=_MINIMAX_KEYS,
+    ),
+    "granitemoe": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
+        mlp=experts.granite,
     ),
     "gpt_oss": Form(
         defaults=Defaults(max_positions=131_072, kv_heads=8, head_dim=64),

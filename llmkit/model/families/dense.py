@@ -9,6 +9,7 @@ from llmkit.model.families.family import (
     rms,
     sizes,
 )
+from llmkit.model.families.hybrid import SharedMlpAlone
 from llmkit.model.families.parts import (
     Constant,
     Fixed,
@@ -157,6 +158,14 @@ DENSE: dict[str, Family] = {
             *(*sizes(2048), Heads(has_head_dim=False), Rope(), rms(), BIAS, Flag(("mlp_bias",), "mlp_bias")),
             *(GraniteScales(), SpecialIds(1, 2)),
         ),
+    ),
+    "granitemoehybrid": Family(
+        "GraniteMoeHybridForCausalLM",
+        (
+            *(*sizes(2048), Heads(), Rope(), rms(), BIAS, GraniteScales(), SpecialIds(1, 2)),
+            SharedMlpAlone(),
+        ),
+        stored.GRANITE_SHARED,
     ),
     "arcee": Family(
         "ArceeForCausalLM",

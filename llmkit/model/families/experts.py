@@ -11,7 +11,7 @@ from llmkit.model.keys import Keys
 
 @dataclass(frozen=True)
 class EveryLayer:
-    """Experts of intermediate_size in every layer: Mixtral, OLMoE, gpt-oss."""
+    """Experts of intermediate_size in every layer: Mixtral, OLMoE, gpt-oss, Granite, MiniMax-M2."""
 
     normalised: bool | None
     """Whether weights add up to 1; None: norm_topk_prob says so."""
@@ -19,6 +19,8 @@ class EveryLayer:
     """router_aux_loss_coef of the class."""
     gpt_oss: bool = False
     """With biases, and gpt-oss's own activation."""
+    sigmoid: bool = False
+    """Sigmoid scores with a bias for choosing."""
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
@@ -34,6 +36,8 @@ class EveryLayer:
                 intermediate_size=found["intermediate_size"],
                 layers=tuple(range(found["num_hidden_layers"])),
                 norm_topk_prob=normalised,
+                scoring="sigmoid" if self.sigmoid else "softmax",
+                selection_bias=self.sigmoid,
                 router_bias=self.gpt_oss,
                 expert_bias=self.gpt_oss,
                 swiglu_limit=limit or 0.0,
@@ -96,7 +100,7 @@ class QwenExperts:
 
 @dataclass(frozen=True)
 class DeepSeekExperts:
-    """DeepSeek-V2 and V3, dots.llm1, GLM-4.5: dense layers first, groups of experts, shared experts."""
+    """DeepSeek-V2 and V3, dots.llm1, GLM-4.5 and later: dense layers first, groups, shared experts."""
 
     version: int
     """2: softmax scores; 3: sigmoid scores with a bias for choosing."""
@@ -106,6 +110,8 @@ class DeepSeekExperts:
     normalised: bool
     groups: int = 1
     topk_groups: int = 1
+    layer_types: bool = False
+    """Whether mlp_layer_types says which layers are dense."""
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
@@ -118,7 +124,7 @@ class DeepSeekExperts:
         if self.version == 2 and keys.flag("norm_topk_prob", self.normalised):
             keys.wrong("norm_topk_prob", "false, which is all that the class computes")
         width = keys.whole("moe_intermediate_size")
-        first = keys.count("first_k_dense_replace", self.first_dense)
+        layers = self._layers(keys, found["num_hidden_layers"])
         groups, chosen = self._groups(keys)
         scaling = keys.number("routed_scaling_factor", default=self.scaling)
         return {
@@ -126,7 +132,7 @@ class DeepSeekExperts:
                 num_experts=keys.whole("n_routed_experts", "num_local_experts", "num_experts"),
                 num_experts_per_tok=keys.whole("num_experts_per_tok"),
                 intermediate_size=width,
-                layers=tuple(range(first, found["num_hidden_layers"])),
+                layers=layers,
                 scoring=self._scoring(keys),
                 norm_topk_prob=keys.flag("norm_topk_prob", self.normalised),
                 routed_scaling_factor=self.scaling if scaling is None else scaling,
@@ -170,7 +176,17 @@ class DeepSeekExperts:
             "norm_topk_prob": experts.norm_topk_prob,
             "routed_scaling_factor": experts.routed_scaling_factor,
             "output_router_logits": False,
-        }
+        } | (_layer_types(experts, layers) if self.layer_types else {})
+
+    def _layers(self, keys: Keys, layers: int) -> tuple[int, ...]:
+        """Those with experts."""
+        first = keys.count("first_k_dense_replace", self.first_dense)
+        kinds = keys.words("mlp_layer_types") if self.layer_types else None
+        if kinds is None:
+            return tuple(range(first, layers))
+        if len(kinds) != layers or not set(kinds) <= {"dense", "sparse"}:
+            keys.wrong("mlp_layer_types", f"{layers} words out of dense, sparse")
+        return tuple(layer for layer, kind in enumerate(kinds) if kind == "sparse")
 
     def _groups(self, keys: Keys) -> tuple[int, int]:
         groups = keys.optional("n_group", self.groups) or 1
@@ -189,6 +205,56 @@ class DeepSeekExperts:
         if keys.word("scoring_func", default=expected) != expected:
             keys.wrong("scoring_func", expected)
         return expected
+
+
+@dataclass(frozen=True)
+class ErnieExperts:
+    """ERNIE 4.5: softmax scores with a bias for choosing, in a range of layers, beside shared experts."""
+
+    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
+        """Fields out of keys."""
+        keys.known("output_router_logits", "moe_norm_min", "moe_capacity", "moe_gate", "moe_use_aux_free")
+        keys.known("num_nextn_predict_layers", "use_rmsnorm", "fuse_rms_norm", "freq_allocation")
+        last = found["num_hidden_layers"] - 1
+        start, step = keys.count("moe_layer_start_index", 1), keys.whole("moe_layer_interval", default=1)
+        given = keys.config.get("moe_layer_end_index")
+        end = last if given in (None, -1) else keys.count("moe_layer_end_index", last)
+        keys.known("moe_layer_end_index")
+        width = keys.whole("moe_intermediate_size", default=1536)
+        return {
+            "experts": ExpertsConfig(
+                num_experts=keys.whole("moe_num_experts", "num_experts", default=64),
+                num_experts_per_tok=keys.whole("moe_k", "num_experts_per_tok", default=6),
+                intermediate_size=width,
+                layers=tuple(layer for layer in range(start, min(end, last) + 1) if not (layer + 1) % step),
+                norm_topk_prob=True,
+                selection_bias=True,
+                shared_intermediate_size=width * keys.count("moe_num_shared_experts", 2),
+                router_aux_loss_coef=_coefficient(keys, "router_aux_loss_coef", 0.001),
+                router_z_loss_coef=_coefficient(keys, "router_z_loss_coef", 0.0),
+            )
+        }
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        """Keys out of fields."""
+        experts = _experts(fields)
+        layers = experts.layers or (fields["num_hidden_layers"],)
+        return {
+            "moe_num_experts": experts.num_experts,
+            "moe_k": experts.num_experts_per_tok,
+            **_training(experts),
+            "moe_intermediate_size": experts.intermediate_size,
+            "moe_num_shared_experts": experts.shared_intermediate_size // experts.intermediate_size,
+            "moe_layer_start_index": layers[0],
+            "moe_layer_end_index": layers[-1],
+            "moe_layer_interval": layers[1] - layers[0] if len(layers) > 1 else 1,
+            "output_router_logits": False,
+        }
+
+
+def _layer_types(experts: ExpertsConfig, layers: int) -> dict[str, Any]:
+    kinds = ["sparse" if layer in experts.layers else "dense" for layer in range(layers)]
+    return {"mlp_layer_types": kinds}
 
 
 def _experts(fields: Fields) -> ExpertsConfig:

@@ -15,15 +15,19 @@ from llmkit.model.rope_scaling import yarn_softmax_factor
 class LatentHeads:
     """Heads whose keys and values come out of one vector; head_dim is a whole key's."""
 
+    q_lora_rank: int = 1536
+    qk_nope_head_dim: int = 128
+    v_head_dim: int = 128
+
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
         keys.known("num_key_value_heads", "head_dim", "qk_head_dim")  # of no consequence here
         latent = LatentConfig(
             kv_lora_rank=keys.whole("kv_lora_rank", default=512),
-            q_lora_rank=keys.optional("q_lora_rank", 1536) or 0,
-            qk_nope_head_dim=keys.whole("qk_nope_head_dim", default=128),
+            q_lora_rank=keys.optional("q_lora_rank", self.q_lora_rank) or 0,
+            qk_nope_head_dim=keys.whole("qk_nope_head_dim", default=self.qk_nope_head_dim),
             qk_rope_head_dim=keys.whole("qk_rope_head_dim", default=64),
-            v_head_dim=keys.whole("v_head_dim", default=128),
+            v_head_dim=keys.whole("v_head_dim", default=self.v_head_dim),
         )
         heads = keys.whole("num_attention_heads")
         return {

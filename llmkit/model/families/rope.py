@@ -25,6 +25,8 @@ class Rope:
     partial_key: str = "partial_rotary_factor"
     has_partial: bool = False
     """Whether the class reads the partial factor."""
+    dim_key: str | None = None
+    """Where published files say how many numbers of a head are rotated, in place of the factor."""
     scaling: Mapping[str, Any] | None = None
     """What the class takes where a file has neither object, or null."""
     original: int | None = None
@@ -37,9 +39,10 @@ class Rope:
         theta = _number(keys, settings, "rope_theta", keys.number(self.theta_key, default=self.theta))
         partial = 1.0
         if self.has_partial:
-            partial = _number(
-                keys, settings, "partial_rotary_factor", keys.number(self.partial_key, default=self.partial)
-            )
+            width = keys.optional(self.dim_key) if self.dim_key else None
+            default = self.partial if width is None else partial_factor(width, found["head_dim"])
+            default = keys.number(self.partial_key, default=default)
+            partial = _number(keys, settings, "partial_rotary_factor", default)
         elif settings.get("partial_rotary_factor") not in (None, 1):
             keys.wrong(_object_name(keys), "without a partial_rotary_factor, which this family has not")
         return {
@@ -57,6 +60,8 @@ class Rope:
         if self.has_partial:
             factor = partial_factor(fields["rotary_dim"], fields["head_dim"])
             keys[self.partial_key] = settings["partial_rotary_factor"] = factor
+        if self.dim_key:
+            keys[self.dim_key] = fields["rotary_dim"]
         if scaling is not None and self.has_partial:
             keys["rope_scaling"] = settings
         if self.original and scaling is not None and ORIGINAL in scaling:

@@ -1,11 +1,12 @@
 """Families with a mixture of experts in place of the MLP."""
 
 from llmkit.model.families import stored
-from llmkit.model.families.experts import DeepSeekExperts, EveryLayer, QwenExperts
+from llmkit.model.families.experts import DeepSeekExperts, ErnieExperts, EveryLayer, QwenExperts
 from llmkit.model.families.family import BIAS, QKV_AND_O, Family, rms, sizes
 from llmkit.model.families.latent import LatentHeads, LatentRope
 from llmkit.model.families.parts import Choice, Constant, Fixed, Flag, Heads, SpecialIds, Training
 from llmkit.model.families.rope import Rope
+from llmkit.model.families.scales import GraniteScales
 from llmkit.model.families.windows import Windows
 from llmkit.model.layer_kinds import dots1, every, odd_before_max_window_layers, one_window
 
@@ -100,6 +101,44 @@ SPARSE: dict[str, Family] = {
             Choice("qk_norm", "use_qk_norm", "none", "head"),
         ),
         stored.DEEPSEEK,
+    ),
+    "glm4_moe_lite": Family(
+        "Glm4MoeLiteForCausalLM",
+        (
+            *(*sizes(202_752), LatentHeads(768, 192, 256), LatentRope(always_interleaved=False), rms(1e-5)),
+            *(BIAS, SpecialIds(0, 1), Constant({"partial_rotary_factor": 1.0})),
+            DeepSeekExperts(3, 1, 1, 1.8, True, layer_types=True),
+        ),
+        stored.DEEPSEEK,
+    ),
+    "ernie4_5_moe": Family(
+        "Ernie4_5_MoeForCausalLM",
+        (
+            *(*sizes(131_072), Heads(kv_heads=4), Rope(500_000.0), rms(1e-5), SpecialIds(1, 2, 0)),
+            *(ErnieExperts(), Constant({"use_bias": False}), Fixed({"rope_interleaved": True})),
+        ),
+        stored.ERNIE,
+        tied=True,
+    ),
+    "minimax_m2": Family(
+        "MiniMaxM2ForCausalLM",
+        (
+            *(*sizes(196_608), Heads(kv_heads=8, head_dim=128), rms(), SpecialIds(200_034, 200_020)),
+            Rope(5_000_000.0, has_partial=True, dim_key="rotary_dim"),
+            *(EveryLayer(True, 0.001, sigmoid=True), Fixed({"qk_norm": "projection"})),
+            Constant({"use_qk_norm": True, "qk_norm_type": "per_layer", "scoring_func": "sigmoid"}),
+            Constant({"use_routing_bias": True, "shared_intermediate_size": 0}),
+            Training(ignored=("num_mtp_modules", "mtp_transformer_layers", "use_mtp", "shared_moe_mode")),
+        ),
+        stored.MINIMAX,
+    ),
+    "granitemoe": Family(
+        "GraniteMoeForCausalLM",
+        (
+            *(*sizes(2048), Heads(), Rope(), rms(), BIAS, GraniteScales(), SpecialIds(1, 2)),
+            EveryLayer(normalised=True, coefficient=0.001),
+        ),
+        stored.GRANITE_MOE,
     ),
     "gpt_oss": Family(
         "GptOssForCausalLM",

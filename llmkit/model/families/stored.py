@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 How = Literal[
-    "same", "turned", "joined", "joined_turned", "joined_by_head", "experts", "stack_turned", "stack_in_turns"
+    "same",
+    "row",
+    "turned",
+    "joined",
+    "joined_turned",
+    "joined_by_head",
+    "experts",
+    "stack_turned",
+    "stack_in_turns",
 ]
 """
 same: under another name.
+row: as a matrix of one row.
 turned: as (in, out), GPT-2's way.
 joined: our matrices below each other; joined_turned: and then turned.
 joined_by_head: the first head's rows of each of ours, then the second's, and so on (GPT-NeoX).
@@ -106,6 +115,19 @@ MIXTRAL = (
         "experts",
     ),
     renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_MIXTRAL}.experts.#.w2", "experts"),
+)
+_BIAS_FOR_CHOOSING = f"{_LAYER}.mlp.gate.e_score_correction"
+"""Without its last `_bias`, which names of stacks are looked up without."""
+MINIMAX = (*MIXTRAL, renamed(_BIAS_FOR_CHOOSING, f"{_MIXTRAL}.e_score_correction"))
+ERNIE = (*DEEPSEEK, renamed(_BIAS_FOR_CHOOSING, f"{_LAYER}.mlp.moe_statics.e_score_correction", "row"))
+GRANITE_MOE = (
+    renamed(f"{_LAYER}.mlp.gate", f"{_MIXTRAL}.router.layer"),
+    renamed(f"{_LAYER}.mlp.experts.gate_up_proj", f"{_MIXTRAL}.input_linear.weight"),
+    renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_MIXTRAL}.output_linear.weight"),
+)
+GRANITE_SHARED = (
+    Stored(_GATE_UP, (f"{_LAYER}.shared_mlp.input_linear",), "joined"),
+    renamed(f"{_LAYER}.mlp.down_proj", f"{_LAYER}.shared_mlp.output_linear"),
 )
 GPT_OSS = (
     renamed(f"{_LAYER}.mlp.gate", f"{_LAYER}.mlp.router"),

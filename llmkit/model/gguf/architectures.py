@@ -131,6 +131,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "exaone4": GgufArchitecture("exaone4", windows="periodic", window_period=4, factor_tensors=True),
     "cohere2": GgufArchitecture("cohere2", windows="periodic", window_period=4, needs=_TIED),
     "nemotron": GgufArchitecture("nemotron", activations=("relu2",), needs_head=True, heads_fill_width=True),
+    "granitemoehybrid": GgufArchitecture("granite", permuted=True, factor_tensors=True),
     "gpt2": GgufArchitecture("gpt2", {"position": "learned"}, _GELU, joined_qkv=True),
     "gpt_neox": GgufArchitecture(
         "gptneox", activations=("gelu", *_GELU), joined_qkv=True, needs=_BIASED, needs_head=True
@@ -162,6 +163,20 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     ),
     "glm4_moe": GgufArchitecture(
         "glm4moe", experts=_ROUTED, feed_norm="post_attention_norm", needs_shared_expert=True
+    ),
+    "glm4_moe_lite": GgufArchitecture(
+        "deepseek2", _LATENT, experts=_ROUTED, needs=_BARE, needs_shared_expert=True
+    ),
+    "ernie4_5_moe": GgufArchitecture(
+        "ernie4_5-moe", experts={"norm_topk_prob": True, "selection_bias": True}, needs=_BARE
+    ),
+    "minimax_m2": GgufArchitecture(
+        "minimax-m2",
+        experts={"norm_topk_prob": True, "scoring": "sigmoid", "selection_bias": True},
+        needs_head=True,
+    ),
+    "granitemoe": GgufArchitecture(
+        "granitemoe", experts={"norm_topk_prob": True}, permuted=True, factor_tensors=True
     ),
     "gpt_oss": GgufArchitecture(
         "gpt-oss",

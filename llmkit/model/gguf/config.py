@@ -106,7 +106,7 @@ def _model_type(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> str:
         families = ["olmo3" if keys.whole("attention.sliding_window", 0) else "olmo2"]
     elif name == _LATENT:
         biased = any(tensor.endswith(".exp_probs_b.bias") for tensor in shapes)
-        families = ["deepseek_v3" if is_sigmoid(keys, biased) else "deepseek_v2"]
+        families = ["deepseek_v3", "glm4_moe_lite"] if is_sigmoid(keys, biased) else ["deepseek_v2"]
     own = keys.metadata.get(OWN_TYPE)
     return own if isinstance(own, str) and own in families else families[0]
 
@@ -238,7 +238,7 @@ def _dtype(header: GgufHeader) -> str:
 def _scales(keys: GgufKeys, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Factors and softcaps, as far as the architecture has them."""
     name, hidden, heads = keys.architecture, fields["hidden_size"], fields["num_attention_heads"]
-    if name == "granite":
+    if name in ("granite", "granitemoe"):
         return {
             "attention_scale": float(keys.number("attention.scale", fields["head_dim"] ** -0.5)),
             "embedding_scale": float(keys.number("embedding_scale", 1.0)),

@@ -9,11 +9,12 @@ from llmkit.model.gguf.keys import GgufKeys
 
 _GATING: dict[Scoring, int] = {"softmax": 1, "sigmoid": 2}
 """gguf-py's ExpertGatingFuncType."""
-_WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss")
+_WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", "minimax-m2")
 """Architectures whose experts are as wide as the MLP would be; gpt-oss has the key for it all the same."""
 _WITH_SHARED_WIDTH = "qwen2moe"
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
 """DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
+_ERNIE, _MINIMAX = "ernie4_5-moe", "minimax-m2"
 
 
 def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict[str, MetadataValue]:
@@ -28,7 +29,11 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
         f"{name}.expert_count": Typed("u32", experts.num_experts),
         f"{name}.expert_used_count": Typed("u32", experts.num_experts_per_tok),
     }
-    if name != "llama":
+    if name == _MINIMAX:
+        keys[f"{name}.expert_gating_func"] = Typed("u32", _GATING[experts.scoring])
+    if name == _ERNIE:
+        keys |= _ernie_metadata(name, experts, num_layers)
+    if name not in ("llama", "granitemoe"):
         keys[f"{name}.expert_feed_forward_length"] = Typed("u32", experts.intermediate_size)
     if name == _WITH_SHARED_WIDTH:
         keys[f"{name}.expert_shared_feed_forward_length"] = Typed("u32", experts.shared_intermediate_size)
@@ -85,7 +90,28 @@ def read_experts(
             "num_groups": keys.whole("expert_group_count", 1) or 1,
             "topk_groups": keys.whole("expert_group_used_count", 1) or 1,
         }
+    if name == _ERNIE:
+        found |= _read_ernie(keys, width, layers)
     return ExpertsConfig(**{**found, **architecture.experts})
+
+
+def _ernie_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict[str, MetadataValue]:
+    return {
+        f"{name}.leading_dense_block_count": Typed("u32", min(experts.layers, default=num_layers)),
+        f"{name}.interleave_moe_layer_step": Typed("u32", 1),  # llama.cpp asks for it, and loads no other
+        f"{name}.expert_shared_count": Typed(
+            "u32", experts.shared_intermediate_size // experts.intermediate_size
+        ),
+        f"{name}.expert_shared_feed_forward_length": Typed("u32", experts.shared_intermediate_size),
+    }
+
+
+def _read_ernie(keys: GgufKeys, width: int, layers: int) -> dict[str, Any]:
+    shared = keys.whole("expert_shared_feed_forward_length", width * keys.whole("expert_shared_count", 0))
+    return {
+        "layers": tuple(range(keys.whole("leading_dense_block_count", 0), layers)),
+        "shared_intermediate_size": shared,
+    }
 
 
 def is_sigmoid(keys: GgufKeys, default: bool) -> bool:

@@ -124,7 +124,7 @@ def _heads(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
 def _scales(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
     """Factors, softcaps and switches, of the architectures that have keys for them."""
     keys: dict[str, MetadataValue] = {}
-    if name == "granite":
+    if name in ("granite", "granitemoe"):
         scale = config.attention_scale or config.head_dim**-0.5
         keys |= {
             f"{name}.attention.scale": Typed("f32", scale),

@@ -27,15 +27,23 @@ def minimal() -> Callable[[str], dict[str, Any]]:
         sizes = {"vocab_size": 64, "hidden_size": 1024, "intermediate_size": 96, "num_hidden_layers": 4}
         counts = {"num_experts_per_tok": 2, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}
         number = {
-            **dict.fromkeys(("mixtral", "gpt_oss"), "num_local_experts"),
+            **dict.fromkeys(("mixtral", "gpt_oss", "minimax_m2", "granitemoe"), "num_local_experts"),
+            "ernie4_5_moe": "moe_num_experts",
             **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe"), "num_experts"),
-            **dict.fromkeys(("deepseek_v2", "deepseek_v3", "dots1", "glm4_moe"), "n_routed_experts"),
+            **dict.fromkeys(
+                ("deepseek_v2", "deepseek_v3", "dots1", "glm4_moe", "glm4_moe_lite"), "n_routed_experts"
+            ),
         }
         experts = {number[family]: 8, **counts} if family in number else {}
         if family != "qwen2_moe":
             experts.pop("shared_expert_intermediate_size", None)
-        if family in ("mixtral", "gpt_oss", "olmoe"):
+        if family == "ernie4_5_moe":
+            experts["moe_k"] = experts.pop("num_experts_per_tok")
+        if family in ("mixtral", "gpt_oss", "olmoe", "minimax_m2", "granitemoe"):
             experts.pop("moe_intermediate_size")
+        if family == "granitemoehybrid":
+            sizes |= {"layer_types": ["attention"] * 4, "num_local_experts": 0, "num_experts_per_tok": 0}
+            sizes |= {"position_embedding_type": "rope"}
         groups = {"num_key_value_heads": 32} if family == "helium" else {}  # 20 by default
         return {"model_type": family, **sizes, "num_attention_heads": 32, **groups, **experts}
 
