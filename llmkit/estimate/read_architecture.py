@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.families.sizes import Reader
+from llmkit.model.families.read import ALIASES
 from llmkit.model.keys import Keys
 from llmkit.model.rope_scaling import OWN_CONTEXT
 
@@ -16,8 +17,8 @@ _MODULES = {
     "llama_like": (
         *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "phi", "stablelm"),
         *("olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "starcoder2"),
-        *("arcee", "seed_oss", "helium", "ernie4_5", "glm", "glm4", "exaone4", "nemotron"),
-        "granitemoehybrid",
+        *("granitemoehybrid", "arcee", "seed_oss", "helium", "ernie4_5", "glm", "glm4", "exaone4"),
+        "nemotron",
     ),
     "sparse": (
         *("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "olmoe", "deepseek_v2", "deepseek_v3", "dots1"),
@@ -57,6 +58,7 @@ def read_architecture(config: Mapping[str, Any], source: str = "config.json") ->
     """
     config, prefix = _language_model(config, source)
     name = config.get("model_type")
+    name = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         guess = nearest(str(name), FAMILIES)
         raise ConfigError(

@@ -98,7 +98,8 @@ def attention_alone(keys: Keys, layers: int) -> Kinds:
     words = keys.words("layer_types") or ()
     if len(words) != layers or not set(words) <= {"attention", "full_attention"}:
         keys.wrong("layer_types", f"{layers} times attention: layers of state (Mamba) are not supported")
-    return ("full",) * layers, 0
+    kinds: list[Kind] = ["full"] * layers
+    return tuple(kinds), 0
 
 
 def llama4(keys: Keys, layers: int) -> Kinds:

@@ -13,8 +13,10 @@ from llmkit.model.rope_scaling import ORIGINAL, OWN_CONTEXT, is_dynamic
 
 FORMAT_VERSION = "5.0.0"
 """The transformers release whose folder format is written, recorded as `transformers_version`."""
-WRAPPERS = {"gemma3": "gemma3_text"}
-"""Models that hold a language model as text_config, and its model_type."""
+WRAPPERS = {"gemma3": "gemma3_text", "mistral3": "mistral"}
+"""Models that hold a language model as text_config, and its model_type where that does not say it."""
+ALIASES = {"kimi_k2": "deepseek_v3"}
+"""Names that published files give to another family's models."""
 _SHARED = ("tie_word_embeddings", "dtype", "torch_dtype", "eos_token_id", "bos_token_id", "pad_token_id")
 """Read from the outer config where the inner one has none."""
 
@@ -34,6 +36,7 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     whole, config = config, _language_model(config, source)
     name = config.get("model_type")
+    name = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         guess = nearest(str(name), FAMILIES)
         raise ConfigError(
@@ -88,4 +91,4 @@ def _language_model(config: Mapping[str, Any], source: str) -> Mapping[str, Any]
             )
         return config
     outer = {key: config[key] for key in _SHARED if config.get(key) is not None}
-    return {**outer, **inner, "model_type": WRAPPERS[name]}
+    return {"model_type": WRAPPERS[name], **outer, **inner}

@@ -41,8 +41,8 @@ class Rope:
         if self.has_partial:
             width = keys.optional(self.dim_key) if self.dim_key else None
             default = self.partial if width is None else partial_factor(width, found["head_dim"])
-            default = keys.number(self.partial_key, default=default)
-            partial = _number(keys, settings, "partial_rotary_factor", default)
+            given = keys.number(self.partial_key, default=default)
+            partial = _number(keys, settings, "partial_rotary_factor", given)
         elif settings.get("partial_rotary_factor") not in (None, 1):
             keys.wrong(_object_name(keys), "without a partial_rotary_factor, which this family has not")
         return {

@@ -280,3 +280,23 @@ def test_dynamic_scaling_of_a_stretched_context_is_itself_when_read_again(
         assert ModelConfig.from_hf(stretched.to_hf()) == stretched, family
         plain = replace(config, max_position_embeddings=16, rope_scaling=scaling)
         assert ModelConfig.from_hf(plain.to_hf()) == plain
+
+
+def test_kimi_k2_is_a_deepseek_v3_by_another_name() -> None:
+    published = {
+        **{"n_routed_experts": 12, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "n_group": 1},
+        **{"topk_group": 1, "first_k_dense_replace": 1, "scoring_func": "sigmoid", "topk_method": "noaux_tc"},
+        **{"num_nextn_predict_layers": 0, "ep_size": 1, "aux_loss_alpha": 0.001, "seq_aux": True},
+    }
+    config = _read("kimi_k2", **published)
+    assert config == _read("deepseek_v3", **published) and config.to_hf()["model_type"] == "deepseek_v3"
+
+
+def test_mistral3_holds_a_mistral_and_a_language_model_that_is_another_is_named() -> None:
+    inner = {**MINIMAL, "model_type": "mistral", "sliding_window": None, "rope_theta": 1e9}
+    config = ModelConfig.from_hf({"model_type": "mistral3", "text_config": inner, "torch_dtype": "bfloat16"})
+    assert (config.model_type, config.rope_theta, config.dtype) == ("mistral", 1e9, "bfloat16")
+    unnamed = {key: value for key, value in inner.items() if key != "model_type"}
+    assert ModelConfig.from_hf({"model_type": "mistral3", "text_config": unnamed}).model_type == "mistral"
+    with pytest.raises(ConfigError, match="model_type 'ministral3' is not supported"):
+        ModelConfig.from_hf({"model_type": "mistral3", "text_config": {**inner, "model_type": "ministral3"}})
