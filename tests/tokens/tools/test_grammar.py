@@ -294,3 +294,31 @@ def test_nothing_holds_a_text_where_no_function_is_strict_or_no_mark_begins_a_ca
         assert strict_grammar(ToolForm(named, {}), TOOLS) is None
         assert (strict_grammar(ToolForm(named, {}), STRICT) is None) == (form not in BY_FORM)
         assert strict_grammar(ToolForm(named, {}, in_words=True), STRICT) is None
+
+
+def test_a_text_between_marks_that_are_special_tokens_ends_at_the_token() -> None:
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    backend.train_from_iterator([], tokenizers.trainers.BpeTrainer(initial_alphabet=alphabet))
+    marks = ("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
+    backend.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    tokenizer = Tokenizer(backend, {}, None)
+    form = form_of(tokenizer, "glm")
+    assert set(form.marks) == set(marks)
+    tool = {
+        "function": {"name": "f", "parameters": {"properties": {"t": {"type": "string"}}, "required": ["t"]}}
+    }
+    matcher = (
+        Grammars(tokenizer, tokenizer.vocab_size)
+        .compile_rule(("tools", calls_grammar(form, [tool], parallel=False)))
+        .start()
+    )
+    text = "<tool_call>f\n<arg_key>t</arg_key>\n<arg_value>a <b> </arg_value>\n</tool_call>"
+    ids = backend.encode(text, add_special_tokens=False).ids
+    for one in ids:
+        assert matcher.allowed()[one], backend.decode([one], skip_special_tokens=False)
+        matcher.consume(one)
+    assert matcher.is_complete
+    assert form.reader([tool]).push(text)[1][0].arguments == '{"t": "a <b> "}'
