@@ -52,7 +52,7 @@ def is_flat(config: ModelConfig) -> bool:
         and all(scale == 1.0 for scale in scales)
         and config.residual == "serial"
         and config.norm_placement == "before"
-        and config.qk_norm != "projection"
+        and config.qk_norm in ("none", "head")
         and not (config.sliding_layers or config.no_rope_layers or config.attention_sinks or config.head_bias)
         and not (config.norm_plus_one or config.attention_scale or config.rope_interleaved)
         and not depends_on_length(config.rope_scaling)

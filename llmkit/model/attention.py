@@ -33,11 +33,14 @@ class Attention(nn.Module):
         self.softcap = config.attn_logit_softcapping
         self.interleaved = config.rope_interleaved
         self.norm_over_heads = config.qk_norm == "projection"
+        self.norm_per_head = config.qk_norm == "head"
+        self.norm_after_rotation = config.qk_norm == "rotated"
         self.q_proj = nn.Linear(D, H * E, bias=config.attention_bias)
         self.k_proj = nn.Linear(D, K * E, bias=config.attention_bias)
         self.v_proj = nn.Linear(D, K * E, bias=config.attention_bias)
         self.o_proj = nn.Linear(H * E, D, bias=config.output_bias)
-        widths = {"none": None, "head": (E, E), "projection": (H * E, K * E)}[config.qk_norm]
+        one, all_ = (E, E), (H * E, K * E)
+        widths = {"none": None, "head": one, "projection": all_, "rotated": one}[config.qk_norm]
         self.q_norm = None if widths is None else norm_of_width(config, widths[0])
         self.k_norm = None if widths is None else norm_of_width(config, widths[1])
         self.sinks = nn.Parameter(torch.zeros(H)) if config.attention_sinks else None
@@ -64,6 +67,8 @@ class Attention(nn.Module):
         v = v.view(B, T, -1, self.head_dim).transpose(1, 2)
         if layout.cos is not None and layout.sin is not None:
             q, k = (self._rotated(one, layout.cos, layout.sin) for one in (q, k))
+        if self.q_norm is not None and self.k_norm is not None and self.norm_after_rotation:
+            q, k = self.q_norm(q), self.k_norm(k)
         return q, k, v
 
     def _rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -86,11 +91,11 @@ class Attention(nn.Module):
         return attend(q, k, v, mask, scale=self.scale, softcap=self.softcap, sinks=here(self.sinks))
 
     def _normed(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys by heads, after their norms."""
+        """Queries and keys by heads, after their norms, but for those that come after the rotation."""
         B, T, _ = q.shape
         if self.q_norm is not None and self.k_norm is not None and self.norm_over_heads:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = q.view(B, T, -1, self.head_dim), k.view(B, T, -1, self.head_dim)
-        if self.q_norm is not None and self.k_norm is not None and not self.norm_over_heads:
+        if self.q_norm is not None and self.k_norm is not None and self.norm_per_head:
             q, k = self.q_norm(q), self.k_norm(k)
         return q.transpose(1, 2), k.transpose(1, 2)

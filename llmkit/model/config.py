@@ -73,8 +73,9 @@ class ModelConfig:
     sliding_rope_theta: float | None = None
     """The base of sliding layers, whose positions are then not scaled; None: as in the other layers."""
 
-    qk_norm: Literal["none", "head", "projection"] = "none"
-    """A norm over each query and key head, or over all heads at once, before the rotation."""
+    qk_norm: Literal["none", "head", "projection", "rotated"] = "none"
+    """A norm over each query and key head, or over all heads at once, before the rotation; or over each head
+    after it."""
     attention_bias: bool = False
     """Biases on q_proj, k_proj and v_proj."""
     output_bias: bool = False

@@ -225,6 +225,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             **{"residual_multiplier": 0.5, "attention_multiplier": 0.2, **LLAMA3},
         },
     ),
+    ("hunyuan_v1_dense", {}),
+    ("hunyuan_v1_dense", {**MHA, **TIED, **BIAS, **rope("dynamic", alpha=50.0, factor=1.0)}),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**ALONE, **MHA, **TIED, **BIAS, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
     ("gpt_oss", {**LOCAL, **WINDOW}),

@@ -126,6 +126,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         "granitemoe",
         {**LOCAL, "embedding_multiplier": 3.0, "logits_scaling": 2.0, "attention_multiplier": 0.2},
     ),
+    ("hunyuan_v1_dense", {}),
+    ("hunyuan_v1_dense", {**WIDE, **MHA, **TIED, **rope("dynamic", alpha=50.0, factor=1.0)}),
     ("granitemoehybrid", {**ALONE, **TIED, "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),
 ]

@@ -36,7 +36,7 @@ def separate(
     output_bias: Switch = False,
     head_norm: HeadNorm | None = None,
     head_norm_switch: Switch = True,
-    head_norm_name: str = "norm",
+    head_norm_names: tuple[str, str] = ("q_norm", "k_norm"),
     head_norm_bias: bool = False,
     output: str = "o_proj",
     sinks: bool = False,
@@ -55,8 +55,8 @@ def separate(
             sheet.linear(output, D, H * E, "o_proj", "attention", bias=out_biased)
             if sinks:
                 sheet.tensor("sinks", (H,), "sinks", "attention")
-            for name, heads in (("q", H), ("k", K)):
-                _head_norm(sheet, f"{name}_{head_norm_name}", normed, heads, E, head_norm_bias)
+            for name, heads in zip(head_norm_names, (H, K), strict=True):
+                _head_norm(sheet, name, normed, heads, E, head_norm_bias)
 
         return Attention(plain_caches(keys, sizes, kinds), write)
 

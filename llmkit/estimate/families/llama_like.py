@@ -23,6 +23,7 @@ _FOUR_NORMS = (
     *("input_layernorm", "post_attention_layernorm"),
     *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
 )
+_LAYERNORMS = ("q_layernorm", "k_layernorm")
 _AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")  # OLMo 2 normalises what a branch gives
 _BIASED = "attention_bias"
 _GEMMA = Defaults(max_positions=8192, kv_heads=16, head_dim=256, tied=True)
@@ -89,7 +90,7 @@ FORMS: dict[str, Form] = {
             output_bias=True,
             head_norm="head",
             head_norm_switch="qk_layernorm",
-            head_norm_name="layernorm",
+            head_norm_names=_LAYERNORMS,
             head_norm_bias=True,
             output="dense",
         ),
@@ -105,7 +106,7 @@ FORMS: dict[str, Form] = {
             qkv_bias="use_qkv_bias",
             head_norm="each",
             head_norm_switch="qk_layernorm",
-            head_norm_name="layernorm",
+            head_norm_names=_LAYERNORMS,
         ),
         norm_bias=True,
         no_second_norm="use_parallel_residual",
@@ -160,6 +161,16 @@ FORMS: dict[str, Form] = {
         ),
         mlp=two_matrices("c_fc", "c_proj", ("use_bias", True)),
         norm_bias=True,
+    ),
+    "hunyuan_v1_dense": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(
+            qkv_bias=_BIASED,
+            output_bias=_BIASED,
+            head_norm="head",
+            head_norm_names=("query_layernorm", "key_layernorm"),
+        ),
+        other_keys=("use_qk_norm", "attention_head_dim", "org_vocab_size", "mlp_bias"),
     ),
     "granitemoehybrid": Form(
         defaults=Defaults(max_positions=2048),

@@ -19,7 +19,7 @@ from llmkit.model.families.parts import (
     SpecialIds,
     Training,
 )
-from llmkit.model.families.rope import Rope, RopeByKind
+from llmkit.model.families.rope import AlphaRope, Rope, RopeByKind
 from llmkit.model.families.scales import GraniteScales, QueryScalar, RootOfWidth
 from llmkit.model.families.windows import NoRopeLayers, PositionsOfWindows, Windows
 from llmkit.model.layer_kinds import after_max_window_layers, every, exaone4, one_window, smollm3
@@ -38,6 +38,11 @@ _SOFTCAPS = (
     Number("final_logit_softcapping", "final_logit_softcapping", 30.0, null_is_none=True),
 )
 
+_HUNYUAN_FILES = (
+    *("attention_head_dim", "org_vocab_size", "cla_share_factor", "mask_init_id", "norm_type", "mlp_bias"),
+    *("use_rotary_pos_emb", "position_embedding_xdrope"),
+)
+"""In published files, and read by no class."""
 _GLM = (
     *(*sizes(131_072), Heads(kv_heads=2, head_dim=128), Rope(partial=0.5, has_partial=True), rms(1.5625e-7)),
     Flag(("attention_bias",), "attention_bias", True),
@@ -158,6 +163,15 @@ DENSE: dict[str, Family] = {
             *(*sizes(2048), Heads(has_head_dim=False), Rope(), rms(), BIAS, Flag(("mlp_bias",), "mlp_bias")),
             *(GraniteScales(), SpecialIds(1, 2)),
         ),
+    ),
+    "hunyuan_v1_dense": Family(
+        "HunYuanDenseV1ForCausalLM",
+        (
+            *(*sizes(2048), Heads(), AlphaRope(), rms(1e-5), BIAS, SpecialIds(1, 2, 0)),
+            *(Fixed({"qk_norm": "rotated"}), Constant({"use_qk_norm": True, "use_cla": False})),
+            Training(ignored=_HUNYUAN_FILES),
+        ),
+        stored.HUNYUAN,
     ),
     "granitemoehybrid": Family(
         "GraniteMoeHybridForCausalLM",

@@ -70,6 +70,21 @@ class Rope:
 
 
 @dataclass(frozen=True)
+class AlphaRope(Rope):
+    """HunYuan: a scaling called dynamic that has an alpha stretches the base once for all."""
+
+    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
+        """Fields out of keys."""
+        settings, width = rope_object(keys), found["head_dim"]
+        if settings.get("rope_type", settings.get("type")) != "dynamic" or not settings.get("alpha"):
+            return super().read(keys, found)
+        theta = _number(keys, settings, "rope_theta", keys.number(self.theta_key, default=self.theta))
+        stretched = theta * _number(keys, settings, "alpha", None) ** (width / (width - 2))
+        plain = {"position": "rope", "rope_scaling": None, "rotary_dim": width}
+        return {**plain, "rope_theta": float(stretched)}
+
+
+@dataclass(frozen=True)
 class RopeByKind:
     """One base for layers that see everything, which may be scaled, and one for sliding layers."""
 

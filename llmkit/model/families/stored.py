@@ -74,6 +74,10 @@ PHI3 = (
     Stored(_QKV, (f"{_LAYER}.self_attn.qkv_proj",), "joined"),
     Stored(_GATE_UP, (f"{_LAYER}.mlp.gate_up_proj",), "joined"),
 )
+HUNYUAN = tuple(
+    renamed(f"{_LAYER}.self_attn.{ours}", f"{_LAYER}.self_attn.{theirs}")
+    for ours, theirs in (("q_norm", "query_layernorm"), ("k_norm", "key_layernorm"))
+)
 GLM = (PHI3[1],)
 GLM4 = (
     *GLM,

@@ -131,6 +131,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "exaone4": GgufArchitecture("exaone4", windows="periodic", window_period=4, factor_tensors=True),
     "cohere2": GgufArchitecture("cohere2", windows="periodic", window_period=4, needs=_TIED),
     "nemotron": GgufArchitecture("nemotron", activations=("relu2",), needs_head=True, heads_fill_width=True),
+    "hunyuan_v1_dense": GgufArchitecture("hunyuan-dense", needs=_NO_BIAS),
     "granitemoehybrid": GgufArchitecture("granite", permuted=True, factor_tensors=True),
     "gpt2": GgufArchitecture("gpt2", {"position": "learned"}, _GELU, joined_qkv=True),
     "gpt_neox": GgufArchitecture(

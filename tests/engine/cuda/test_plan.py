@@ -88,6 +88,8 @@ def test_rotations_by_length_go_text_by_text() -> None:
     assert plan.attention is None and plan.spare_blocks == 0
     assert plan.describe(16) == "attention text by text (rotations depend on the length of each text)"
     assert why_not_paged(_config()) is None
+    hunyuan = _config(model_type="hunyuan_v1_dense", qk_norm="rotated")
+    assert why_not_paged(hunyuan) == "queries and keys go through norms after their rotation"
 
 
 @pytest.mark.usefixtures("hopper")

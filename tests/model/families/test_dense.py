@@ -28,6 +28,7 @@ APART: dict[str, dict[str, Any]] = {
     "olmo2": {"norm_placement": "after", "qk_norm": "projection"},
     "olmo3": {"norm_placement": "after", "sliding_layers": (0, 1, 2), "sliding_rope_theta": 500_000.0},
     "smollm3": {"no_rope_layers": (3,), "tie_word_embeddings": True, "rope_theta": 2_000_000.0},
+    "hunyuan_v1_dense": {"qk_norm": "rotated", "output_bias": False, "rope_theta": 10_000.0},
     "granitemoehybrid": {"intermediate_size": 1024, "attention_scale": 1.0, "position": "rope"},
     "arcee": {"gated_mlp": False, "hidden_act": "relu2", "norm": "rms", "mlp_bias": False},
     "seed_oss": {"attention_bias": True, "output_bias": False, "head_dim": 128, "num_key_value_heads": 8},

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.model.families.rope import Rope, RopeByKind, partial_factor, rope_object, with_rope_scaling
+from llmkit.model.families.rope import (
+    AlphaRope,
+    Rope,
+    RopeByKind,
+    partial_factor,
+    rope_object,
+    with_rope_scaling,
+)
 from llmkit.model.keys import Keys
 
 MakeKeys = Callable[..., Keys]
@@ -16,6 +23,7 @@ LINEAR = {"rope_type": "linear", "factor": 2.0}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
 YARN_FULL = {**YARN, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
 NEOX = Rope(theta_key="rotary_emb_base", partial=0.25, partial_key="rotary_pct", has_partial=True)
+ALPHA = {"type": "dynamic", "alpha": 1000.0, "factor": 1.0, "mscale": 1.0, "beta_fast": 32}
 PHI3 = Rope(has_partial=True, original=4096)
 
 
@@ -24,6 +32,9 @@ PHI3 = Rope(has_partial=True, original=4096)
     [
         (Rope(), {}, 1e4, 16, None),
         (Rope(5e5), {}, 5e5, 16, None),
+        (AlphaRope(), {"rope_scaling": ALPHA}, 1e4 * 1000 ** (16 / 14), 16, None),
+        (AlphaRope(), {"rope_parameters": {**ALPHA, "rope_theta": 7.0}}, 7 * 1000 ** (16 / 14), 16, None),
+        (AlphaRope(), {"rope_scaling": LINEAR}, 1e4, 16, LINEAR),
         (Rope(), {"rope_theta": 7, "rope_scaling": LINEAR}, 7.0, 16, LINEAR),
         (Rope(), {"rope_parameters": {**LINEAR, "rope_theta": 7}, "rope_theta": 8}, 7.0, 16, LINEAR),
         (Rope(), {"rope_scaling": {"type": "linear", "factor": 2.0}}, 1e4, 16, LINEAR),

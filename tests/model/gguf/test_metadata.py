@@ -41,6 +41,7 @@ OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"]
         ("smollm3", {"no_rope_layers": [1, 0, 0, 1]}, "no_rope_layers"),
         ("qwen3", gguf_models.BIAS, "output_bias False"),
         ("ernie4_5_moe", {**gguf_models.ERNIE, "moe_layer_interval": 2}, "layers .1, 2, 3. .found .1, 3"),
+        ("hunyuan_v1_dense", gguf_models.BIAS, "output_bias False"),
         ("ernie4_5", {"use_bias": True}, "attention_bias False"),
         ("seed_oss", {"mlp_bias": True}, "mlp_bias False"),
         ("glm", gguf_models.WIDE, "head_dim hidden_size / num_attention_heads"),

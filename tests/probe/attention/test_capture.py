@@ -78,6 +78,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("glm4_moe_lite", {**LITE, "q_lora_rank": 20}),
     ("ernie4_5_moe", ERNIE),
     ("minimax_m2", LOCAL),
+    ("hunyuan_v1_dense", {}),
     ("granitemoe", {**LOCAL, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
