@@ -13,6 +13,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _NUMBER = re.compile(
     r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgt]?)(?P<binary>i?)(?P<unit>b?)", re.I
 )
+_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+([^0-9,][^,]*)?")
 _COUNT = "a number such as 512, 64k, 64Ki, 2M, 24GiB or 1e9"
 _MOST_DIGITS = 30
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -48,7 +49,12 @@ def _whole(text: str | float, *, is_size: bool) -> int:
         if not text < math.inf or text != int(text):
             raise BadParameter(f"{text!r} is not a whole number")
         return int(text)
-    match = _NUMBER.fullmatch(text.strip().replace("_", "").replace(",", ""))
+    typed = text.strip().replace("_", "")
+    if "," in typed and not _THOUSANDS.fullmatch(typed):  # 1,5k of a German keyboard is not 15,000
+        raise BadParameter(
+            f"{text!r}: a comma parts thousands, as in 1,500, and a point decimals, as in 1.5k"
+        )
+    match = _NUMBER.fullmatch(typed.replace(",", ""))
     if match is None or (match["binary"] and not match["suffix"]):
         raise BadParameter(f"{text!r} is not {_COUNT}")
     if match["unit"] and not match["suffix"] and not is_size:

@@ -43,6 +43,25 @@ def test_counts_read_as_people_type_them(text: str | float, value: int) -> None:
     assert parse_count(text) == value and type(parse_count(text)) is int
 
 
+def test_a_comma_parts_thousands_and_no_decimals() -> None:
+    for text, value in (("12,345,678", 12_345_678), ("1,500k", 1_500_000), ("1,000.5k", 1_000_500)):
+        assert parse_count(text) == value
+    for text in (
+        "1,5k",
+        "1,5",
+        "0,25M",
+        "12,34",
+        "1,0000",
+        "1234,567",
+        "1,000,",
+        ",500",
+        "1.000,5",
+        "1,,000",
+    ):
+        with pytest.raises(BadParameter, match="a comma parts thousands"):
+            parse_count(text)
+
+
 def test_a_b_alone_is_bytes_of_a_size_and_no_number_of_tokens() -> None:
     assert parse_size("512B") == 512 and parse_size("1.5kB") == parse_count("1.5kB") == 1500
     for text, meant in (("1B", "1G"), ("7b", "7G"), ("1.5 B", "1.5G")):
