@@ -93,7 +93,6 @@ _SIGNATURES = {
     "llmkit_learn_rotation": (c_bool, (_at,)),
     "llmkit_forward": (c_bool, (_at, _at, _i32, _at)),
     "llmkit_keep": (c_bool, (_at, _at, _at, _at, _i64, _i32, _i32, _i32)),
-    "llmkit_top_k": (c_bool, (_at, _i64, _i64, _i64, _i64, _at, _at)),
     "llmkit_search": (c_bool, (_at,)),
     "llmkit_neighbours": (c_bool, (_at,)),
     "llmkit_blocks": (c_bool, (_at,)),

@@ -32,7 +32,6 @@ from llmkit.kernels.library import level, set_threads, threads
 from llmkit.kernels.matmul import matmul
 from llmkit.kernels.memory import Rows, ValueType
 from llmkit.kernels.packed import PackedFormat, pack
-from llmkit.kernels.top_k import top_k
 
 SHAPES = {
     "M gate+up": (11264, 2048),
@@ -166,7 +165,7 @@ def ignoring(call: Callable[[], object]) -> Call:
 
 
 def others(seconds: float) -> Iterator[tuple[str, float, float]]:
-    """Attention of one new position and the top 50 of 128k logits: name, our seconds, torch's over ours."""
+    """Attention of one new position: name, our seconds, torch's over ours."""
     for context, batch in ((512, 1), (4096, 1), (1024, 8)):
         q, k, v = (torch.randn(batch, n, t, 64) for n, t in ((32, 1), (4, context), (4, context)))
         cache = Cache(*(one.transpose(1, 2).contiguous().numpy() for one in (k, v)))
@@ -176,11 +175,6 @@ def others(seconds: float) -> Iterator[tuple[str, float, float]]:
         calls: dict[str, tuple[Call, int]] = {"ours": (ignoring(mine), 0), "sdpa": (ignoring(sdpa), 0)}
         found = interleave(calls, dict.fromkeys(calls, 1), seconds)
         yield f"attention {context} x{batch}", found["ours"], found["sdpa"] / found["ours"]
-    logits = torch.randn(1, 128_256)
-    mine, sorting = partial(top_k, logits.numpy(), 50), partial(torch.topk, logits, 50)
-    calls = {"ours": (ignoring(mine), 0), "torch": (ignoring(sorting), 0)}
-    found = interleave(calls, dict.fromkeys(calls, 1), seconds)
-    yield "top 50 of 128256", found["ours"], found["torch"] / found["ours"]
 
 
 def main() -> None:

@@ -115,12 +115,6 @@ LLMKIT_API bool llmkit_keep(const float* from, void* to, float* scales, const in
   return region([&](Worker& worker, char*) { kernels()->keep(worker, keep); }, rows * heads * head_dim);
 }
 
-LLMKIT_API bool llmkit_top_k(const float* logits, int64_t rows, int64_t cols, int64_t stride, int64_t k, float* values,
-                             int32_t* indices) {
-  TopK top{logits, values, indices, rows, cols, stride, k};
-  return region([&](Worker& worker, char*) { kernels()->top_k(worker, top); }, rows > 1 ? rows * cols : 0);
-}
-
 LLMKIT_API uint32_t llmkit_read_memory(const void* data, int64_t bytes) {
   ReadMemory read{static_cast<const char*>(data), bytes, 0};
   region([&](Worker& worker, char*) { kernels()->read_memory(worker, read); }, bytes);

@@ -130,13 +130,6 @@ struct Adapted {
   Product products[3];
 };
 
-struct TopK {
-  const float* logits;
-  float* values;                  // (rows, k), largest first; of equal ones the lower index first
-  int32_t* indices;               // (rows, k)
-  int64_t rows, cols, stride, k;  // k <= cols
-};
-
 struct ReadMemory {
   const char* data;  // aligned to 64 bytes
   int64_t bytes;     // a multiple of 64
@@ -175,7 +168,6 @@ struct Kernels {
   void (*cross_entropy)(Worker&, const CrossEntropy&);
   void (*learn_gate)(Worker&, const LearntGate&);
   void (*learn_rotation)(Worker&, const LearntRotation&);
-  void (*top_k)(Worker&, const TopK&);
   void (*read_memory)(Worker&, ReadMemory&);
   // `memory`: so many bytes for each worker.
   size_t (*groups_bytes)(int64_t width);

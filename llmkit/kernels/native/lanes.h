@@ -41,11 +41,6 @@ LK I as_int(F a) { I r; LK_EACH r.v[i] = (i32)a.v[i]; return r; }  // the same b
 template <int BYTE>
 LK F code_of(I a) { F r; LK_EACH r.v[i] = n_to_float(n_byte<BYTE>(a.v[i])); return r; }  // an int8 of each word
 LK F as_float(I a) { F r; LK_EACH r.v[i] = (f32)a.v[i]; return r; }
-LK bool any_greater(F a, F b) {
-  bool any = false;
-  LK_EACH any |= n_any_greater(a.v[i], b.v[i]);
-  return any;
-}
 
 LK I load_int(const void* p) { I r; LK_EACH r.v[i] = n_load_int((const char*)p + i * kWidth * 4); return r; }
 LK I set1_int(int32_t a) { I r; LK_EACH r.v[i] = n_set1_int(a); return r; }
@@ -55,7 +50,6 @@ LK F whole(F a) { LK_EACH a.v[i] = n_whole(a.v[i]); return a; }  // to whole num
 LK F to_float(I a) { F r; LK_EACH r.v[i] = n_to_float(a.v[i]); return r; }
 LK F pow2(I n) { F r; LK_EACH r.v[i] = n_pow2(n.v[i]); return r; }
 LK void store_i8(int8_t* p, I a) { LK_EACH n_store_i8(p + i * kWidth, a.v[i]); }
-LK void store_int(int32_t* p, I a) { LK_EACH n_store_int(p + i * kWidth, a.v[i]); }
 LK I low_nibbles(I a) { LK_EACH a.v[i] = n_low_nibbles(a.v[i]); return a; }
 LK I high_nibbles(I a) { LK_EACH a.v[i] = n_high_nibbles(a.v[i]); return a; }
 LK I load_u8(const uint8_t* p) { I r; LK_EACH r.v[i] = n_load_u8(p + i * kWidth); return r; }

@@ -11,10 +11,10 @@
 #include "neighbours.h"
 #include "pack.h"
 #include "pack_grouped.h"
+#include "read_memory.h"
 #include "residual.h"
 #include "rotate_learn.h"
 #include "search.h"
-#include "top_k.h"
 
 namespace {
 
@@ -50,7 +50,6 @@ Kernels level_table(const char* name) {
   table.cross_entropy = cross_entropy;
   table.learn_gate = learn_gate;
   table.learn_rotation = learn_rotation;
-  table.top_k = top_k;
   table.read_memory = read_memory;
   table.groups_bytes = groups_bytes;
   table.search = search;

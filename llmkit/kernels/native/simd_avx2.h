@@ -28,7 +28,6 @@ LK f32 n_max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
 LK f32 n_abs(f32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 LK f32 n_fma(f32 a, f32 b, f32 c) { return _mm256_fmadd_ps(a, b, c); }
 LK f32 n_pick(f32 a, f32 b, f32 x, f32 y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
-LK bool n_any_greater(f32 a, f32 b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0; }
 LK f32 n_load_bf16(const uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
 }
@@ -66,7 +65,6 @@ LK int32_t n_sum_int(i32 a) {
   b = _mm_add_epi32(b, _mm_unpackhi_epi64(b, b));
   return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 1)));
 }
-LK void n_store_int(int32_t* p, i32 a) { _mm256_storeu_si256((__m256i*)p, a); }
 template <int BYTE>
 LK i32 n_byte(i32 a) { return _mm256_srai_epi32(_mm256_slli_epi32(a, 24 - 8 * BYTE), 24); }  // signed
 LK i32 n_low_nibbles(i32 a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }

@@ -27,7 +27,6 @@ LK f32 n_max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
 LK f32 n_abs(f32 a) { return _mm512_abs_ps(a); }
 LK f32 n_fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
 LK f32 n_pick(f32 a, f32 b, f32 x, f32 y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x); }
-LK bool n_any_greater(f32 a, f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 LK f32 n_load_bf16(const uint16_t* p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
 }
@@ -50,7 +49,6 @@ LK i32 n_add_int(i32 a, i32 b) { return _mm512_add_epi32(a, b); }
 LK float n_sum(f32 a) { return _mm512_reduce_add_ps(a); }  // by halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1
 LK float n_highest(f32 a) { return _mm512_reduce_max_ps(a); }
 LK int32_t n_sum_int(i32 a) { return _mm512_reduce_add_epi32(a); }
-LK void n_store_int(int32_t* p, i32 a) { _mm512_storeu_si512(p, a); }
 template <int BYTE>
 LK i32 n_byte(i32 a) { return _mm512_srai_epi32(_mm512_slli_epi32(a, 24 - 8 * BYTE), 24); }  // signed
 LK i32 n_low_nibbles(i32 a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }

@@ -28,7 +28,6 @@ LK f32 n_max(f32 a, f32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 LK f32 n_abs(f32 a) { return vabsq_f32(a); }
 LK f32 n_fma(f32 a, f32 b, f32 c) { return vfmaq_f32(c, a, b); }
 LK f32 n_pick(f32 a, f32 b, f32 x, f32 y) { return vbslq_f32(vcgtq_f32(a, b), x, y); }
-LK bool n_any_greater(f32 a, f32 b) { return vmaxvq_u32(vcgtq_f32(a, b)) != 0; }
 LK f32 n_load_bf16(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 LK f32 n_load_f16(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 LK f32 n_to_half(f32 a) { return vcvt_f32_f16(vcvt_f16_f32(a)); }
@@ -51,7 +50,6 @@ LK i32 n_add_int(i32 a, i32 b) { return vaddq_s32(a, b); }
 LK float n_sum(f32 a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 LK float n_highest(f32 a) { return vmaxvq_f32(a); }
 LK int32_t n_sum_int(i32 a) { return vaddvq_s32(a); }
-LK void n_store_int(int32_t* p, i32 a) { vst1q_s32(p, a); }
 template <int BYTE>
 LK i32 n_byte(i32 a) { return vshrq_n_s32(vshlq_n_s32(a, 24 - 8 * BYTE), 24); }  // signed
 LK i32 n_low_nibbles(i32 a) { return vandq_s32(a, vdupq_n_s32(0x0f0f0f0f)); }

@@ -27,7 +27,6 @@ LK f32 n_max(f32 a, f32 b) { return a > b ? a : b; }
 LK f32 n_abs(f32 a) { return (f32)((i32)a & 0x7fffffff); }
 LK f32 n_fma(f32 a, f32 b, f32 c) { return a * b + c; }
 LK f32 n_pick(f32 a, f32 b, f32 x, f32 y) { return a > b ? x : y; }
-LK bool n_any_greater(f32 a, f32 b) { return a[0] > b[0] || a[1] > b[1] || a[2] > b[2] || a[3] > b[3]; }
 LK f32 n_load_bf16(const uint16_t* p) { return (f32)(u32{p[0], p[1], p[2], p[3]} << 16); }
 LK float half_to_float(uint16_t half) {
   uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff;
@@ -78,7 +77,6 @@ LK float n_highest(f32 a) {
   return even > odd ? even : odd;
 }
 LK int32_t n_sum_int(i32 a) { return a[0] + a[1] + a[2] + a[3]; }
-LK void n_store_int(int32_t* p, i32 a) { memcpy(p, &a, 16); }
 template <int BYTE>
 LK i32 n_byte(i32 a) { return (i32)((u32)a << (24 - 8 * BYTE)) >> 24; }  // signed
 LK i32 n_low_nibbles(i32 a) { return a & 0x0f0f0f0f; }
