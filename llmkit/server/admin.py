@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llmkit.server.admin_adapters import load_lora_adapter, unload_lora_adapter
-from llmkit.server.errors import ApiError
+from llmkit.server.errors import ApiError, not_an_admin
 from llmkit.server.front import as_json, put_in_front, route
 from llmkit.server.gate import Caller, Gate, OpenGate
 from llmkit.server.observe import RequestLog
@@ -164,7 +164,7 @@ def _for_admins(
     async def answer(request: Request) -> Response:
         caller: Caller = request.state.caller
         if not caller.is_admin:
-            raise ApiError(403, "this key is not an admin's", code="not_an_admin")
+            raise not_an_admin()
         return await handler(request)
 
     return answer

@@ -124,6 +124,11 @@ def refused(param: str, message: str, *, code: str = "invalid_value") -> ApiErro
     return ApiError(400, f"{param}: {message}", code=code, param=param)
 
 
+def not_an_admin() -> ApiError:
+    """An admin's key is asked for, and this is another."""
+    return ApiError(403, "this key is not an admin's", code="not_an_admin")
+
+
 def no_model(name: str, known: Sequence[str]) -> ApiError:
     """None of this name is here.
 

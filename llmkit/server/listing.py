@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import ApiError
+from llmkit.server.errors import not_an_admin
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
 from llmkit.server.handlers import State
@@ -34,7 +34,7 @@ async def show_metrics(request: Request) -> Response:
     state: State = request.app.state.serve
     caller: Caller = request.state.caller
     if caller.name and not caller.is_admin:
-        raise ApiError(403, "this key is not an admin's", code="not_an_admin")
+        raise not_an_admin()
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 

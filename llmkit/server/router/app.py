@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import ApiError
+from llmkit.server.errors import not_an_admin
 from llmkit.server.front import as_json, put_in_front, route
 from llmkit.server.gate import Caller
 from llmkit.server.metrics import CONTENT_TYPE, families_text
@@ -81,7 +81,7 @@ async def show_metrics(request: Request) -> Response:
     state: RouterState = request.app.state.serve
     caller: Caller = request.state.caller
     if caller.name and not caller.is_admin:
-        raise ApiError(403, "this key is not an admin's", code="not_an_admin")
+        raise not_an_admin()
     engines = await engines_text(list(state.fleet.workers()))
     content = state.metrics.text() + fleet_text(state.fleet) + engines
     return Response(content, media_type=CONTENT_TYPE)
