@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,13 @@ from pathlib import Path
 import uvicorn
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.errors import MissingError, RemoteError
+from llmkit.errors import MissingError, RemoteError, ResourceError
 from llmkit.formats.key_file import read_key
 from llmkit.machine import cores
 from llmkit.server.admin import AdminState, OwnerGate, build_admin
 from llmkit.server.config import ServeConfig
 from llmkit.server.keyed_gate import KeyedGate
+from llmkit.server.listener import open_unix_socket
 from llmkit.server.metrics import Metrics
 from llmkit.server.router.adapters import FleetAdapters
 from llmkit.server.router.app import build_router
@@ -126,12 +127,12 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
     run = Run(app, state, front.listener, drain_seconds=job.serve.drain_seconds, tls=front.tls)
     ending: Ending = "killed"
     deployed = _ray_of(job)
-    with tempfile.TemporaryDirectory(prefix="llmkit-") as folder:
+    with _folder_of_sockets() as folder:
         manager = Manager(
             fleet,
             supervisor,
             lambda source, socket: launch_of(job, source, socket),
-            Path(folder),
+            folder,
             drain_seconds=job.serve.drain_seconds,
             adapters=adapters,
             deploy=None if deployed is None else partial(_deploy, job, deployed, supervisor, adapters),
@@ -150,6 +151,23 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
             if deployed is not None:
                 await deployed.close()
     return ending
+
+
+@contextlib.contextmanager
+def _folder_of_sockets() -> Iterator[Path]:
+    """A folder of ours alone, gone at the end.
+
+    Raises:
+        ResourceError: no socket can be made in it: paths of sockets are short.
+    """
+    with tempfile.TemporaryDirectory(prefix="llmkit-") as told:
+        folder = Path(told)
+        try:
+            open_unix_socket(folder / "00000.sock").close()
+        except ResourceError as error:
+            hint = "set TMPDIR to a folder whose path is short, as /tmp"
+            raise ResourceError(error.problem, hint=hint) from None
+        yield folder
 
 
 async def _open_own(job: Replicas, fleet: Fleet, manager: Manager) -> None:

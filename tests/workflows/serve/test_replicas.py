@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +26,14 @@ import torch
 from safetensors.numpy import save_file
 
 from llmkit.engine.config import GenerateConfig
+from llmkit.errors import ResourceError
 from llmkit.model.config import ModelConfig
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 from llmkit.server.config import ServeConfig
 from llmkit.server.router.config import ModelSource, RouterConfig
 from llmkit.server.router.manage import Source
-from llmkit.workflows.serve.replicas import Replicas, launch_of
+from llmkit.workflows.serve.replicas import Replicas, launch_of, serve_replicas
 from llmkit.workflows.serve.worker import read_settings
 
 SHORT: dict[str, Any] = {"prompt": "the quick", "max_tokens": 30, "ignore_eos": True}
@@ -319,3 +321,21 @@ def test_a_worker_has_no_keys_no_log_and_its_share_of_the_cores(tmp_path: Path) 
     assert (told.keys, told.log, told.log_prompts, told.usage) == (None, None, False, None)
     assert (told.behind_router, told.version, told.unix_socket) == (True, "v1", tmp_path / "socket")
     assert (settings.engine.threads, settings.name, settings.model) == (1, "b", Path("n"))
+
+
+def test_a_folder_for_temporary_files_that_is_too_long_for_sockets_is_told_before_a_model_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    job = Replicas(
+        (ModelSource("a", str(tmp_path)),),
+        None,
+        GenerateConfig(),
+        ServeConfig(port=0),
+        RouterConfig(replicas=2),
+    )
+    with pytest.raises(ResourceError, match=r"\.sock: ") as caught:
+        serve_replicas(job, note=print)
+    assert "TMPDIR" in caught.value.hint and not list(folder.iterdir())
