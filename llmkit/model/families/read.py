@@ -38,7 +38,8 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     name = config.get("model_type")
     name = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
-        guess = nearest(str(name), FAMILIES)
+        published = whole.get("architectures")  # which nobody writes by hand: the name is no slip
+        guess = None if published else nearest(str(name), FAMILIES)
         raise ConfigError(
             f"{source}: model_type {name!r} is not supported (known: {', '.join(FAMILIES)})",
             hint=f"did you mean {guess}?" if guess else "use a model of one of these families",

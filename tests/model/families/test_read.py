@@ -254,6 +254,13 @@ def test_a_family_near_to_ours_is_guessed() -> None:
     assert caught.value.hint == "did you mean llama?"
 
 
+def test_a_published_model_of_another_family_is_taken_for_no_slip_of_the_pen() -> None:
+    # read as mistral it would run, and write another text than its own
+    with pytest.raises(ConfigError, match="'ministral3' is not supported") as caught:
+        _read("ministral3", architectures=["Ministral3ForCausalLM"])
+    assert caught.value.hint == "use a model of one of these families"
+
+
 def test_keys_are_written_in_the_forms_of_both_releases(make_config: Callable[..., ModelConfig]) -> None:
     config = make_config()
     written = fields_to_hf(vars(config))
