@@ -19,7 +19,7 @@
 | json       | `{"name", "arguments"}`, or a list, and nothing else                   | any other           |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -38,7 +38,7 @@ from llmkit.tokens.tools.bodies import (
     mistral_body,
     nothing,
 )
-from llmkit.tokens.tools.calls import CallFinder, CallReader, Syntax
+from llmkit.tokens.tools.calls import Body, CallFinder, CallReader, Syntax
 from llmkit.tokens.tools.tagged import GLM, MINIMAX, QWEN, SEED, tagged_body
 from llmkit.tokens.tools.thoughts import ThoughtForm
 from llmkit.tokens.tools.turns import ToolTurns, tool_turns
@@ -96,6 +96,8 @@ _MARKS: dict[FormName, tuple[str, ...]] = {
     "granite": ("<|tool_call|>", "<|/tool_call|>"),
     "json": (),
 }
+_MARKED_ANSWERS = ("harmony", "command-a")
+"""Forms in which answers have marks too, whether there are functions or not."""
 _TAGGED = {
     "qwen-xml": (QWEN, "tool_call"),
     "seed": (SEED, "seed:tool_call"),
@@ -139,7 +141,7 @@ class ToolForm:
             thoughts: how the model thinks; None: what it thinks is text.
             thinks: whether the text begins within thoughts.
         """
-        syntax = syntax_of(self.name, tools) if tools or self.name == "harmony" else Syntax({})
+        syntax = syntax_of(self.name, tools) if tools or self.name in _MARKED_ANSWERS else Syntax({})
         if self.in_words and tools:
             asked = syntax_of("json", tools)
             syntax = Syntax(syntax.opens, {**asked.bare, **syntax.bare}, (*syntax.closes, *asked.closes))
@@ -233,7 +235,9 @@ def syntax_of(form: FormName, tools: Sequence[Mapping[str, Any]]) -> Syntax:
         case "granite":
             return Syntax({"<|tool_call|>": json_body}, closes=("<|/tool_call|>",))
         case "command-a":
-            return Syntax({"<|START_ACTION|>": json_body}, closes=("<|END_ACTION|>",))
+            around = dict.fromkeys(("<|START_RESPONSE|>", "<|END_RESPONSE|>"), nothing)
+            calls: dict[str, Callable[[], Body]] = {"<|START_ACTION|>": json_body} if tools else {}
+            return Syntax({**calls, **around}, closes=("<|END_ACTION|>",))
         case "command-r":
             return Syntax({"Action:": partial(json_body, before="```json")}, closes=("```",))
         case "json":

@@ -246,3 +246,10 @@ def test_the_forms_of_published_words_are_known() -> None:
         form_in("write <|START_ACTION|> followed by") == "command-a" and form_in("<|tool_call|>") == "granite"
     )
     assert form_in("<|start|>…<|channel|>…<|message|>") == "harmony"
+
+
+@pytest.mark.parametrize("tools", [[], TOOLS])
+def test_the_marks_around_command_as_answers_are_no_text(tools: list[dict[str, object]]) -> None:
+    reader = ToolForm("command-a", {}).reader(tools)
+    said = [reader.push(piece)[0] for piece in ("<|START_RESP", "ONSE|>Four <", "3.", "<|END_RESPONSE|>")]
+    assert "".join(said) + reader.flush()[0] == "Four <3."
