@@ -84,6 +84,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("exaone4", {"sliding_window": 16}),
     ("exaone4", {"sliding_window": None, "layer_types": ["full_attention"] * 6}),
     ("nemotron", {**BIAS, "mlp_bias": True}),
+    ("ministral3", {}),
     ("hunyuan_v1_dense", {**BIAS, "head_dim": 8}),
     (
         "granitemoehybrid",

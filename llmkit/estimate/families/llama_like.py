@@ -162,6 +162,10 @@ FORMS: dict[str, Form] = {
         mlp=two_matrices("c_fc", "c_proj", ("use_bias", True)),
         norm_bias=True,
     ),
+    "ministral3": Form(
+        defaults=Defaults(max_positions=262_144, kv_heads=8, head_dim=128),
+        attention=separate(kinds=one_window(None)),
+    ),
     "hunyuan_v1_dense": Form(
         defaults=Defaults(max_positions=2048),
         attention=separate(
