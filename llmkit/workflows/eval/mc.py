@@ -201,8 +201,7 @@ def _judged(
     def asked() -> Iterator[Asked]:
         for item in items:
             if item.index not in records.done:
-                pairs = [scorer.pair(item.context, one) for one in item.question.continuations]
-                yield Asked(pairs)
+                yield Asked([scorer.pair(item.context, one) for one in item.question.continuations])
 
     answers = likelihoods(scorer, asked())
     for count, item in enumerate(items, 1):
