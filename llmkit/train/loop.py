@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+from llmkit.errors import LlmkitError
 from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.guard import BadUpdateError, Spike
@@ -38,8 +39,9 @@ class Duties:
     """Stands around each update, and is told its number."""
     rewind: Callable[[Spike], None] | None = None
     """Takes the trainer back from a spike."""
-    rescue: Callable[[BadUpdateError], None] = lambda _: None
-    """Told of an update that ends the run, before it does: saves the step before it."""
+    rescue: Callable[[LlmkitError], None] = lambda _: None
+    """Told of an update that ends the run, before it does: saves the step before it. It is a bad one, or has
+    nothing to learn from: a row cannot be read, or the program that scores answers is gone."""
     best: Best | None = None
     """Judges evaluations: a better one is saved at once, too many that are not end the run."""
 
@@ -125,6 +127,11 @@ def _update(trainer: Trainer, duties: Duties) -> StepResult | None:
             raise
         duties.rewind(spike)
         return None
+    except BadUpdateError:  # one that no rewind helps against is told too, by the caller
+        raise
+    except LlmkitError as error:
+        duties.rescue(error)
+        raise
 
 
 def is_due(step: int, duties: Duties, last_step: int) -> bool:

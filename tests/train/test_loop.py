@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmkit.errors import DataError, LlmkitError
 from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.guard import BadUpdateError, Spike
@@ -184,6 +185,22 @@ def test_a_spike_that_nobody_takes_back_is_not_swallowed() -> None:
         run(diary, diary.duties())
 
 
+def test_the_step_before_an_update_without_anything_to_learn_from_is_told() -> None:
+    diary = Diary()
+
+    def refuse(number: int) -> Any:
+        if number == 3:
+            raise DataError("the judge is gone", hint="h")
+        return nullcontext()
+
+    def rescue(told: LlmkitError) -> None:
+        diary.lines.append(f"rescued {diary.step}: {told.problem}")
+
+    with pytest.raises(DataError, match="the judge is gone"):
+        run(diary, diary.duties(watch=refuse, rescue=rescue))
+    assert diary.lines == ["step 1", "step 2", "rescued 2: the judge is gone"]
+
+
 @pytest.mark.parametrize("of_rewind", [False, True])
 def test_an_update_that_ends_the_run_is_told_before_it_does(of_rewind: bool) -> None:
     diary, bad = Diary(spikes=[3] if of_rewind else []), BadUpdateError("spike", "step 3 is bad", hint="h")
@@ -196,7 +213,7 @@ def test_an_update_that_ends_the_run_is_told_before_it_does(of_rewind: bool) -> 
     def back(spike: Spike) -> None:
         raise bad
 
-    def rescue(told: BadUpdateError) -> None:
+    def rescue(told: LlmkitError) -> None:
         diary.lines.append(f"rescued {diary.step}: {told.problem}")
 
     duties = diary.duties(

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llmkit.errors import LlmkitError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import (
     checkpoint_path,
@@ -23,6 +24,7 @@ from llmkit.formats.metrics import MetricsWriter
 from llmkit.train.best import Best
 from llmkit.train.guard import BadUpdateError
 from llmkit.train.metrics import RunLog
+from llmkit.train.parallel.ranks import ALONE
 from llmkit.train.snapshot_copy import copy_snapshot
 from llmkit.train.state import Snapshot, checkpoint_bytes, take_snapshot, write_snapshot
 from llmkit.train.trainer import Trainer
@@ -100,13 +102,21 @@ class Saver:
         trainer = self._trainer
         self._save(spared_to=trainer.step - trainer.left_out if trainer.left_out else 0)
 
-    def rescue(self, bad: BadUpdateError) -> None:
+    def rescue(self, error: LlmkitError) -> None:
         """Save the step before an update that ends the run, so that the run can go on there.
 
         Where that is no number, the weights may be why: no older checkpoint makes way. Where so many updates
         were left out in a row, nothing was learnt in them: what was saved since counts no more, if there is
         something older. A run that was to be replaced is left, as whenever the new one came to no checkpoint.
+        What no process but this one met with is saved where there is no other: they would not come to save.
         """
+        if not isinstance(error, BadUpdateError):
+            if self._trainer.ranks is ALONE and not (self._out / REPLACED).is_dir():
+                self._save(spared_to=0)
+            return
+        self._rescue_from(error)
+
+    def _rescue_from(self, bad: BadUpdateError) -> None:
         step, ranks = self._trainer.step, self._trainer.ranks
         if ranks.told((self._out / REPLACED).is_dir() if ranks.is_first else None):
             return

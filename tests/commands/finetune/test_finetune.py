@@ -282,6 +282,14 @@ def test_every_method_learns_and_tells_its_figures(
         assert low <= report["valid"]["reward_accuracy"] <= high
 
 
+def test_what_was_learnt_before_a_judge_died_is_saved(finetune: Callable[..., Any]) -> None:
+    flags = ["--method", "grpo", "--completion-tokens", 2, "--group-size", 2, "--batch-rows", 1]
+    flags += ["--steps", 9, "--checkpoint-every", 9]
+    done = finetune(*flags, "--reward", "sed -u 's/.*/0.5/; 7q'")  # of the fourth update
+    assert done.status == 3 and "after" in done.err
+    assert [folder.name for folder in list_checkpoints(Path("run"))[0]] == ["step-00000003"]
+
+
 def test_a_run_keeps_no_place_of_its_judge_and_goes_on_with_it_at_another(
     finetune: Callable[..., Any], tmp_path: Path
 ) -> None:
