@@ -113,9 +113,8 @@ _SIGNATURES = {
 @cache
 def _loaded() -> CDLL | str:
     """The library, or why there is none."""
-    if not LIBRARY.is_file():
-        reason = read_note().get("reason")
-        return f"not built: {reason}" if reason else "not built"
+    if (missing := unbuilt()) is not None:
+        return missing
     try:
         library = CDLL(str(LIBRARY))
     except OSError as error:
@@ -131,6 +130,14 @@ def _loaded() -> CDLL | str:
     if library.llmkit_level() is None:
         return "is switched off by LLMKIT_KERNELS, or lacks the level it names"
     return library
+
+
+def unbuilt() -> str | None:
+    """Why there is no library, to follow "the native library is"; None where there is one, of use or not."""
+    if LIBRARY.is_file():
+        return None
+    reason = read_note().get("reason")
+    return f"not built: {reason}" if reason else "not built"
 
 
 def available() -> bool:

@@ -14,6 +14,7 @@ from llmkit.engine.request import Request
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO, check_output, require_inputs
+from llmkit.kernels.library import unbuilt
 from llmkit.model.config import ModelConfig
 from llmkit.model.pooling import Pooling, read_pooling
 from llmkit.model.source import (
@@ -29,6 +30,7 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
 from llmkit.workflows.generate.adapter import NO_ADAPTERS, AdapterSources, adapter_path, open_adapters
 from llmkit.workflows.generate.cache import check_cache_options
+from llmkit.workflows.generate.device import device_named
 from llmkit.workflows.generate.draft import Drafts, draft_paths, open_drafts
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.parts import check_parts
@@ -167,6 +169,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         notes=(
             *(f"{source}: {name} is not followed" for name in unfollowed(generation, context)),
             *unread(config.template_kwargs, tokenizer),
+            *_without_kernels(config),
         ),
         rope_scaling=scaling,
         grammars=grammars,
@@ -175,6 +178,14 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         adapters=open_adapters(config.adapters),
         talk=talk,
     )
+
+
+def _without_kernels(config: GenerateConfig) -> tuple[str, ...]:
+    """That a CPU could do better, where nobody asked for what it does."""
+    missing = unbuilt()
+    if missing is None or config.kernels != "auto" or device_named(config.device) != "cpu":
+        return ()
+    return (f"torch computes, several times slower than our kernels: the native library is {missing}",)
 
 
 def _open_template(path: Path | None) -> "RowTemplate | None":

@@ -12,6 +12,7 @@ from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.errors import ConfigError, DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.pooling import Pooling, write_pooling
+from llmkit.workflows.generate import job as job_module
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 
@@ -94,6 +95,16 @@ def test_the_options_that_belong_together_are_taken(folder: Path) -> None:
     _open(folder, chat=True, system="x")
     _open(folder, jsonl=Path("-"), system="x", skip_bad=True, sampling={"logprobs": 1})
     _open(folder, as_json=True, sampling={"logprobs": 1})
+
+
+def test_a_cpu_without_our_kernels_is_said_to_be_slow_unless_torch_was_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not _open(folder).notes
+    monkeypatch.setattr(job_module, "unbuilt", lambda: "not built: no C++ compiler")
+    (note,) = _open(folder).notes
+    assert note.endswith("the native library is not built: no C++ compiler")
+    assert not _open(folder, kernels="torch").notes
 
 
 def test_a_job_knows_how_vectors_are_made_of_its_model(folder: Path) -> None:
