@@ -74,7 +74,10 @@ def test_a_norm_for_each_head_is_there_as_often_as_there_are_heads() -> None:
 
 def test_norms_can_be_switched_by_a_key_and_named_otherwise() -> None:
     rule = separate(
-        head_norm="head", head_norm_switch="qk_layernorm", head_norm_name="layernorm", head_norm_bias=True
+        head_norm="head",
+        head_norm_switch="qk_layernorm",
+        head_norm_names=("q_layernorm", "k_layernorm"),
+        head_norm_bias=True,
     )
     assert not any("norm" in name for name in written(read(rule)))
     assert "q_layernorm.bias" in written(read(rule, qk_layernorm=True))

@@ -53,7 +53,16 @@ def test_a_family_has_so_many_parameters_more_than_llama(
 
 def test_families_that_tie_their_head_unless_told_otherwise() -> None:
     tied = [name for name, form in FORMS.items() if form.defaults.tied]
-    assert tied == ["gemma", "gemma2", "gemma3_text", "smollm3", "cohere", "cohere2", "starcoder2"]
+    assert tied == [
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "smollm3",
+        "cohere",
+        "cohere2",
+        "starcoder2",
+        "ernie4_5",
+    ]
     assert "head" not in read("gemma").by_part
     assert read("gemma", tie_word_embeddings=False).by_part["head"] == 400
 
