@@ -71,6 +71,14 @@ MSCALE = {
         **{"original_max_position_embeddings": 64, "beta_fast": 32, "beta_slow": 1},
     }
 }
+QUERIES = {
+    "max_position_embeddings": 512,
+    "rope_parameters": {
+        **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 1.0},
+        **{"original_max_position_embeddings": 128, "beta_fast": 32, "beta_slow": 1},
+        "llama_4_scaling_beta": 0.1,
+    },
+}
 SCALED_FULL = {
     "rope_parameters": {
         "full_attention": {**YARN["rope_parameters"], "rope_theta": 500_000.0},
@@ -89,6 +97,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("mistral", {"sliding_window": None}),
     ("mistral", WINDOW),
     ("mistral", {**WINDOW, **MHA, **TIED, **YARN}),
+    ("ministral3", QUERIES),
+    ("ministral3", {**QUERIES, **MHA, **TIED}),
     ("mixtral", LOCAL),
     ("mixtral", {**LOCAL, **WINDOW, **MHA}),
     ("mixtral", {**LOCAL, **TIED, **LLAMA3}),

@@ -19,7 +19,7 @@ from llmkit.model.families.parts import (
     SpecialIds,
     Training,
 )
-from llmkit.model.families.rope import AlphaRope, Rope, RopeByKind
+from llmkit.model.families.rope import AlphaRope, Rope, RopeByKind, ScaledQueryRope
 from llmkit.model.families.scales import GraniteScales, QueryScalar, RootOfWidth
 from llmkit.model.families.windows import NoRopeLayers, PositionsOfWindows, Windows
 from llmkit.model.layer_kinds import after_max_window_layers, every, exaone4, one_window, smollm3
@@ -38,6 +38,11 @@ _SOFTCAPS = (
     Number("final_logit_softcapping", "final_logit_softcapping", 30.0, null_is_none=True),
 )
 
+_MINISTRAL = {
+    **{"rope_type": "yarn", "rope_theta": 1_000_000.0, "factor": 16.0, "beta_fast": 32.0, "beta_slow": 1.0},
+    **{"original_max_position_embeddings": 16_384, "mscale": 1.0, "mscale_all_dim": 1.0},
+    "llama_4_scaling_beta": 0.1,
+}
 _HUNYUAN_FILES = (
     *("attention_head_dim", "org_vocab_size", "cla_share_factor", "mask_init_id", "norm_type", "mlp_bias"),
     *("use_rotary_pos_emb", "position_embedding_xdrope"),
@@ -58,6 +63,14 @@ DENSE: dict[str, Family] = {
         (
             *(*sizes(131_072), Heads(kv_heads=8), Rope(), rms(), SpecialIds(1, 2)),
             Windows(one_window(4096), has_layer_types=False),
+        ),
+    ),
+    "ministral3": Family(
+        "Ministral3ForCausalLM",
+        (
+            *sizes(262_144),
+            *(Heads(kv_heads=8, head_dim=128), ScaledQueryRope(1e6, scaling=_MINISTRAL), rms(1e-5)),
+            *(SpecialIds(1, 2, 11), Windows(one_window(None), has_layer_types=False)),
         ),
     ),
     "qwen2": Family(

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.rope_scaling import ORIGINAL, normalise_rope_scaling
+from llmkit.model.rope_scaling import ORIGINAL, QUERY_SCALING, normalise_rope_scaling
 
 _BOTH_KINDS = ("full_attention", "sliding_attention")
 
@@ -82,6 +82,35 @@ class AlphaRope(Rope):
         stretched = theta * _number(keys, settings, "alpha", None) ** (width / (width - 2))
         plain = {"position": "rope", "rope_scaling": None, "rotary_dim": width}
         return {**plain, "rope_theta": float(stretched)}
+
+
+@dataclass(frozen=True)
+class ScaledQueryRope(Rope):
+    """Ministral 3: from the original positions on, queries are multiplied by a factor that grows with them.
+    What is read is the model of the positions before, where the factor is 1.
+    """
+
+    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
+        """Fields out of keys."""
+        given = rope_object(keys) or self.scaling or {}
+        theta = keys.number(self.theta_key, default=self.theta)
+        settings = {name: value for name, value in given.items() if name != "max_position_embeddings"}
+        scaling = read_scaling(keys, settings, found)
+        if scaling is None or QUERY_SCALING not in scaling:
+            keys.wrong(_object_name(keys), f"of type yarn, with {QUERY_SCALING}")
+        return {
+            "position": "rope",
+            "rope_theta": float(_number(keys, given, "rope_theta", theta)),
+            "rope_scaling": scaling,
+            "rotary_dim": found["head_dim"],
+            "max_position_embeddings": min(found["max_position_embeddings"], scaling[ORIGINAL]),
+        }
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        """Keys out of fields."""
+        scaling = fields["rope_scaling"]
+        whole = int(scaling["factor"] * scaling[ORIGINAL])
+        return super().write(fields) | {"max_position_embeddings": whole}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ APART: dict[str, dict[str, Any]] = {
         **{"qk_norm": "head", "sliding_rope_theta": 10_000.0, "rope_theta": 1_000_000.0},
         **{"attn_logit_softcapping": None, "sliding_layers": (0, 1, 2, 3), "norm_placement": "both"},
     },
+    "ministral3": {"rope_theta": 1_000_000.0, "head_dim": 128, "sliding_window": None},
     "phi3": {"rotary_dim": 32, "hidden_act": "silu", "output_bias": False},
     "olmo2": {"norm_placement": "after", "qk_norm": "projection"},
     "olmo3": {"norm_placement": "after", "sliding_layers": (0, 1, 2), "sliding_rope_theta": 500_000.0},

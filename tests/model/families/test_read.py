@@ -256,8 +256,8 @@ def test_a_family_near_to_ours_is_guessed() -> None:
 
 def test_a_published_model_of_another_family_is_taken_for_no_slip_of_the_pen() -> None:
     # read as mistral it would run, and write another text than its own
-    with pytest.raises(ConfigError, match="'ministral3' is not supported") as caught:
-        _read("ministral3", architectures=["Ministral3ForCausalLM"])
+    with pytest.raises(ConfigError, match="'ministral' is not supported") as caught:
+        _read("ministral", architectures=["MinistralForCausalLM"])
     assert caught.value.hint == "use a model of one of these families"
 
 
@@ -305,5 +305,17 @@ def test_mistral3_holds_a_mistral_and_a_language_model_that_is_another_is_named(
     assert (config.model_type, config.rope_theta, config.dtype) == ("mistral", 1e9, "bfloat16")
     unnamed = {key: value for key, value in inner.items() if key != "model_type"}
     assert ModelConfig.from_hf({"model_type": "mistral3", "text_config": unnamed}).model_type == "mistral"
-    with pytest.raises(ConfigError, match="model_type 'ministral3' is not supported"):
-        ModelConfig.from_hf({"model_type": "mistral3", "text_config": {**inner, "model_type": "ministral3"}})
+    with pytest.raises(ConfigError, match="model_type 'ministral' is not supported"):
+        ModelConfig.from_hf({"model_type": "mistral3", "text_config": {**inner, "model_type": "ministral"}})
+
+
+def test_ministral3_is_read_as_far_as_its_queries_are_not_multiplied() -> None:
+    config = _read("ministral3", max_position_embeddings=262_144)
+    assert config.max_position_embeddings == 16_384 and config.rope_scaling is not None
+    written = config.to_hf()
+    assert written["max_position_embeddings"] == 262_144
+    assert written["rope_parameters"]["llama_4_scaling_beta"] == 0.1
+    assert ModelConfig.from_hf(written) == config
+    with pytest.raises(ConfigError, match="with llama_4_scaling_beta"):
+        _read("ministral3", rope_parameters={"rope_type": "yarn", "factor": 16.0})
+    assert ModelConfig.from_hf({"model_type": "mistral3", "text_config": written}) == config
