@@ -15,13 +15,16 @@ _MARKS = (
     ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek
     ("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),  # GLM
     ("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"),  # Seed-Coder
+    ("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
+    ("[PREFIX]", "[SUFFIX]", ""),  # Codestral
 )
-"""Before what precedes the gap, before what follows it, and where the text in it begins."""
-_AFTER_FIRST = ("<[fim-prefix]>",)
+"""Before what precedes the gap, before what follows it, and where the text in it begins, which some
+have no mark for."""
+_AFTER_FIRST = ("<[fim-prefix]>", "[PREFIX]")
 """Who is told first what follows."""
 _ENDS = (
     *("<|fim_pad|>", "<fim_pad>", "<fim-pad>", "<|file_sep|>", "<file_sep>", "<|file_separator|>"),
-    *("<|repo_name|>", "<repo_name>", "<reponame>"),
+    *("<|repo_name|>", "<repo_name>", "<reponame>", "▁<EOT>", "[MIDDLE]"),
 )
 """What models write where the gap is filled and another file would begin."""
 
@@ -32,7 +35,7 @@ class InfillForm:
 
     before: int
     after: int
-    gap: int
+    gap: int | None
     ends: frozenset[int]
     """What ends the text in the gap, beside what ends any."""
     after_first: bool = False
@@ -46,15 +49,15 @@ class InfillForm:
         """
         sides = [self.before, *before], [self.after, *after]
         first, then = reversed(sides) if self.after_first else sides
-        return [*first, *then, self.gap]
+        return [*first, *then, *([] if self.gap is None else [self.gap])]
 
 
 def infill_form_of(tokenizer: Tokenizer) -> InfillForm | None:
     """How the model of a tokenizer is told of a gap; None: it has no tokens for that."""
     for marks in _MARKS:
         before, after, gap = (tokenizer.id_of(one) for one in marks)
-        if before is not None and after is not None and gap is not None:
-            ends = (tokenizer.id_of(one) for one in _ENDS)
-            found = frozenset((before, after, gap, *(one for one in ends if one is not None)))
+        if before is not None and after is not None and (gap is not None or not marks[2]):
+            ends = (before, after, gap, *map(tokenizer.id_of, _ENDS))
+            found = frozenset(one for one in ends if one is not None)
             return InfillForm(before, after, gap, found, after_first=marks[0] in _AFTER_FIRST)
     return None

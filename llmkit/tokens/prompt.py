@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TRIAL = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "Four."}]
 """A conversation by which templates are tried out."""
+_LEAD = "☺"
+"""Is in no vocabulary with what follows it; Code Llama and Codestral have it before what follows a gap."""
 
 
 class PromptEncoder:
@@ -103,8 +105,15 @@ class PromptEncoder:
                 "suffix: this model's tokenizer has no tokens that mark a gap",
                 hint="a model that was trained to fill in the middle, such as Qwen2.5-Coder's base",
             )
-        sides = (_encode(self._plain, text).ids for text in (before, after))
+        sides = self.encode(before, special=False), self._encode_later(after)
         return [*self.before_texts, *self.infill_form.ids(*sides)]
+
+    def _encode_later(self, text: str) -> list[int]:
+        """The ids of a text that no text begins with: SentencePiece puts a space before one that does."""
+        lead = self.encode(_LEAD, special=False)
+        if self.encode(f"{_LEAD}a", special=False) == [*lead, *self.encode("a", special=False)]:
+            return self.encode(text, special=False)
+        return self.encode(_LEAD + text, special=False)[len(lead) :]
 
     def render(self, messages: list[dict[str, Any]], tools: list[Any] | None = None, **settings: Any) -> str:
         """The text of a conversation, ending with the opening of the assistant's turn.

@@ -51,6 +51,8 @@ def of_marks(*marks: str, bos: str | None = None) -> Tokenizer:
             ("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"),
             "<[fim-suffix]>AFTER<[fim-prefix]>BEFORE<[fim-middle]>",
         ),
+        (("▁<PRE>", "▁<MID>", "▁<SUF>", "▁<EOT>"), "▁<PRE>BEFORE▁<SUF>AFTER▁<MID>"),
+        (("[PREFIX]", "[MIDDLE]", "[SUFFIX]"), "[SUFFIX]AFTER[PREFIX]BEFORE"),
     ],
 )
 @pytest.mark.parametrize("bos", [None, "<s>"])
@@ -76,6 +78,19 @@ def test_either_side_may_be_empty() -> None:
     tokenizer = of_marks(*QWEN)
     prefix, suffix, middle = (tokenizer.id_of(mark) for mark in QWEN[:3])
     assert PromptEncoder(tokenizer).encode_gap("", "") == [prefix, suffix, middle]
+
+
+def test_no_space_is_put_before_what_follows_a_gap_where_sentencepiece_puts_one_before_a_text() -> None:
+    marks, pieces = ("▁<PRE>", "▁<SUF>", "▁<MID>"), ["▁", "a", "b", "☺"]
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({one: at for at, one in enumerate(pieces)}, []))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    backend.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    encoder = PromptEncoder(Tokenizer(backend, {}, None))
+    for before, after, told in (
+        ("a", "b", "▁<PRE> ▁ a ▁<SUF> b ▁<MID>"),
+        ("", " b", "▁<PRE> ▁<SUF> ▁ b ▁<MID>"),
+    ):
+        assert [backend.id_to_token(one) for one in encoder.encode_gap(before, after)] == told.split(" ")
 
 
 def test_another_file_or_another_gap_ends_the_text() -> None:
