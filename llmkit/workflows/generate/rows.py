@@ -105,9 +105,12 @@ def _row(job: Job, line: Line) -> Row:
         )
     if _has(record, KEY) and not is_chat:
         raise DataError(f'"{KEY}", and no chat to be put into a template', hint="leave it out, or add --chat")
-    if _has(record, "suffix") and (is_chat or has_tokens):
+    if (suffix or _has(record, "suffix")) and (is_chat or has_tokens):
         what = "chat" if is_chat else "row of tokens"
-        raise DataError(f'"suffix", and a {what} has no gap', hint='leave it out, or give a "prompt"')
+        name, hint = '"suffix"', 'leave it out, or give a "prompt"'
+        if not _has(record, "suffix"):
+            name, hint = "--suffix", 'leave it out, or say "suffix": null in the row'
+        raise DataError(f"{name}, and a {what} has no gap", hint=hint)
     if job.template is not None:
         row = _from_text(job, job.template.fill(record), record, sampling, settings, suffix)
     elif has_tokens:
@@ -178,6 +181,8 @@ def _called(job: Job, line: Line) -> Row | Refusal:
             raise RefusedError("--extract-code is not for rows of a batch file")
         if job.talk is not None:
             raise RefusedError("--tool is not for rows of a batch file")
+        if job.config.suffix is not None:
+            raise RefusedError("--suffix is not for rows of a batch file, which say their own")
         if call.is_chat:
             calls = _calls(job, body, sampling)
             rule = sampling.rule if calls is None else calls.rule(sampling.rule)

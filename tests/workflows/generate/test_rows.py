@@ -384,6 +384,10 @@ def test_a_chat_and_tokens_have_no_gap(gap_folder: Path) -> None:
     for row in ({"messages": CHAT}, {"tokens": [1]}):
         with pytest.raises(DataError, match='"suffix", and a'):
             _rows(gap_folder, row | {"suffix": "b"})
+        with pytest.raises(DataError, match="--suffix, and a"):
+            _rows(gap_folder, row, suffix="b")
+    (opted_out,) = _rows(gap_folder, {"tokens": [1], "suffix": None}, suffix="b")
+    assert opted_out.request.prompt == (1,)
     with pytest.raises(UsageError, match="--suffix does nothing in a chat"):
         _job(gap_folder, prompt="a", chat=True, suffix="b")
 
@@ -395,6 +399,8 @@ def test_a_batch_row_may_ask_for_a_gap_and_is_refused_by_the_name_where_there_is
     call = {"custom_id": "1", "method": "POST", "url": "/v1/completions", "body": body}
     (row,) = _rows(gap_folder, call)
     assert row.request.prompt == _ids(gap_folder, "<|fim_prefix|>the <|fim_suffix|> License<|fim_middle|>")
+    (refusal,) = _rows(gap_folder, call, suffix="b")
+    assert isinstance(refusal, Refusal) and "--suffix is not for rows" in refusal.error.problem
     for file in byte_level_dir.iterdir():
         shutil.copy(file, gap_folder)
     (refusal,) = _rows(gap_folder, call)
