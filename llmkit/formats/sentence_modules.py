@@ -106,14 +106,18 @@ def read_prompts(folder: Path) -> dict[str, str]:
     """What stands before texts, by names; the one that always does is called "" too.
 
     Raises:
-        DataError: a prompt is no text.
+        DataError: a prompt is no text, or the one that always stands there is none of them.
     """
     path, told = folder / PROMPTS, read_whole(folder)
-    prompts = told.get("prompts") or {}
+    prompts, default = told.get("prompts") or {}, told.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(one, str) for one in prompts.values()):
         raise DataError(f"{path}: a prompt that is no text", hint='{"prompts": {"query": "Query: "}}')
-    default = prompts.get(told.get("default_prompt_name"), "")
-    return {**prompts, "": default}
+    named = {"query": "", "document": "", **prompts}  # these two are always there
+    if default is not None and not (isinstance(default, str) and default in named):
+        raise DataError(
+            f"{path}: default_prompt_name {default!r} is none of prompts", hint=f"one of: {', '.join(named)}"
+        )
+    return {**prompts, "": "" if default is None else named[default]}
 
 
 def read_transformer(folder: Path) -> dict[str, Any]:
@@ -124,3 +128,18 @@ def read_transformer(folder: Path) -> dict[str, Any]:
     """
     path = folder / TRANSFORMER
     return read_json_object(path) if path.is_file() else {}
+
+
+def within(told: dict[str, Any], *keys: str, path: Path) -> dict[str, Any]:
+    """An object inside an object inside …; empty where one is not there.
+
+    Raises:
+        DataError: one of them is no object.
+    """
+    for key in keys:
+        told = told.get(key) or {}
+        if not isinstance(told, dict):
+            raise DataError(
+                f"{path}: {key} is no object (found {told!r})", hint="as sentence-transformers writes it"
+            )
+    return told

@@ -24,6 +24,7 @@ from llmkit.formats.sentence_modules import (
     read_steps,
     read_transformer,
     refuse_others,
+    within,
 )
 from llmkit.model.config import ModelConfig
 from llmkit.model.file_names import HEADS
@@ -142,7 +143,7 @@ def _of_folder(model: Path, step: Step) -> Pooling:
             f"{step.path}: pooling by {mode} is not done here",
             hint="a decoder's vectors are the mean of its tokens, or its last one: mean, lasttoken",
         )
-    if "message" in (read_transformer(model).get("modality_config") or {}):
+    if "message" in within(read_transformer(model), "modality_config", path=model / TRANSFORMER):
         raise ConfigError(
             f"{model / TRANSFORMER}: texts as messages of a chat are not done here",
             hint="a modality_config of text alone, and no chat template",

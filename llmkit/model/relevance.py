@@ -9,7 +9,7 @@ Source: sentence-transformers 6, cross_encoder/modules/logit_score.py.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.gguf.magic import is_gguf
@@ -21,6 +21,7 @@ from llmkit.formats.sentence_modules import (
     read_transformer,
     read_whole,
     refuse_others,
+    within,
 )
 
 _SCORE, _LOGISTIC = "LogitScore", "Sigmoid"
@@ -61,18 +62,18 @@ def read_relevance(model: Path) -> Relevance | None:
     refuse_others(model, steps, ("Transformer", _SCORE))
     told, given = score.settings(), read_transformer(model)
     yes, no = told.get("true_token_id"), told.get("false_token_id")
-    if not isinstance(yes, int) or not (no is None or isinstance(no, int)):
+    if not _is_id(yes) or not (no is None or _is_id(no)):
         raise DataError(
             f"{score.path}: true_token_id {yes!r} and false_token_id {no!r} are no tokens",
-            hint="ids, or null",
+            hint="ids; of no also null",
         )
-    message = (given.get("modality_config") or {}).get("message") or {}
+    message = within(given, "modality_config", "message", path=model / TRANSFORMER)
     if message.get("format", "flat") != "flat":
         raise ConfigError(
             f"{model / TRANSFORMER}: messages whose contents are {message['format']} are not done here",
             hint='"format": "flat", and a chat template that takes texts',
         )
-    settings = (given.get("processing_kwargs") or {}).get("chat_template") or {}
+    settings = within(given, "processing_kwargs", "chat_template", path=model / TRANSFORMER)
     activation = str(read_whole(model).get("activation_fn") or _LOGISTIC).rpartition(".")[2]
     if activation not in (_LOGISTIC, "Identity"):
         raise ConfigError(
@@ -80,3 +81,7 @@ def read_relevance(model: Path) -> Relevance | None:
             hint=f"torch.nn.modules.activation.{_LOGISTIC}, or torch.nn.modules.linear.Identity",
         )
     return Relevance(yes, no, read_prompts(model)[""], activation == _LOGISTIC, settings)
+
+
+def _is_id(told: Any) -> TypeGuard[int]:
+    return isinstance(told, int) and not isinstance(told, bool) and told >= 0

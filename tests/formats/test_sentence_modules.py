@@ -13,6 +13,7 @@ from llmkit.formats.sentence_modules import (
     read_steps,
     read_transformer,
     refuse_others,
+    within,
 )
 
 
@@ -57,6 +58,20 @@ def test_the_prompt_that_is_always_there_has_no_name(tmp_path: Path) -> None:
     (tmp_path / "config_sentence_transformers.json").write_text('{"prompts": ["q: "]}')
     with pytest.raises(DataError, match="a prompt that is no text"):
         read_prompts(tmp_path)
+    for default in ('"web"', '["query"]'):
+        (tmp_path / "config_sentence_transformers.json").write_text(f'{{"default_prompt_name": {default}}}')
+        with pytest.raises(DataError, match="is none of prompts"):
+            read_prompts(tmp_path)
+    (tmp_path / "config_sentence_transformers.json").write_text('{"default_prompt_name": "query"}')
+    assert read_prompts(tmp_path) == {"": ""}
+
+
+def test_an_object_within_others_is_empty_where_it_is_not_there(tmp_path: Path) -> None:
+    told = {"a": {"b": {"c": 1}}, "d": 5}
+    assert within(told, "a", "b", path=tmp_path) == {"c": 1}
+    assert within(told, "x", "y", path=tmp_path) == {}
+    with pytest.raises(DataError, match="d is no object"):
+        within(told, "d", path=tmp_path)
 
 
 def test_how_the_model_is_given_texts_may_be_left_unsaid(tmp_path: Path) -> None:

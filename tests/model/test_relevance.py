@@ -66,6 +66,11 @@ def test_a_score_is_a_probability_unless_another_activation_is_named(tmp_path: P
     [
         ({"score": {"true_token_id": "yes"}}, DataError, "true_token_id 'yes'"),
         ({"score": {}}, DataError, "true_token_id None"),
+        ({"score": {"true_token_id": True}}, DataError, "true_token_id True"),
+        ({"score": {"true_token_id": 7, "false_token_id": -1}}, DataError, "false_token_id -1"),
+        ({"transformer": {"modality_config": [1]}}, DataError, "modality_config is no object"),
+        ({"transformer": {"modality_config": {"message": "flat"}}}, DataError, "message is no object"),
+        ({"transformer": {"processing_kwargs": "x"}}, DataError, "processing_kwargs is no object"),
         ({"kinds": ("Transformer", "Pooling", "LogitScore")}, ConfigError, "the step Pooling"),
         ({"whole": {"activation_fn": "torch.nn.Tanh"}}, ConfigError, "activation_fn Tanh"),
         (

@@ -35,6 +35,12 @@ class Judge:
         self._model, self._encoder, self._tokenizer = opened.model, opened.encoder, opened.tokenizer
         self._relevance, self._name = relevance, model
         self._longest = opened.model.config.max_position_embeddings
+        beyond = max(relevance.yes, relevance.no or 0)
+        if beyond >= opened.model.config.vocab_size:
+            raise DataError(
+                f"{model}: judges by token {beyond:,}, and has {opened.model.config.vocab_size:,}",
+                hint="the modules.json and the config.json of one model belong together",
+            )
 
     def rank(self, query: str, found: Sequence[Hit]) -> list[Hit]:
         """The same passages, the best first; of equal ones the one that was first.

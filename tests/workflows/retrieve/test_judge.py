@@ -83,6 +83,12 @@ def test_a_template_without_places_for_both_is_an_error(folder: Path) -> None:
         open_reranker(folder, "cpu").rank("honey?", hits("A bee."))
 
 
+def test_a_model_without_the_token_of_yes_is_an_error(folder: Path) -> None:
+    (folder / "LogitScore/config.json").write_text('{"true_token_id": 999999}')
+    with pytest.raises(DataError, match="judges by token 999,999, and has"):
+        open_reranker(folder, "cpu")
+
+
 def test_a_model_that_says_nothing_is_ranked_by_likelihood(spelled_model: Callable[..., Path]) -> None:
     assert isinstance(open_reranker(spelled_model(), "cpu"), LikelihoodReranker)
 
