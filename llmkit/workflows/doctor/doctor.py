@@ -16,6 +16,8 @@ from llmkit.formats.model_folder import (
 from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.config import ModelConfig
 from llmkit.model.gguf.store import GgufStore
+from llmkit.model.pooling import read_pooling
+from llmkit.model.relevance import read_relevance
 from llmkit.model.source import read_model_generation, read_model_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
@@ -181,11 +183,20 @@ class _Examination:
         self._claims(folder, "model", tokenizer, rows)
         if tokenizer is None:
             return
-        self.findings += check_tokenizer(folder, tokenizer, stop_ids(folder, tokenizer))
+        self.findings += check_tokenizer(
+            folder, tokenizer, stop_ids(folder, tokenizer), chats=not self._judges(folder)
+        )
         self.findings += check_special_tokens(folder, tokenizer)
         config = _config(folder / CONFIG)
         if config is not None:
             self.findings += check_vocabulary(folder, tokenizer, config.vocab_size, rows)
+
+    def _judges(self, folder: Path) -> bool:
+        """Whether a model's template is for pairs of texts, which it judges; what is done with it is read."""
+        with as_finding(self.findings, "steps.supported", folder):
+            read_pooling(folder)
+            return read_relevance(folder) is not None
+        return False
 
     def _claims(self, folder: Path, kind: str, tokenizer: Tokenizer | None, rows: int | None) -> None:
         """What a folder holds, and what its llmkit.json says it was made with."""

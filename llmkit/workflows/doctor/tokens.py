@@ -27,8 +27,17 @@ _AS_IT_IS = (None, "PreTrainedTokenizerFast", "TokenizersBackend", "LlamaTokeniz
 _MARK = re.compile(r"<\|[^|<>\s]+\|>")  # how a template's own tokens are commonly written
 
 
-def check_tokenizer(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()) -> list[Finding]:
-    """A tokenizer's normaliser, pad token and chat template; `stops` are ids that end a text of its model."""
+def check_tokenizer(
+    where: Path, tokenizer: Tokenizer, stops: Sequence[int] = (), *, chats: bool = True
+) -> list[Finding]:
+    """A tokenizer's normaliser, pad token and chat template.
+
+    Args:
+        where: it is.
+        tokenizer: what to check.
+        stops: ids that end a text of its model.
+        chats: whether its template is for questions and answers.
+    """
     findings = []
     if _drops_marks(tokenizer):
         what = "accents are dropped from letters that are written in several code points (NFD, ligatures)"
@@ -42,7 +51,7 @@ def check_tokenizer(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()
         what = f"add_prefix_space is {json.dumps(asked)} in its config, otherwise in tokenizer.json"
         hint = "transformers' older classes follow the config, llmkit tokenizer.json: make them say the same"
         findings.append(finding("warning", "tokenizer.prefix", where, what, hint))
-    if tokenizer.chat_template is not None:
+    if chats and tokenizer.chat_template is not None:
         findings += check_template(where, tokenizer, stops)
     return findings
 

@@ -23,6 +23,7 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.model.config import ModelConfig
 from llmkit.model.plain_weights import plain_weights
+from llmkit.model.pooling import with_head_of
 from llmkit.model.quantised.quantisation import quantisation
 from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.progress import SILENT, Progress
@@ -106,6 +107,7 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
     def found(level: Level, check: str, what: str, hint: str) -> None:
         findings.append(finding(level, check, folder, what, hint))
 
+    config = with_head_of(config, folder, tensors)
     expected = tensor_shapes(config)
     stored = plain_weights(tensors, config, None)
     with as_finding(findings, "weights.quantised", folder):

@@ -6,14 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from llmkit.errors import MissingError
+from llmkit.formats.model_folder import WEIGHTS
 from llmkit.formats.provenance import Invocation
+from llmkit.model.pooling import Pooling, write_pooling
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.convert.convert import convert
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.doctor.doctor import diagnose
 from llmkit.workflows.findings import LEVELS
+from tests.model.test_relevance import judging_folder
+
+JUDGING_TEMPLATE = (
+    "{% for one in messages if one.role in ('query', 'document') %}{{ one.content }}{% endfor %}"
+)
 
 
 @pytest.fixture
@@ -54,6 +62,27 @@ def test_a_folder_without_a_tokenizer_is_a_remark(tiny_model: Callable[..., Path
     report = diagnose([tiny_model()])
     assert [(one.level, one.check) for one in report.findings] == [("info", "tokenizer.opens")]
     assert report.passed
+
+
+def test_the_template_of_a_model_that_judges_pairs_need_not_be_for_chats(stories: Path) -> None:
+    (stories / "chat_template.jinja").write_text(JUDGING_TEMPLATE)
+    assert ("error", "template.content") in _checks(stories)
+    judging_folder(stories, {"true_token_id": 5})
+    assert _checks(stories) == []
+    (stories / "LogitScore/config.json").write_text("{}")
+    assert _checks(stories)[0] == ("error", "steps.supported")
+
+
+def test_a_model_made_for_vectors_needs_no_head(tiny_model: Callable[..., Path]) -> None:
+    folder = tiny_model(tie_word_embeddings=False)
+    save_file(
+        {name: one for name, one in load_file(folder / WEIGHTS).items() if name != "lm_head.weight"},
+        folder / WEIGHTS,
+        metadata={"format": "pt"},
+    )
+    assert ("error", "weights.missing") in _checks(folder)
+    write_pooling(folder, Pooling("last"), 8)
+    assert _checks(folder) == [("info", "tokenizer.opens")]
 
 
 def test_the_tokenizer_of_another_model_is_found(stories: Path, shared_data: Path) -> None:
