@@ -59,6 +59,27 @@ def read_steps(folder: Path) -> list[Step]:
     ]
 
 
+def step_files(folder: Path) -> list[Path]:
+    """The files that say what is done with a model, by their place in its folder.
+
+    Raises:
+        DataError: modules.json is damaged, or a step is outside the folder or has more than plain files.
+    """
+    found = {Path(name) for name in (MODULES, PROMPTS, TRANSFORMER) if (folder / name).is_file()}
+    whole = folder.resolve()
+    for inside in (step.folder.resolve() for step in read_steps(folder)):
+        if not inside.is_relative_to(whole):
+            raise DataError(f"{folder / MODULES}: {inside} is outside", hint="folders within the model's")
+        for path in () if inside == whole else inside.rglob("*"):  # goes into no link to a folder
+            if path.is_file():
+                found.add(path.relative_to(whole))
+            elif path.is_symlink() or not path.is_dir():
+                raise DataError(
+                    f"{path}: neither a file nor a folder", hint=f"take it out, or out of {MODULES}"
+                )
+    return sorted(found)
+
+
 def copy_steps(source: Path, folder: Path) -> None:
     """Put what is said of a model beside another with the same steps.
 
@@ -67,19 +88,11 @@ def copy_steps(source: Path, folder: Path) -> None:
         folder: of the other.
 
     Raises:
-        DataError: modules.json is damaged, or a step is outside its folder.
+        DataError: see `step_files`.
     """
-    for name in (MODULES, PROMPTS, TRANSFORMER):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
-    for step in read_steps(source):
-        inside = step.folder.resolve()
-        if not inside.is_relative_to(source.resolve()):
-            raise DataError(
-                f"{source / MODULES}: {step.folder} is outside", hint="folders within the model's"
-            )
-        if inside != source.resolve() and inside.is_dir():
-            shutil.copytree(inside, folder / inside.relative_to(source.resolve()), dirs_exist_ok=True)
+    for file in step_files(source):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / file, folder / file)
 
 
 def refuse_others(folder: Path, steps: list[Step], known: tuple[str, ...]) -> None:

@@ -45,8 +45,26 @@ def test_what_is_said_of_a_model_goes_with_it_and_nothing_from_elsewhere(tmp_pat
     (source / "1_Pooling/config.json").write_text('{"pooling_mode": "mean"}')
     copy_steps(source, made)
     assert read_steps(made)[1].settings() == {"pooling_mode": "mean"}
-    (source / "modules.json").write_text(json.dumps([{"path": "../..", "type": "x.Transformer"}]))
-    with pytest.raises(DataError, match="is outside"):
+    for path in ("../..", "elsewhere"):
+        (source / "modules.json").write_text(json.dumps([{"path": path, "type": "x.Transformer"}]))
+        (source / "elsewhere").unlink(missing_ok=True)
+        (source / "elsewhere").symlink_to(made)
+        with pytest.raises(DataError, match="is outside"):
+            copy_steps(source, made)
+
+
+@pytest.mark.parametrize("target", ["..", "nowhere"])
+def test_a_link_in_a_step_is_copied_as_a_file_or_refused(target: str, tmp_path: Path) -> None:
+    source, made = tmp_path / "a", tmp_path / "b"
+    (source / "1_Pooling").mkdir(parents=True)
+    (tmp_path / "blob").write_text("{}")
+    (source / "1_Pooling/config.json").symlink_to(tmp_path / "blob")  # as the cache of Hugging Face has it
+    (source / "modules.json").write_text(json.dumps([{"path": "1_Pooling", "type": "x.Pooling"}]))
+    copy_steps(source, made)
+    assert (made / "1_Pooling/config.json").read_text() == "{}"
+    assert not (made / "1_Pooling/config.json").is_symlink()
+    (source / "1_Pooling/loop").symlink_to(target)
+    with pytest.raises(DataError, match="loop: neither a file nor a folder"):
         copy_steps(source, made)
 
 

@@ -20,6 +20,7 @@ from llmkit.model.dtypes import DTYPES, STORED_WORDS, dtype_of
 from llmkit.model.gguf.config import ARCHITECTURE
 from llmkit.model.gguf.save import CodedMatrix, gguf_model
 from llmkit.model.pooling import GGUF_MODES, GGUF_POOLING
+from llmkit.model.relevance import read_relevance
 from llmkit.model.save import file_tensors, split_shards
 from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer
@@ -103,12 +104,16 @@ class Written:
             OWN_LINE: self.invocation.command_line,
             **tokenizer,
         }
+        return metadata, made.tensors, [*made.lost, *lost, *self._lost_steps()]
+
+    def _lost_steps(self) -> list[str]:
+        """What is done with the model beyond its scores, and has no key in a GGUF file."""
+        lost = []
         if self.source.pooling.query or self.source.pooling.passage:
-            lost = [
-                *lost,
-                "what stands before queries and passages is not in the file, which has no key for it",
-            ]
-        return metadata, made.tensors, made.lost + lost
+            lost.append("what stands before queries and passages is not in the file, which has no key for it")
+        if read_relevance(self.source.path) is not None:
+            lost.append("that it judges pairs of texts is not in the file: --rerank takes it for any model")
+        return lost
 
     def _pooling(self, architecture: str) -> dict[str, MetadataValue]:
         """How vectors are made, where the model was made for them."""

@@ -12,7 +12,7 @@ import torch
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.values import MetadataValue
-from llmkit.formats.sentence_modules import copy_steps
+from llmkit.formats.sentence_modules import copy_steps, step_files
 from llmkit.model.config import ModelConfig
 from llmkit.model.grow_embeddings import grow_embeddings
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
@@ -149,6 +149,7 @@ def open_convert_source(path: Path, config: ConvertConfig) -> ConvertSource:
             quantised = 2 * plain < sum(one.numel for one in tensors)
         else:
             quantised = quantised_section(content) is not None
+            step_files(path)  # those that cannot be copied are found now
     if config.tie is not None:
         shape = replace(shape, tie_word_embeddings=config.tie)
     where = config.tokenizer or (path if holds_tokenizer(path) else None)

@@ -16,10 +16,12 @@ from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.provenance import Invocation, read_provenance
 from llmkit.model.pooling import Pooling, read_pooling, write_pooling
+from llmkit.model.relevance import read_relevance
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.convert.convert import convert, plan_convert
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.plan import ConvertReport
+from tests.model.test_relevance import judging_folder
 from tests.parity.llama_cpp import llama_cpp_logits
 from tests.quant.small_folders import write_folders
 
@@ -72,6 +74,21 @@ def test_how_vectors_are_made_goes_with_a_model_and_what_gguf_cannot_say_is_told
     _convert(tmp_path / "a.gguf", tmp_path / "b")
     _convert(model, tmp_path / "c", dtype="float16")
     assert [read_pooling(tmp_path / one) for one in ("b", "c")] == [replace(pooling, query=""), pooling]
+
+
+def test_that_a_model_judges_goes_with_it_and_is_told_where_gguf_cannot_say_it(
+    model: Path, tmp_path: Path
+) -> None:
+    judging_folder(model, {"true_token_id": 5})
+    assert any("judges pairs" in note for note in _convert(model, tmp_path / "a.gguf").notes)
+    _convert(model, tmp_path / "b")
+    assert read_relevance(tmp_path / "b") == read_relevance(model) is not None
+
+
+def test_steps_that_cannot_be_copied_are_found_before_any_work(model: Path, tmp_path: Path) -> None:
+    (model / "modules.json").write_text('[{"path": "..", "type": "x.Transformer"}]')
+    with pytest.raises(DataError, match="is outside"):
+        plan_convert(model, tmp_path / "b", ConvertConfig(), force=False, invocation=INVOCATION)
 
 
 def test_the_same_input_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:
