@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from llmkit.errors import ConfigError
+from llmkit.errors import ConfigError, DataError
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.json_text import json_text
@@ -23,6 +23,7 @@ from llmkit.formats.sentence_modules import (
     read_prompts,
     read_steps,
     read_transformer,
+    read_whole,
     refuse_others,
     within,
 )
@@ -54,6 +55,12 @@ class Pooling:
     """What stands before a query."""
     passage: str = ""
     """What stands before a passage."""
+    longest: int | None = None
+    """Tokens that the model reads at once; None: as many as its context has."""
+
+    def room(self, context: int) -> int:
+        """Tokens that one vector is made of."""
+        return context if self.longest is None else min(context, self.longest)
 
     @property
     def is_told(self) -> bool:
@@ -143,11 +150,6 @@ def _of_folder(model: Path, step: Step) -> Pooling:
             f"{step.path}: pooling by {mode} is not done here",
             hint="a decoder's vectors are the mean of its tokens, or its last one: mean, lasttoken",
         )
-    if "message" in within(read_transformer(model), "modality_config", path=model / TRANSFORMER):
-        raise ConfigError(
-            f"{model / TRANSFORMER}: texts as messages of a chat are not done here",
-            hint="a modality_config of text alone, and no chat template",
-        )
     prompts = read_prompts(model)
     query, passage = (
         prompts.get("query", ""),
@@ -157,7 +159,33 @@ def _of_folder(model: Path, step: Step) -> Pooling:
         raise ConfigError(
             f"{step.path}: include_prompt is false, which is not done here", hint="true, or no prompts"
         )
-    return Pooling("last" if mode == "lasttoken" else "mean", query, passage)
+    return Pooling("last" if mode == "lasttoken" else "mean", query, passage, _longest(model))
+
+
+def _longest(model: Path) -> int | None:
+    """Tokens that the model is given at once; None: as many as it takes.
+
+    Raises:
+        ConfigError: texts become others first, or vectors afterwards.
+        DataError: it is no number.
+    """
+    path = model / TRANSFORMER
+    given = read_transformer(model)
+    if "message" in within(given, "modality_config", path=path):
+        raise ConfigError(
+            f"{path}: texts as messages of a chat are not done here",
+            hint="a modality_config of text alone, and no chat template",
+        )
+    whole = read_whole(model)
+    for where, told, key in ((path, given, "do_lower_case"), (model / PROMPTS, whole, "truncate_dim")):
+        if told.get(key):
+            raise ConfigError(
+                f"{where}: {key} {told[key]!r} is not done here", hint="take it out of the file"
+            )
+    longest = given.get("max_seq_length")
+    if longest is None or (type(longest) is int and longest > 0):
+        return longest
+    raise DataError(f"{path}: max_seq_length {longest!r} is no number of tokens", hint="512, or null")
 
 
 def _of_gguf(path: Path) -> Pooling:

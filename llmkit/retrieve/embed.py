@@ -43,7 +43,7 @@ class Embedder:
     def __init__(self, model: "Transformer", encoder: PromptEncoder, pooling: Pooling = OWN) -> None:
         self._model, self._encoder, self._pooling = model, encoder, pooling
         self.width = model.config.hidden_size
-        self._longest = model.config.max_position_embeddings
+        self._longest = pooling.room(model.config.max_position_embeddings)
         self._before = encoder.before_texts
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -68,10 +68,10 @@ async def _encode(ask: EmbeddingAsk, served: Served, caller: Caller) -> Sequence
         wrong = next((one for one in row if not 0 <= one < served.config.vocab_size), None)
         if wrong is not None:
             raise refused("input", f"{wrong} is not in the vocabulary of {served.config.vocab_size:,}")
-        if len(row) > served.context:
+        if len(row) > (room := served.pooling.room(served.context)):
             raise refused(
                 "input",
-                f"{len(row):,} tokens, and the context has {served.context:,}",
+                f"{len(row):,} tokens, and the context has {room:,}",
                 code="context_length_exceeded",
             )
     return rows

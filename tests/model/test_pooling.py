@@ -23,13 +23,14 @@ def folder_of(
     pooling: dict[str, Any],
     *,
     prompts: dict[str, Any] | None = None,
+    whole: dict[str, Any] | None = None,
     kinds: tuple[str, ...] = (OLD + "Transformer", OLD + "Pooling", OLD + "Normalize"),
     transformer: dict[str, Any] | None = None,
 ) -> Path:
     steps = [{"idx": at, "name": str(at), "path": f"{at}_X", "type": kind} for at, kind in enumerate(kinds)]
     files: dict[str, Any] = {"modules.json": steps, "1_X/config.json": pooling}
-    if prompts is not None:
-        files["config_sentence_transformers.json"] = {"prompts": prompts}
+    if prompts is not None or whole is not None:
+        files["config_sentence_transformers.json"] = {"prompts": prompts, **(whole or {})}
     if transformer is not None:
         files["sentence_bert_config.json"] = transformer
     (folder / "1_X").mkdir()
@@ -84,6 +85,8 @@ def test_what_stands_before_queries_and_passages_is_read(
         ({"pooling": {}, "kinds": (OLD + "Transformer", OLD + "Pooling", OLD + "Dense")}, "the step Dense"),
         ({"pooling": {}, "kinds": (OLD + "Transformer",)}, "no step"),
         ({"pooling": {}, "transformer": {"modality_config": {"message": {}}}}, "messages of a chat"),
+        ({"pooling": {}, "transformer": {"do_lower_case": True}}, "do_lower_case True"),
+        ({"pooling": {}, "whole": {"truncate_dim": 8}}, "truncate_dim 8"),
     ],
 )
 def test_what_is_not_done_is_refused_by_its_name(
@@ -92,6 +95,15 @@ def test_what_is_not_done_is_refused_by_its_name(
     folder = folder_of(tmp_path, **settings)
     with pytest.raises(ConfigError, match=message):
         read_pooling(folder)
+
+
+def test_no_more_tokens_make_a_vector_than_the_model_is_given_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    found = read_pooling(folder_of(tmp_path / "a", {}, transformer={"max_seq_length": 5}))
+    assert [found.room(context) for context in (4, 6)] == [4, 5] and OWN.room(6) == 6
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="max_seq_length 0 is no number"):
+        read_pooling(folder_of(tmp_path / "b", {}, transformer={"max_seq_length": 0}))
 
 
 def test_a_damaged_list_of_steps_is_an_error_of_data(tmp_path: Path) -> None:

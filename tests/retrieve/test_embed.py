@@ -103,6 +103,9 @@ def test_a_vector_of_the_last_token_is_of_a_text_that_is_read_whole(folder: Path
     last = Embedder(load_model(folder), PromptEncoder(load_tokenizer(folder)), Pooling("last"))
     with pytest.raises(DataError, match="makes vectors of up to 64"):
         last.embed(TEXTS)
+    shorter = Embedder(load_model(folder), PromptEncoder(load_tokenizer(folder)), Pooling("last", longest=2))
+    with pytest.raises(DataError, match="makes vectors of up to 2"):
+        shorter.embed_query("a bee and an ant")
 
 
 def test_a_vector_is_the_same_whatever_is_read_beside_it_where_positions_turn_by_length(

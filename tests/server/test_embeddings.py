@@ -62,6 +62,8 @@ def test_vectors_are_pooled_as_the_models_files_say(
     expected = Embedder(model, PromptEncoder(tokenizer), Pooling(mode)).embed(TEXTS)
     for found in (texts, tokens):
         np.testing.assert_allclose(vectors(found), expected, atol=1e-5)
+    (longer,) = post(serving, {"input": [[1, 2, 3]]}, pooling=Pooling(mode, longest=2))
+    assert longer.status_code == 400 and "3 tokens, and the context has 2" in longer.text
 
 
 def test_base64_is_the_same_numbers(serving: Serving) -> None:

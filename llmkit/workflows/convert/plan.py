@@ -111,6 +111,8 @@ class Written:
         lost = []
         if self.source.pooling.query or self.source.pooling.passage:
             lost.append("what stands before queries and passages is not in the file, which has no key for it")
+        if (longest := self.source.pooling.longest) is not None:
+            lost.append(f"that a vector is made of {longest:,} tokens at most is not in the file")
         if read_relevance(self.source.path) is not None:
             lost.append("that it judges pairs of texts is not in the file: --rerank takes it for any model")
         return lost
