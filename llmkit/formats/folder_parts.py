@@ -14,6 +14,8 @@ _PARTS = (
     *("adapter_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.tiktoken", "*.model"),
     *("chat_template.json", "*.jinja", "additional_chat_templates"),
+    *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"),
+    *("[0-9]_Pooling", "[0-9]_Normalize", "[0-9]_LogitScore"),
     *("metrics.jsonl", "checkpoints", "state.json", "COMPLETE"),
     *("index.json", "*.tok.zst", "documents.jsonl.zst"),
 )

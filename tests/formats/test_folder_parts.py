@@ -11,6 +11,7 @@ from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, INDEX, WEIGHTS
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.formats.provenance import FILE_NAME
+from llmkit.formats.sentence_modules import MODULES, PROMPTS, TRANSFORMER
 from llmkit.formats.shards import DOCUMENTS
 from llmkit.tokens.tokenizer import NAMED_TEMPLATES
 from llmkit.workflows.artefact import SHARD_INDEX
@@ -21,6 +22,7 @@ PARTS = (
     *(ADAPTER_CONFIG, ADAPTER_WEIGHTS, METRICS, SHARD_INDEX, DOCUMENTS, "shard-00000.tok.zst", *CARRIED),
     *("vocab.json", "merges.txt", "gpt.tiktoken", "tokenizer.model", f"{NAMED_TEMPLATES}/rag.jinja"),
     *(CHECKPOINTS, f"{CHECKPOINTS}/step-00000004/{STATE}", "special_tokens_map.json"),
+    *(MODULES, PROMPTS, TRANSFORMER, f"1_Pooling/{CONFIG}", f"1_LogitScore/{CONFIG}"),
 )
 
 
