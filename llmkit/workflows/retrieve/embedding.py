@@ -68,6 +68,11 @@ class EmbedOptions:
         """Whether it is said what makes vectors."""
         return self.model is not None or self.url is not None
 
+    @property
+    def files(self) -> list[Path]:
+        """What is read for it, which no output may be."""
+        return [path for path in (self.model, self.key) if path is not None]
+
 
 def embedding_of(store: Store) -> Embedding | None:
     """The model of an index's vectors; None: it has none."""

@@ -97,7 +97,8 @@ def index_documents(
         MissingError: an input, a document to delete or the index to add to is not there.
         DataError: a malformed line; a tokenizer or a model other than the index was made with.
     """
-    files: dict[str, Any] = {"force": force, "inputs": [*inputs, *list_files(inputs)]}
+    read = [*inputs, *list_files(inputs), *embed.files, *([tokenizer] if tokenizer else [])]
+    files: dict[str, Any] = {"force": force, "inputs": read}
     settings = index_settings(config, tokenizer)
     changes = changed_index(out) if add or delete else created_index(out, settings, **files)
     with (

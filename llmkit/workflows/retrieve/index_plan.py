@@ -75,7 +75,8 @@ def plan_index(
         UsageError, MissingError, DataError: as `index_documents`; also bad input within the first megabyte.
     """
     files, settings = list_files(inputs), index_settings(config, tokenizer)
-    check_rejects(rejects, force=force, inputs=[*inputs, *files], out=out)
+    read = [*inputs, *files, *embed.files, *([tokenizer] if tokenizer else [])]
+    check_rejects(rejects, force=force, inputs=read, out=out)
     changes, made, waiting = add or bool(delete), None, 0
     if changes:
         with open_index(out) as store:
@@ -86,7 +87,7 @@ def plan_index(
                 if not store.digests_of([identity]):
                     raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
     else:
-        refuse_existing(out, force=force, inputs=[*inputs, *files], is_file=True)
+        refuse_existing(out, force=force, inputs=read, is_file=True)
     asked = model_of_vectors(embed, made, out, grows=bool(inputs))
     embedding = None if asked is None else plan_embedder(asked, made, out)
     size = input_bytes(files)

@@ -89,7 +89,9 @@ def open_run(command: str, options: RetrieveOptions, inputs: Iterable[Path] = ()
     Raises:
         UsageError, MissingError, DataError: something is not there, or would be overwritten.
     """
-    read = [*([] if is_engine(str(options.index)) else [options.index]), *options.queries, *inputs]
+    read = [*options.queries, *options.search.files, *inputs]
+    if not is_engine(str(options.index)):
+        read.append(options.index)
     files: dict[str, Any] = {"force": options.force, "inputs": read}
     with (
         open_finder(options.index, options.search) as finder,

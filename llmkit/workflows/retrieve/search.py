@@ -84,6 +84,11 @@ class SearchOptions:
         if self.candidates is not None and self.rerank is None:
             raise UsageError("--candidates: nothing is ranked again", hint="--rerank MODEL")
 
+    @property
+    def files(self) -> list[Path]:
+        """What is read beside the index, which no output may be."""
+        return [*self.embed.files, *(path for path in (self.key, self.rerank) if path is not None)]
+
 
 def open_search(store: Store, options: SearchOptions, where: Path) -> "IndexSearch":
     """Open what a search of an index needs; any thread may search.

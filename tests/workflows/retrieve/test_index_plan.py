@@ -100,3 +100,14 @@ def test_bad_lines_are_found_and_of_stdin_nothing_is_known(tmp_path: Path) -> No
         plan_index([tmp_path / "bad.jsonl"], tmp_path / "index", CUT)
     plan = plan_index([Path("-")], tmp_path / "index", CUT)
     assert plan.input_bytes is plan.about_passages is plan.about_seconds is None
+
+
+def test_an_index_in_the_place_of_a_file_of_its_model_is_refused(
+    tmp_path: Path, spelled_model: Callable[..., Path]
+) -> None:
+    docs, model = _docs(tmp_path / "docs.jsonl", 1), spelled_model()
+    before = (model / "config.json").read_bytes()
+    for make in (plan_index, index_documents):
+        with pytest.raises(UsageError, match="in the input"):
+            make([docs], model / "config.json", CUT, embed=EmbedOptions(model=model), force=True)
+    assert (model / "config.json").read_bytes() == before

@@ -1,14 +1,17 @@
 """What surrounds a search: queries in, results out."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llmkit.errors import UsageError
 from llmkit.retrieve.config import IndexConfig
+from llmkit.workflows.retrieve.embedding import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.run import RetrieveOptions, open_run
+from llmkit.workflows.retrieve.search import SearchOptions
 
 
 @pytest.fixture
@@ -42,3 +45,27 @@ def test_an_output_that_is_the_index_or_another_input_is_refused(index: Path, tm
             open_run("test", options, [tmp_path / "t.jinja"]),
         ):
             pass
+
+
+def test_an_output_that_is_of_a_model_that_is_read_is_refused(
+    index: Path, spelled_model: Callable[..., Path]
+) -> None:
+    model = spelled_model()
+    before = (model / "config.json").read_bytes()
+    options = RetrieveOptions(
+        index=index,
+        text="ant",
+        out=model / "config.json",
+        force=True,
+        search=SearchOptions(rerank=model),
+    )
+    with pytest.raises(UsageError, match="in the input"), open_run("test", options):
+        pass
+    assert (model / "config.json").read_bytes() == before
+
+
+def test_what_a_search_reads_is_its_models_and_keys() -> None:
+    model, key, judge = Path("m"), Path("k"), Path("r")
+    assert SearchOptions(by="both", embed=EmbedOptions(model=model), rerank=judge).files == [model, judge]
+    embed = EmbedOptions(url="http://h", key=key)
+    assert SearchOptions(by="both", embed=embed, key=model).files == [key, model]
