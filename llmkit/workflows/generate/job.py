@@ -16,7 +16,7 @@ from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO, check_output, require_inputs
 from llmkit.kernels.library import unbuilt
 from llmkit.model.config import ModelConfig
-from llmkit.model.pooling import Pooling, read_pooling
+from llmkit.model.pooling import Pooling, read_pooling, with_head_of
 from llmkit.model.source import (
     check_model,
     read_model_generation,
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from llmkit.tokens.tools.forms import ToolForm
     from llmkit.workflows.generate.row_template import RowTemplate
     from llmkit.workflows.tool.talk import ToolTalk
+
+_HEADLESS = "has no head, as a model made for vectors; its embedding stands in for one"
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
     check_model(files.model)
     model, scaling = read_stretched(files.model, config.rope_scaling)
     check_cache_options(files, config, model)
-    read_model_tensors(files.model)  # their headers: a missing or truncated file is found now
+    tensors = read_model_tensors(files.model)  # their headers: a missing or truncated file is found now
+    is_tied, model = model.tie_word_embeddings, with_head_of(model, files.model, tensors)
     check_parts(files.model, config, model, files.prompt_cache)
     generation, source = read_model_generation(files.model)
     sampling = _resolve(config.sampling, model_defaults(generation, source), source)
@@ -170,6 +173,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
             *(f"{source}: {name} is not followed" for name in unfollowed(generation, context)),
             *unread(config.template_kwargs, tokenizer),
             *_without_kernels(config),
+            *([] if is_tied == model.tie_word_embeddings else [f"{files.model}: {_HEADLESS}"]),
         ),
         rope_scaling=scaling,
         grammars=grammars,

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.errors import ConfigError, DataError, LlmkitError, MissingError, UsageError
+from llmkit.formats.model_folder import CONFIG, WEIGHTS
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.pooling import Pooling, write_pooling
 from llmkit.workflows.generate import job as job_module
@@ -111,6 +113,18 @@ def test_a_job_knows_how_vectors_are_made_of_its_model(folder: Path) -> None:
     assert not _open(folder).pooling.is_told
     write_pooling(folder, Pooling("last"), 16)
     assert _open(folder).pooling == Pooling("last")
+
+
+def test_a_model_without_a_head_is_told_of_and_has_one_matrix_less(folder: Path) -> None:
+    weights = {name: one for name, one in load_file(folder / WEIGHTS).items() if name != "lm_head.weight"}
+    config = json.loads((folder / CONFIG).read_text()) | {"tie_word_embeddings": False}
+    (folder / CONFIG).write_text(json.dumps(config))
+    write_pooling(folder, Pooling("last"), 16)
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    job = _open(folder)
+    assert job.model.tie_word_embeddings and any("has no head" in note for note in job.notes)
+    (folder / CONFIG).write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    assert not _open(folder).notes
 
 
 def test_an_output_is_refused_where_it_is_or_is_read(folder: Path, tmp_path: Path) -> None:
