@@ -17,6 +17,9 @@ from llmkit.retrieve.hits import Hit
 from llmkit.tokens.chat import render_chat
 from llmkit.workflows.inspect_attention.open import InspectOptions, open_inspected
 
+_PAIRS = 64
+"""Whose scores of the whole vocabulary are there at once: of 1,000 they would fill a gigabyte."""
+
 
 class Judge:
     """A model that scores passages: by the logit of yes, less that of no where it has one."""
@@ -65,10 +68,12 @@ class Judge:
         """(N,) from the hidden states (N, D) of each pair's last token."""
         weight = self._model.model.embed_tokens.weight
         states = torch.from_numpy(hidden).to(weight.device, weight.dtype)
-        with torch.no_grad():
-            logits = self._model.logits(states).double()
         yes, no = self._relevance.yes, self._relevance.no
-        return logits[:, yes] if no is None else logits[:, yes] - logits[:, no]
+        tokens = [yes] if no is None else [yes, no]
+        with torch.no_grad():
+            parts = [self._model.logits(part)[:, tokens] for part in states.split(_PAIRS)]
+        logits = torch.cat(parts).double()
+        return logits[:, 0] if no is None else logits[:, 0] - logits[:, 1]
 
     def _row(self, query: str, passage: Hit) -> list[int]:
         text = f"{passage.heading}\n{passage.text}" if passage.heading else passage.text

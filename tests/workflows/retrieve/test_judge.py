@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from llmkit.errors import DataError
+from llmkit.model.transformer import Transformer
 from llmkit.retrieve.hits import Hit
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.retrieve.judge import Judge
@@ -58,6 +59,18 @@ def test_scores_are_those_of_the_tokens_of_yes_and_no(folder: Path) -> None:
     assert [one.text for one in ranked] == sorted(expected, key=lambda text: -expected[text])
     told = {one.text: 1 / (1 + math.exp(-expected[one.text])) for one in ranked}
     assert {one.text: one.score for one in ranked} == pytest.approx(told, abs=1e-5)
+
+
+def test_scores_of_the_whole_vocabulary_are_there_for_few_pairs_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = open_reranker(folder, "cpu")
+    whole = judge.rank("honey?", hits(*TEXTS))
+    logits, rows = Transformer.logits, []
+    monkeypatch.setattr("llmkit.workflows.retrieve.judge._PAIRS", 2)
+    monkeypatch.setattr(Transformer, "logits", lambda model, x: rows.append(len(x)) or logits(model, x))
+    scores = {one.text: one.score for one in judge.rank("honey?", hits(*TEXTS))}
+    assert scores == pytest.approx({one.text: one.score for one in whole}, abs=1e-6) and rows == [2, 1]
 
 
 def test_a_logit_may_be_the_score_itself(folder: Path) -> None:
