@@ -45,6 +45,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_runtest_setup() -> None:
+    """One thread of the kernels, unless a test sets more: two that wait for each other spin, and where others
+    hold the cores a small model took seven times the time."""
+    library = sys.modules.get("llmkit.kernels.library")
+    if library is not None and library.available():
+        library.set_threads(1)
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command line that has run: its exit status and what it wrote, as bytes and as text."""
