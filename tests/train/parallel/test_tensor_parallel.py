@@ -71,7 +71,7 @@ LEARNT = {
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
 LONG, SHORT = 20, 4
-"""Updates: alone, into a second epoch, and of the first run beside shards; of others, until decay is seen."""
+"""Updates of the first run, alone and beside shards, into a second epoch; of others, until decay is seen."""
 
 
 def _beside_alone(run: Run) -> tuple[Run, Outcome]:
@@ -81,12 +81,13 @@ def _beside_alone(run: Run) -> tuple[Run, Outcome]:
 def test_cut_matrices_learn_what_whole_ones_do_alone_and_beside_other_divisions(
     on_ranks: Callable[..., Any],
 ) -> None:
-    """Over rows of several documents; the first run alone one row at a time, four to an update."""
+    """Over rows of several documents; the long run one row at a time, four to an update."""
     runs = list(LEARNT.values())
-    long = [_beside_alone(replace(run, steps=LONG, micro=1 if run is runs[0] else 2)) for run in runs]
+    long = _beside_alone(replace(runs[0], steps=LONG, micro=1))
     short = [_beside_alone(replace(run, steps=SHORT, micro=2)) for run in runs]
     shards, *others = BESIDE
-    plans = {Degrees(tp=2): long, shards: [long[0], *short[1:]], **dict.fromkeys(others, short)}
+    first = [long, *short[1:]]
+    plans = {Degrees(tp=2): first, shards: first, **dict.fromkeys(others, short)}
     for degrees, pairs in plans.items():
         for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run, _ in pairs]):
             for found, (_, alone) in zip(outcomes, pairs, strict=True):
@@ -122,8 +123,7 @@ def test_compiled_layers_learn_the_same_and_are_one_graph_to_train_and_one_to_lo
     on_ranks: Callable[..., Any],
 ) -> None:
     plans = {
-        Degrees(tp=2): replace(HEADS["norms over all heads"], divided={"recomputing": "selective"}),
-        Degrees(fsdp=2, tp=2): Run(),
+        Degrees(fsdp=2, tp=2): replace(HEADS["norms over all heads"], divided={"recomputing": "selective"}),
         Degrees(cp=2): Run(divided={"recomputing": "full"}),
     }
     for degrees, plan in plans.items():
