@@ -25,7 +25,11 @@ def _one(
     import torch
     import torch.distributed as dist
 
+    from llmkit.kernels.library import available, set_threads
+
     torch.set_num_threads(1)
+    if available():
+        set_threads(1)
     try:
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
         results.put((rank, None, function(*arguments)))
