@@ -17,8 +17,6 @@ from llmkit.formats.json_text import is_number
 
 ORIGINAL = "original_max_position_embeddings"
 """Positions that the model was trained with before it was stretched."""
-QUERY_SCALING = "llama_4_scaling_beta"
-"""How much queries grow beyond those; no part of how positions turn."""
 OWN_CONTEXT = "llmkit_context_length"
 """In config.json, a context beyond max_position_embeddings, where dynamic scaling begins in transformers."""
 BESIDE_SCALING = ("rope_theta", "partial_rotary_factor")
@@ -43,7 +41,7 @@ ROPE_TYPES: Mapping[str, RopeType] = {
     "dynamic": RopeType(("factor", ORIGINAL)),
     "yarn": RopeType(
         ("factor", ORIGINAL, "beta_fast", "beta_slow", "truncate"),
-        ("attention_factor", "mscale", "mscale_all_dim", QUERY_SCALING),
+        ("attention_factor", "mscale", "mscale_all_dim"),
         {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True},
     ),
     "llama3": RopeType(("factor", "low_freq_factor", "high_freq_factor", ORIGINAL)),
@@ -235,7 +233,7 @@ _VALUES: dict[str, tuple[str, Callable[[object], bool]]] = {
     **dict.fromkeys(("factor", "attention_factor", "beta_fast", "beta_slow"), _POSITIVE),
     **dict.fromkeys(("low_freq_factor", "high_freq_factor"), _POSITIVE),
     **dict.fromkeys(("short_factor", "long_factor"), _LIST),
-    **dict.fromkeys(("mscale", "mscale_all_dim", QUERY_SCALING), _POSITIVE),
+    **dict.fromkeys(("mscale", "mscale_all_dim"), _POSITIVE),
     "truncate": ("true or false", lambda value: isinstance(value, bool)),
     ORIGINAL: ("a whole number of at least 2", _is_whole),
 }

@@ -135,8 +135,9 @@ def granite(keys: Keys, sizes: Sizes) -> Mlp:
         sheet = layer.within("block_sparse_moe.")
         _write_router(sheet, "router.layer", experts)
         D, F, N = experts.hidden, experts.width, experts.count
-        for name, shape in (("input_linear", (N, 2 * F, D)), ("output_linear", (N, D, F))):
-            sheet.tensor(f"{name}.weight", shape, name, "experts", linear=True, active=experts.active)
+        stacks = (("input_linear", "gate_up_proj", (N, 2 * F, D)), ("output_linear", "down_proj", (N, D, F)))
+        for name, module, shape in stacks:
+            sheet.tensor(f"{name}.weight", shape, module, "experts", linear=True, active=experts.active)
 
     return Mlp(experts.used * experts.width, write)
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.rope_scaling import ORIGINAL, QUERY_SCALING, normalise_rope_scaling
+from llmkit.model.rope_scaling import ORIGINAL, normalise_rope_scaling
 
 _BOTH_KINDS = ("full_attention", "sliding_attention")
+_QUERY_SCALING, _QUERY_GROWTH = "llama_4_scaling_beta", 0.1
+"""How much Ministral 3's queries grow beyond the original positions."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,10 @@ class ScaledQueryRope(Rope):
         """Fields out of keys."""
         given = rope_object(keys) or self.scaling or {}
         theta = keys.number(self.theta_key, default=self.theta)
-        settings = {name: value for name, value in given.items() if name != "max_position_embeddings"}
-        scaling = read_scaling(keys, settings, found)
-        if scaling is None or QUERY_SCALING not in scaling:
-            keys.wrong(_object_name(keys), f"of type yarn, with {QUERY_SCALING}")
+        beside = (_QUERY_SCALING, "max_position_embeddings")
+        scaling = read_scaling(keys, {key: given[key] for key in given if key not in beside}, found)
+        if scaling is None or ORIGINAL not in scaling or given.get(_QUERY_SCALING) != _QUERY_GROWTH:
+            keys.wrong(_object_name(keys), f"of type yarn, with {_QUERY_SCALING} {_QUERY_GROWTH}")
         return {
             "position": "rope",
             "rope_theta": float(_number(keys, given, "rope_theta", theta)),
@@ -109,8 +111,8 @@ class ScaledQueryRope(Rope):
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
         scaling = fields["rope_scaling"]
-        whole = int(scaling["factor"] * scaling[ORIGINAL])
-        return super().write(fields) | {"max_position_embeddings": whole}
+        keys = super().write({**fields, "rope_scaling": {**scaling, _QUERY_SCALING: _QUERY_GROWTH}})
+        return keys | {"max_position_embeddings": int(scaling["factor"] * scaling[ORIGINAL])}
 
 
 @dataclass(frozen=True)
