@@ -5,7 +5,7 @@ a line feed if the model likes one, the grammar's alone. Where as many tokens we
 mark alone can come. An answer that no grammar holds has such a budget too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -121,11 +121,10 @@ class AfterThoughts:
         if self._answer is not None:
             free[list(ends - {self._marks.end})] = False
         thoughts = _Thoughts(self._marks, free, self._budget, begun=self._begun)
-        if self._answer is None:
+        answer = self._answer
+        if answer is None:
             return _Free(thoughts)
-        first = _Led(self._header, self._answer.start(ends), self._width)
-        then = _Led((*self._marks.then, *self._header), self._answer.start(ends), self._width)
-        return _Held(thoughts, first, then)
+        return _Held(thoughts, lambda lead: _Led((*lead, *self._header), answer.start(ends), self._width))
 
 
 class _Thoughts:
@@ -192,16 +191,15 @@ class _Free:
 class _Held:
     """A Matcher: where a text of thoughts and an answer that a grammar holds is."""
 
-    def __init__(self, thoughts: _Thoughts, first: Matcher, then: Matcher) -> None:
+    def __init__(self, thoughts: _Thoughts, answer: Callable[[tuple[int, ...]], Matcher]) -> None:
         """
         Args:
             thoughts: that have begun, or may now.
-            first: of an answer without thoughts before it.
-            then: of one that follows them.
+            answer: starts one, after tokens that come before it.
         """
         self._thoughts = thoughts
-        self._answer: Matcher | None = None if thoughts.are_on else first  # None: the text is no answer yet
-        self._then = then
+        self._start = answer
+        self._answer = None if thoughts.are_on else answer(())  # None: the text is no answer yet
         self._may_begin = not thoughts.are_on
         self._blanks = frozenset[int]()  # can come now beside the answer's tokens
 
@@ -228,7 +226,8 @@ class _Held:
         if self._thoughts.are_on:
             self._thoughts.consume(token)
             if not self._thoughts.are_on:
-                self._answer, self._blanks = self._then, self._thoughts.marks.blanks
+                marks = self._thoughts.marks
+                self._answer, self._blanks = self._start(marks.then), marks.blanks
             return
         self._blanks = frozenset()
         goes_on = self._answer is not None and bool(self._answer.allowed()[token])

@@ -86,6 +86,11 @@ class PromptEncoder:
         starts = (self._tokenizer.bos_id, self._tokenizer.eos_id)
         return [one for one in starts if one is not None][:1]
 
+    @property
+    def gap_ends(self) -> frozenset[int]:
+        """The ids that end a text in a gap, beside those that end any."""
+        return frozenset() if self.infill_form is None else self.infill_form.ends
+
     def encode_whole(self, text: str) -> list[int]:
         """The ids of a text that does not go on, with all that the tokenizer puts around one.
 

@@ -1,24 +1,9 @@
 """Families whose every layer has one MLP, and RMSNorm before or after it."""
 
 from llmkit.model.families import stored
-from llmkit.model.families.family import (
-    BIAS,
-    NO_DROPOUT,
-    QKV_AND_O,
-    Family,
-    rms,
-    sizes,
-)
+from llmkit.model.families.family import BIAS, NO_DROPOUT, QKV_AND_O, Family, rms, sizes
 from llmkit.model.families.hybrid import SharedMlpAlone
-from llmkit.model.families.parts import (
-    Constant,
-    Fixed,
-    Flag,
-    Heads,
-    Number,
-    SpecialIds,
-    Training,
-)
+from llmkit.model.families.parts import Constant, Fixed, Flag, Heads, Number, SpecialIds, Training
 from llmkit.model.families.rope import AlphaRope, Rope, RopeByKind, ScaledQueryRope
 from llmkit.model.families.scales import GraniteScales, QueryScalar, RootOfWidth
 from llmkit.model.families.windows import NoRopeLayers, PositionsOfWindows, Windows
@@ -41,7 +26,6 @@ _SOFTCAPS = (
 _MINISTRAL = {
     **{"rope_type": "yarn", "rope_theta": 1_000_000.0, "factor": 16.0, "beta_fast": 32.0, "beta_slow": 1.0},
     **{"original_max_position_embeddings": 16_384, "mscale": 1.0, "mscale_all_dim": 1.0},
-    "llama_4_scaling_beta": 0.1,
 }
 _HUNYUAN_FILES = (
     *("attention_head_dim", "org_vocab_size", "cla_share_factor", "mask_init_id", "norm_type", "mlp_bias"),

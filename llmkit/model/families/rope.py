@@ -94,7 +94,7 @@ class ScaledQueryRope(Rope):
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
-        given = rope_object(keys) or self.scaling or {}
+        given = rope_object(keys) or {**(self.scaling or {}), _QUERY_SCALING: _QUERY_GROWTH}
         theta = keys.number(self.theta_key, default=self.theta)
         beside = (_QUERY_SCALING, "max_position_embeddings")
         scaling = read_scaling(keys, {key: given[key] for key in given if key not in beside}, found)

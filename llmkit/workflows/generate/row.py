@@ -73,9 +73,8 @@ def row_of_text(job: Job, text: str, record: Record, sampling: SamplingConfig, *
     """
     encoder = encoder_of(job)
     if suffix:
-        form, ids = encoder.infill_form, encoder.encode_gap(text, suffix)
-        ends = frozenset[int]() if form is None else form.ends
-        return _checked(job, Row(Request(tuple(ids), sampling, ends), record, text), sampling.rule)
+        gap = Request(tuple(encoder.encode_gap(text, suffix)), sampling, encoder.gap_ends)
+        return _checked(job, Row(gap, record, text), sampling.rule)
     ids = encoder.encode(text)
     if not ids:
         raise UsageError(

@@ -34,6 +34,20 @@ def gen(model: Path) -> list[object]:
     return ["generate", "-m", model, "--max-tokens", "6", "--ignore-eos"]
 
 
+def test_a_suffix_is_taken_by_a_model_with_marks_for_a_gap_and_refused_by_another(
+    llmkit_run: Run, gen: list[object], model: Path, tmp_path: Path
+) -> None:
+    refused = llmkit_run(*gen, "f(", "--suffix", "):")
+    assert (refused.status, refused.out) == (3, b"") and "no tokens that mark a gap" in refused.err
+    marks = [part for one in ("prefix", "suffix", "middle") for part in ("--add-token", f"<fim_{one}>")]
+    assert llmkit_run("convert", model, tmp_path / "gaps", *marks).status == 0
+    told = ("generate", "-m", tmp_path / "gaps", "--max-tokens", 1, "--json", "f(")
+    plain, gap = (json.loads(llmkit_run(*told, *more).out) for more in ((), ("--suffix", "):")))
+    tokenizer = load_tokenizer(tmp_path / "gaps")
+    counts = [len(tokenizer.encode(one)) for one in ("f(", "<fim_prefix>f(<fim_suffix>):<fim_middle>")]
+    assert [one["usage"]["prompt_tokens"] for one in (plain, gap)] == counts
+
+
 def test_stdout_is_the_text_and_one_line_feed_and_stderr_is_silent(
     llmkit_run: Run, gen: list[object]
 ) -> None:
