@@ -13,6 +13,7 @@ from llmkit.engine.layer_groups import groups_on
 from llmkit.engine.machinery import make_machinery, model_device
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.scheduler import Work
+from llmkit.engine.state_memory import check_states
 from llmkit.engine.text import Text
 from llmkit.engine.text_memory import TextMemory
 from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
@@ -76,8 +77,9 @@ class DraftModel:
         num_blocks = groups.blocks_for(positions, max_texts, block_tokens, pass_tokens)
         self.pool = BlockPool(num_blocks)
         self._memory = TextMemory(self.pool, block_tokens, groups, pass_tokens=pass_tokens, reuse=True)
+        check_states(config, drafts=True)
         machinery = make_machinery(model, num_blocks, block_tokens, wide=wide, groups=groups)
-        _, self._store, self._runner = machinery
+        self._store, self._runner = machinery.store, machinery.runner
         self._readings: dict[int, _Reading] = {}
 
     @property

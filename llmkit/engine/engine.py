@@ -24,6 +24,7 @@ from llmkit.engine.sampling import sampler_of, scored
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.speculation import Speculation
 from llmkit.engine.speculation_report import SpeculationReport
+from llmkit.engine.state_memory import StateMemory, check_states
 from llmkit.engine.text import Text
 from llmkit.engine.text_memory import TextMemory
 from llmkit.kernels.memory import Floats
@@ -54,10 +55,6 @@ class EngineConfig:
     model's."""
     offload_bytes: int = 0
     """Host memory for what the cache has no room for and may be asked for again; 0: it is forgotten."""
-
-
-GIVEN_TOKENS = 128
-"""Of a prompt that is scored, in one pass: the scores of each are a row as long as the vocabulary."""
 
 
 class Engine:
@@ -96,7 +93,8 @@ class Engine:
         pass_tokens = max(config.pass_tokens, config.max_texts)
         positions = config.positions or model.config.max_position_embeddings
         num_blocks = groups.blocks_for(positions, config.max_texts, config.block_tokens, pass_tokens)
-        self.pages, self.store, runner = make_machinery(
+        check_states(model.config, drafts=proposer is not None)
+        self.pages, self.store, runner, states = make_machinery(
             model,
             num_blocks,
             config.block_tokens,
@@ -113,6 +111,7 @@ class Engine:
             groups,
             pass_tokens=pass_tokens,
             reuse=config.reuse and self._length_matters is None,
+            states=None if states is None else StateMemory(states, config.max_texts),
         )
         self._scheduler = Scheduler(
             memory,
@@ -193,7 +192,7 @@ class Engine:
             ready = [text for text in self._scheduler.working if text.is_ready]
             self._speculation.begin(ready, [self._most_drafts(text) for text in ready])
         for text in self._scoring:  # tokens that are given are guesses that are right
-            text.drafts = text.given[:GIVEN_TOKENS]
+            text.guess_given()
         if not (works := self._scheduler.plan()):
             return []
         events: list[Event] = []

@@ -106,23 +106,26 @@ class HiddenSums:
             self._next += 1
         numbers = range(first, self._next)
         blocks = [-(-len(self._rows[number]) // _BLOCK_TOKENS) for number in numbers]
-        self._runner = self._over(hidden_runner(self._model, sum(blocks)), sum(blocks))
+        runner = hidden_runner(self._model, sum(blocks), len(numbers))
+        self._runner = self._over(runner, sum(blocks))
         pool = BlockPool(sum(blocks))
         for number, count in zip(numbers, blocks, strict=True):
             request = Request(tuple(self._rows[number]), _ASKED)
             sampler = Sampler(_ASKED, request.prompt, self._model.config.vocab_size)
             text = Text(number, request, sampler, room=0, tokens=[])
+            text.state = number - first
             held = text.table.extend(pool, count)
             assert held
             self._open.append(text)
 
 
-def hidden_runner(model: "Transformer | PackedModel", blocks: int) -> PassRunner:
+def hidden_runner(model: "Transformer | PackedModel", blocks: int, texts: int) -> PassRunner:
     """What gives hidden states in the place of scores, with a memory of its own.
 
     Args:
         model: `headless`.
         blocks: of the memory.
+        texts: of a pass.
     """
     if isinstance(model, PackedModel):
         return NativeRunner(
@@ -132,7 +135,7 @@ def hidden_runner(model: "Transformer | PackedModel", blocks: int) -> PassRunner
     from llmkit.engine.store import KVStore
 
     tokens = model.model.embed_tokens.weight
-    store = KVStore(model.config, blocks, _BLOCK_TOKENS, tokens.dtype, tokens.device)
+    store = KVStore(model.config, blocks, _BLOCK_TOKENS, tokens.dtype, tokens.device, slots=texts)
     return Runner(model, store, score=lambda hidden: hidden)
 
 

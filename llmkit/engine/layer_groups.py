@@ -6,6 +6,7 @@ serves both kinds, and what one does not need the other has (as in vLLM's hybrid
 """
 
 from dataclasses import dataclass
+from itertools import count
 
 from llmkit.engine.native.parts import device_kind
 from llmkit.model.config import ModelConfig
@@ -26,9 +27,9 @@ class LayerGroups:
     """The groups of a model's layers."""
 
     group_of: tuple[int, ...]
-    """Of each layer the group."""
+    """Of each layer the group; -1 for layers of state, which have no blocks."""
     place_of: tuple[int, ...]
-    """Of each layer its place in a block of the group's."""
+    """Of each layer its place in a block of the group's; -1 again."""
     windows: tuple[int | None, ...]
     """Of each group how many positions its layers see, their own included; None: all before it."""
     tile: int = TILE
@@ -88,8 +89,9 @@ class LayerGroups:
 
 def one_group(config: ModelConfig) -> LayerGroups:
     """All layers together; they keep every position."""
-    layers = config.num_hidden_layers
-    return LayerGroups((0,) * layers, tuple(range(layers)), (None,))
+    states, places = set(config.state_layers), count()
+    place_of = [-1 if layer in states else next(places) for layer in range(config.num_hidden_layers)]
+    return LayerGroups(tuple(min(place, 0) for place in place_of), tuple(place_of), (None,))
 
 
 def layer_groups(config: ModelConfig, block_tokens: int) -> LayerGroups:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from llmkit.engine.block_store import BlockStore
 from llmkit.engine.cuda.plan import PagePlan
 from llmkit.engine.scheduler import Work
+from llmkit.engine.state_memory import StateSlots
 from llmkit.kernels.memory import Floats
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Machinery(NamedTuple):
     store: BlockStore
     """Blocks asked for, and the plan's spare ones."""
     runner: PassRunner
+    states: StateSlots | None = None
+    """Of texts, where layers keep one."""
 
 
 def known_ids(work: Work) -> list[int]:

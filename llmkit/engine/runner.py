@@ -58,7 +58,7 @@ class Runner:
                 work = works[0]
                 scores = self._flat(work.text.tokens[work.start], work.start, rows.start, self._store.layers)
                 return [scores_of(scores)[None]]
-        device = self._store.layers[0][0].device
+        device = self._store.device
         ids = torch.tensor([[one for work in works for one in known_ids(work)]], device=device)
         with self._additions.of([(work.text.adapter, work.count) for work in works]):
             hidden = self._model.hidden(ids, cache=PagedCache(self._store, spans))[0]
@@ -75,7 +75,8 @@ def paged_spans(works: Sequence[Work]) -> list[PagedSpan]:
     first = 0
     for work in works:
         tables = tuple(table.numbers for table in work.text.tables)
-        spans.append(PagedSpan(work.start, work.count, work.text.length, first, tables))
+        state = -1 if work.text.state is None else work.text.state
+        spans.append(PagedSpan(work.start, work.count, work.text.length, first, tables, state))
         first += work.count
     return spans
 

@@ -128,7 +128,9 @@ class Scheduler:
         """As many of a text's tokens as it may have; drafts only behind all others, from what is spare."""
         known = len(text.tokens) - text.computed
         drafts = min(len(text.drafts), spare) if known <= share else 0
-        return Work(text, text.computed, min(known, share) + drafts, drafts)
+        count = self.memory.until_stop(text, min(known, share))
+        drafts = drafts if count == known else 0
+        return Work(text, text.computed, count + drafts, drafts)
 
     def _begin(self, left: int) -> list[Work]:
         """Work of waiting texts, as many as there is room for."""

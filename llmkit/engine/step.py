@@ -45,16 +45,19 @@ class _Layer:
 
 def is_flat(config: ModelConfig) -> bool:
     """Whether a model has no part but those that `FlatStep` lays out."""
-    parts = (config.latent, config.experts, config.attn_logit_softcapping, config.final_logit_softcapping)
+    parts = (config.latent, config.delta, config.short_conv, config.experts)
+    caps = (config.attn_logit_softcapping, config.final_logit_softcapping)
     scales = (config.embedding_scale, config.residual_scale, config.logit_scale)
     return (
-        all(part is None for part in parts)
+        all(part is None for part in (*parts, *caps))
         and all(scale == 1.0 for scale in scales)
         and config.residual == "serial"
         and config.norm_placement == "before"
         and config.qk_norm in ("none", "head")
         and not (config.sliding_layers or config.no_rope_layers or config.attention_sinks or config.head_bias)
-        and not (config.norm_plus_one or config.attention_scale or config.rope_interleaved)
+        and not (
+            config.attention_gate or config.norm_plus_one or config.attention_scale or config.rope_interleaved
+        )
         and not depends_on_length(config.rope_scaling)
         and config.rotary_dim in (0, config.head_dim)
     )

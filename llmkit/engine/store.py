@@ -15,9 +15,11 @@ from torch import Tensor
 from llmkit.engine.block_store import block_kinds
 from llmkit.engine.kv_codes import decode, encode
 from llmkit.engine.layer_groups import LayerGroups, one_group
+from llmkit.engine.state_store import StateStore
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Layout, Span, layout_mask
+from llmkit.model.recurrent.held import StateRows
 from llmkit.model.window import first_position_seen
 
 
@@ -29,6 +31,8 @@ class PagedSpan(Span):
     """Where they begin among the new positions of all texts."""
     tables: tuple[NDArray[np.int32], ...] = ()
     """Its blocks, in each group of layers."""
+    state: int = -1
+    """Where its state is; -1 for a model without layers of state."""
 
 
 class KVStore:
@@ -39,7 +43,8 @@ class KVStore:
     Attributes:
         layers: of each layer the tensors (P, ...): keys and values (K, E), and with int8 the scales (K) of
             both after them; or the one row (W) that latent attention makes both of. Layers in the same place
-            of two groups share tensors: their blocks are others.
+            of two groups share tensors: their blocks are others. Layers of state have none.
+        states: of texts; None for a model without layers of state.
         group_of: of each layer the group.
         dtype: of keys and values; int8 is `kv_codes`.
     """
@@ -52,6 +57,7 @@ class KVStore:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         groups: LayerGroups | None = None,
+        slots: int = 1,
     ) -> None:
         """
         Args:
@@ -61,6 +67,7 @@ class KVStore:
             dtype: of keys and values.
             device: where they are.
             groups: of the layers; None: all are in one.
+            slots: states that there is room for, where layers keep one.
 
         Raises:
             ConfigError: int8, where a model keeps other than keys and values of heads.
@@ -77,14 +84,24 @@ class KVStore:
             for kind in self.kinds
         ]
         each = len(made) // groups.layers_in_block
-        self.layers = [tuple(made[place * each : (place + 1) * each]) for place in groups.place_of]
+        self.layers = [tuple(made[max(0, place * each) : (place + 1) * each]) for place in groups.place_of]
+        self.states = None
+        if config.state_layers:
+            kept = torch.float32 if dtype == torch.int8 else dtype
+            self.states = StateStore(config, slots, kept, device)
         self.by_block = [one.unflatten(0, (-1, block_tokens)) for one in made]
         """Views of every one of `kinds`, with the block as their first dimension."""
 
     @property
     def nbytes(self) -> int:
         """See `BlockStore`."""
-        return sum(tensor.nbytes for tensor in self.by_block)
+        states = 0 if self.states is None else self.states.nbytes
+        return states + sum(tensor.nbytes for tensor in self.by_block)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.by_block[0].device
 
     def read_block(self, number: int, block: int) -> NDArray[np.uint8]:
         """See `BlockStore`."""
@@ -109,7 +126,7 @@ class KVStore:
         if (np.diff(table) == 1).all():
             begin = int(table[0]) * size
             return slice(begin + skipped, begin + span.end - first + skipped)
-        blocks = torch.from_numpy(table.astype(np.int64)).to(self.layers[0][0].device)
+        blocks = torch.from_numpy(table.astype(np.int64)).to(self.device)
         places = blocks[:, None] * size + torch.arange(size, device=blocks.device)
         return places.flatten()[skipped : skipped + span.end - first]
 
@@ -137,7 +154,14 @@ class PagedCache:
         self._store = store
         self._rows: dict[tuple[int, int, int], slice | Tensor] = {}
         self._masks: dict[tuple[int, int | None], Tensor | None] = {}
-        self.layers = [PagedLayer(self, index) for index in range(store.config.num_hidden_layers)]
+        self.layers: list[PagedLayer | PagedState] = [
+            PagedState(self, index) if index in store.config.state_layers else PagedLayer(self, index)
+            for index in range(store.config.num_hidden_layers)
+        ]
+        if store.states is not None:
+            for span in spans:
+                if not span.start:
+                    store.states.begin(span.state)
 
     def spans(self, count: int) -> Sequence[PagedSpan]:
         """Where the new positions stand."""
@@ -175,6 +199,11 @@ class PagedCache:
             mask = layout.mask if len(self._spans) == 1 else self._mask(number, layout)
             yield part, everything, mask if mask is None else mask[..., first:]
 
+    def states(self, layer: int) -> Iterator[StateRows]:
+        """The states of every text in a layer that keeps one."""
+        assert self._store.states is not None
+        return self._store.states.rows(layer, self._spans, [span.state for span in self._spans])
+
     def _rows_from(self, number: int, group: int, first: int) -> slice | Tensor:
         key = number, group, first
         if key not in self._rows:
@@ -184,7 +213,7 @@ class PagedCache:
     def _mask(self, number: int, layout: Layout) -> Tensor | None:
         key = number, layout.window
         if key not in self._masks:
-            span, device = self._spans[number], self._store.layers[0][0].device
+            span, device = self._spans[number], self._store.device
             self._masks[key] = layout_mask(span.start, span.count, device, window=layout.window)
         return self._masks[key]
 
@@ -201,6 +230,18 @@ class PagedLayer:
     ) -> Iterator[tuple[slice, list[Tensor], Tensor | None]]:
         """See `PagedCache.extend`."""
         return self.cache.extend(self.index, new, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class PagedState:
+    """One layer of a PagedCache that keeps a state."""
+
+    cache: PagedCache
+    index: int
+
+    def rows(self) -> Iterator[StateRows]:
+        """See `StateLayer`."""
+        return self.cache.states(self.index)
 
 
 def _from(rows: slice | Tensor, start: int) -> slice | Tensor:

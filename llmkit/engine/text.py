@@ -7,9 +7,13 @@ from numpy.typing import NDArray
 
 from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.block_table import BlockTable
+from llmkit.engine.blocks import Key
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.sampling import Sampler, scored
 from llmkit.engine.softmax import logprob
+
+GIVEN_TOKENS = 128
+"""Of a prompt that is scored, in one pass: the scores of each are a row as long as the vocabulary."""
 
 
 @dataclass(eq=False)
@@ -37,6 +41,12 @@ class Text:
     """Guesses at the next tokens, to be verified in the next pass."""
     tables: list[BlockTable] = field(default_factory=lambda: [BlockTable()])
     """Its memory, in each group of layers; see `BlockTable`."""
+    state: int | None = None
+    """Where its state is, in a model with layers of state, while it has memory."""
+    state_stops: frozenset[int] = frozenset()
+    """Positions at which its state is kept for others to go on from: no pass goes over them."""
+    written_state: Key | None = None
+    """Of what has been written, the block at whose end the state was kept last."""
     adapter: Adapter | None = None
     """What changes the model for it."""
     from_cache: int = 0
@@ -73,6 +83,10 @@ class Text:
         """Positions that it may come to hold: the last token drawn is not read."""
         return len(self.request.prompt) + max(0, self.room - 1)
 
+    def guess_given(self) -> None:
+        """Have the next tokens of a prompt that is scored go through the model together."""
+        self.drafts = self.given[:GIVEN_TOKENS]
+
     def give(self, logits: NDArray[np.float32]) -> Drawn:
         """The next token of a prompt that is scored, with its log probability.
 
@@ -93,5 +107,6 @@ class Text:
     def forget(self) -> None:
         """Nothing of it is in memory any more."""
         self.computed = 0
+        self.state = None
         self.drafts = []
         self.tables = [table.emptied() for table in self.tables]

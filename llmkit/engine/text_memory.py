@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import BlockPool, Key, chain_content, chain_key, group_root
 from llmkit.engine.layer_groups import LayerGroups
+from llmkit.engine.state_memory import StateMemory
 from llmkit.engine.text import Text
 
 
@@ -17,7 +18,14 @@ class TextMemory:
     """Gives blocks of a pool to texts, and takes them back."""
 
     def __init__(
-        self, pool: BlockPool, block_tokens: int, groups: LayerGroups, *, pass_tokens: int, reuse: bool
+        self,
+        pool: BlockPool,
+        block_tokens: int,
+        groups: LayerGroups,
+        *,
+        pass_tokens: int,
+        reuse: bool,
+        states: StateMemory | None = None,
     ) -> None:
         """
         Args:
@@ -26,7 +34,9 @@ class TextMemory:
             groups: of the model's layers.
             pass_tokens: most tokens of a pass.
             reuse: whether texts share what they have in common.
+            states: of texts, where layers of the model keep one.
         """
+        self._states = states
         self.pool = pool
         self._size = block_tokens
         self._groups = groups
@@ -84,6 +94,8 @@ class TextMemory:
         """A text has nothing in memory any more."""
         for table in text.tables:
             self.pool.give_back([*table])
+        if self._states is not None and text.state is not None:
+            self._states.give_back(text.state)
         text.forget()
 
     def find(self, text: Text) -> None:
@@ -93,6 +105,8 @@ class TextMemory:
         """
         count = (len(text.tokens) - 1) // self._size if self._reuse else 0
         count = self._windows_found(text, self._whole_found(text, count))
+        if self._states is not None:
+            count = self._begin_state(text, self._states, count)
         tables = [text.tables[group] for group in self._whole]
         count = self._windows_found(text, self._take(text, tables, 0, count))
         for table in tables:
@@ -110,6 +124,8 @@ class TextMemory:
         size, number = self._size, text.computed // self._size
         if not self._reuse or (number + 1) * size >= len(text.tokens):
             return False
+        if self._states is not None:
+            return any(self._state_is_coming(text, other) for other in working)
         return any(
             other.computed < (number + 1) * size <= len(other.tokens)
             and self._key(other, other.table, number) == self._key(text, text.table, number)
@@ -131,10 +147,52 @@ class TextMemory:
                     key = self._key(text, table, number)
                     parent = table.keys[number - 1] if number else table.root
                     self.pool.remember(table[number], key, chain_content(parent, self._ids(text, number)))
+        if self._reuse and self._states is not None and computed % self._size == 0:
+            self._keep_state(text, self._states, computed)
         for group in self._windowed:
             first = self._first(group, computed)
             if first > text.tables[group].gone:
                 self._let_go(text, text.tables[group], first)
+
+    def until_stop(self, text: Text, count: int) -> int:
+        """Of a text's next tokens as many, at most `count`, as no pass goes over."""
+        ahead = [stop - text.computed for stop in text.state_stops if stop > text.computed]
+        return min(count, *ahead) if ahead else count
+
+    def _begin_state(self, text: Text, states: StateMemory, count: int) -> int:
+        """Give a text a state; returns how many of the blocks that are found end where it was kept.
+
+        The text keeps its own where its prompt ends, and where it and another were seen to part.
+        """
+        text.state = states.take()
+        found = count
+        while found and not states.has(self._key(text, text.table, found - 1)):
+            found -= 1
+        if found:
+            states.go_on(self._key(text, text.table, found - 1), text.state)
+        last = (len(text.tokens) - 1) // self._size
+        stops = {number * self._size for number in (count, last) if number > found} if self._reuse else ()
+        text.state_stops = frozenset(stops)
+        return found
+
+    def _keep_state(self, text: Text, states: StateMemory, computed: int) -> None:
+        is_stop = computed in text.state_stops
+        if text.state is None or not computed or not (is_stop or computed > len(text.request.prompt)):
+            return
+        key = self._key(text, text.table, computed // self._size - 1)
+        states.keep(key, text.state, instead_of=None if is_stop else text.written_state)
+        if not is_stop:
+            text.written_state = key
+
+    def _state_is_coming(self, text: Text, other: Text) -> bool:
+        """Whether another text will keep the state at a position that this one has yet to come to."""
+        size = self._size
+        return any(
+            max(other.computed, text.computed) < stop < len(text.tokens)
+            and self._key(other, other.table, stop // size - 1)
+            == self._key(text, text.table, stop // size - 1)
+            for stop in other.state_stops
+        )
 
     def _let_go(self, text: Text, table: BlockTable, first: int) -> None:
         """Others may begin like a prompt, and go on from any of its windows: it stays to be found, and its

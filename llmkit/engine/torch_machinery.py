@@ -7,6 +7,7 @@ from llmkit.engine.cuda.runner import CudaRunner
 from llmkit.engine.layer_groups import LayerGroups
 from llmkit.engine.pass_runner import Machinery, PassRunner
 from llmkit.engine.runner import Runner
+from llmkit.engine.state_memory import num_slots
 from llmkit.engine.store import KVStore
 from llmkit.model.transformer import Transformer
 
@@ -27,8 +28,9 @@ def torch_machinery(
     plan = PagePlan(None)
     if max_texts is not None:
         plan = plan_pages(model.config, weight.dtype, weight.device, kv, in_parts)
-    store = KVStore(model.config, num_blocks + plan.spare_blocks, block_tokens, kv, weight.device, groups)
-    return Machinery(plan, store, torch_runner(model, store, plan, max_texts or 0))
+    blocks, slots = num_blocks + plan.spare_blocks, num_slots(max_texts or 1)
+    store = KVStore(model.config, blocks, block_tokens, kv, weight.device, groups, slots)
+    return Machinery(plan, store, torch_runner(model, store, plan, max_texts or 0), store.states)
 
 
 def torch_runner(model: Transformer, store: KVStore, plan: PagePlan, max_texts: int) -> PassRunner:

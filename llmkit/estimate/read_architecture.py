@@ -24,6 +24,7 @@ _MODULES = {
         *("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "olmoe", "deepseek_v2", "deepseek_v3", "dots1"),
         *("glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "minimax_m2", "granitemoe", "gpt_oss", "llama4_text"),
     ),
+    "hybrid": ("qwen3_5_text", "qwen3_5_moe_text", "lfm2", "lfm2_moe"),
     "gpt2": ("gpt2",),
     "neox_like": ("gpt_neox", "falcon"),
     "gemma3n": ("gemma3n_text",),
@@ -36,6 +37,8 @@ WRAPPERS = {
     "gemma3n": ("gemma3n_text", "model.language_model."),
     "llama4": ("llama4_text", "language_model."),
     "mistral3": ("mistral", "language_model."),
+    "qwen3_5": ("qwen3_5_text", ""),
+    "qwen3_5_moe": ("qwen3_5_moe_text", ""),
 }
 """Models with a language model as text_config: its model_type, and the beginning of its tensors' names."""
 _SHARED_KEYS = ("tie_word_embeddings", "dtype", "torch_dtype", "quantization_config")

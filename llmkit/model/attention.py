@@ -35,7 +35,8 @@ class Attention(nn.Module):
         self.norm_over_heads = config.qk_norm == "projection"
         self.norm_per_head = config.qk_norm == "head"
         self.norm_after_rotation = config.qk_norm == "rotated"
-        self.q_proj = nn.Linear(D, H * E, bias=config.attention_bias)
+        self.has_gate = config.attention_gate
+        self.q_proj = nn.Linear(D, H * E * (2 if self.has_gate else 1), bias=config.attention_bias)
         self.k_proj = nn.Linear(D, K * E, bias=config.attention_bias)
         self.v_proj = nn.Linear(D, K * E, bias=config.attention_bias)
         self.o_proj = nn.Linear(H * E, D, bias=config.output_bias)
@@ -48,28 +49,34 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, layout: Layout, cache: HeldLayer | None = None) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
         B, T, _ = x.shape
-        q, k, v = self.qkv(x, layout)
+        q, k, v, gate = self.qkv(x, layout)
         if cache is None:
             y = self._attend_row(q, k, v, layout)
         else:  # text by text, each with all of its keys and values, (B, K, S, E)
             texts = cache.extend((k, v), layout)
             y = joined([self._attend(q[:, :, part], k, v, mask) for part, (k, v), mask in texts])
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, -1))
+        y = y.transpose(1, 2).reshape(B, T, -1)
+        return self.o_proj(y if gate is None else y * gate)
 
-    def qkv(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, T, E), and keys and values (B, K, T, E), after norms and rotation.
+    def qkv(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries (B, H, T, E), keys and values (B, K, T, E), after norms and rotation; and the gates of what
+        each head takes home, (B, T, H E), or None.
 
         What the module attends with, for who wants to look on as well.
         """
         B, T, _ = x.shape
+        gate = None
         q, k, v = linear_layers(x, self.q_proj, self.k_proj, self.v_proj)
+        if self.has_gate:
+            q, gate = (one.flatten(2) for one in q.unflatten(2, (-1, 2, self.head_dim)).unbind(3))
+            gate = gate.sigmoid()
         q, k = self._normed(q, k)
         v = v.view(B, T, -1, self.head_dim).transpose(1, 2)
         if layout.cos is not None and layout.sin is not None:
             q, k = (self._rotated(one, layout.cos, layout.sin) for one in (q, k))
         if self.q_norm is not None and self.k_norm is not None and self.norm_after_rotation:
             q, k = self.q_norm(q), self.k_norm(k)
-        return q, k, v
+        return q, k, v, gate
 
     def _rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         if not self.interleaved and takes(x, x.dtype):

@@ -10,8 +10,11 @@ from llmkit.model.layout import Layout
 from llmkit.model.mlp import build_mlp
 from llmkit.model.moe import MixtureOfExperts
 from llmkit.model.norm import norm_of_width
+from llmkit.model.recurrent.gated_delta import GatedDelta
+from llmkit.model.recurrent.held import StateLayer
+from llmkit.model.recurrent.short_conv import ShortConv
 from llmkit.model.routing import RoutingTape
-from llmkit.model.shapes import branch_norms
+from llmkit.model.shapes import branch_norms, mixer_name
 
 
 class Block(nn.Module):
@@ -21,6 +24,8 @@ class Block(nn.Module):
     post_feedforward_layernorm. Both: these three and pre_feedforward_layernorm.
     """
 
+    self_attn: Attention | LatentAttention
+    """In layers that have attention."""
     input_layernorm: nn.Module
     post_attention_layernorm: nn.Module
     pre_feedforward_layernorm: nn.Module
@@ -34,7 +39,9 @@ class Block(nn.Module):
         """
         super().__init__()
         sparse = config.experts is not None and layer in config.experts.layers
-        self.self_attn = Attention(config) if config.latent is None else LatentAttention(config)
+        self.mixer_name = mixer_name(config, layer)
+        """Of the module by which positions learn of each other."""
+        setattr(self, self.mixer_name, _mixer(config, layer))
         self.mlp = MixtureOfExperts(config) if sparse else build_mlp(config)
         self.residual, self.residual_scale = config.residual, config.residual_scale
         self.placement = config.norm_placement
@@ -45,30 +52,36 @@ class Block(nn.Module):
         self,
         x: Tensor,
         layout: Layout,
-        cache: HeldLayer | None = None,
+        cache: HeldLayer | StateLayer | None = None,
         routing: RoutingTape | None = None,
     ) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
+        mix: nn.Module = getattr(self, self.mixer_name)
         if self.residual != "serial":
-            return self._parallel(x, layout, cache, routing)
+            return self._parallel(x, mix, layout, cache, routing)
         if self.placement == "before":
-            x = x + self._scaled(self.self_attn(self.input_layernorm(x), layout, cache))
+            x = x + self._scaled(mix(self.input_layernorm(x), layout, cache))
             return x + self._scaled(self._feed(self.post_attention_layernorm(x), routing))
         if self.placement == "after":
-            x = x + self._scaled(self.post_attention_layernorm(self.self_attn(x, layout, cache)))
+            x = x + self._scaled(self.post_attention_layernorm(mix(x, layout, cache)))
             return x + self._scaled(self.post_feedforward_layernorm(self._feed(x, routing)))
-        attended = self.self_attn(self.input_layernorm(x), layout, cache)
+        attended = mix(self.input_layernorm(x), layout, cache)
         x = x + self._scaled(self.post_attention_layernorm(attended))
         fed = self._feed(self.pre_feedforward_layernorm(x), routing)
         return x + self._scaled(self.post_feedforward_layernorm(fed))
 
     def _parallel(
-        self, x: Tensor, layout: Layout, cache: HeldLayer | None, routing: RoutingTape | None
+        self,
+        x: Tensor,
+        mix: nn.Module,
+        layout: Layout,
+        cache: HeldLayer | StateLayer | None,
+        routing: RoutingTape | None,
     ) -> Tensor:
         """Both branches read the same stream (GPT-J)."""
         normed = self.input_layernorm(x)
         other = normed if self.residual == "parallel_one_norm" else self.post_attention_layernorm(x)
-        x = x + self._scaled(self.self_attn(normed, layout, cache))
+        x = x + self._scaled(mix(normed, layout, cache))
         return x + self._scaled(self._feed(other, routing))
 
     def _feed(self, x: Tensor, routing: RoutingTape | None) -> Tensor:
@@ -76,3 +89,11 @@ class Block(nn.Module):
 
     def _scaled(self, branch: Tensor) -> Tensor:
         return branch if self.residual_scale == 1.0 else branch * self.residual_scale
+
+
+def _mixer(config: ModelConfig, layer: int) -> nn.Module:
+    if config.delta is not None and layer in config.delta.layers:
+        return GatedDelta(config, config.delta)
+    if config.short_conv is not None and layer in config.short_conv.layers:
+        return ShortConv(config, config.short_conv)
+    return Attention(config) if config.latent is None else LatentAttention(config)

@@ -14,6 +14,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.held import Held
 from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, Span
+from llmkit.model.recurrent.held import HeldState, StateLayer
 
 
 class HeldLayer(Protocol):
@@ -38,7 +39,7 @@ class Cache(Protocol):
     """What all layers keep, for one pass of the model."""
 
     @property
-    def layers(self) -> Sequence[HeldLayer]:
+    def layers(self) -> Sequence[HeldLayer | StateLayer]:
         """First to last."""
 
     def spans(self, count: int) -> Sequence[Span]:
@@ -49,7 +50,7 @@ class Cache(Protocol):
 
 
 class KVCache:
-    """Keys and values of every layer for up to `capacity` positions.
+    """Keys and values, or the states, of every layer for up to `capacity` positions.
 
     The model appends to each layer in turn and advances `length` when a pass is over.
     """
@@ -63,17 +64,17 @@ class KVCache:
         device: torch.device | str = "cpu",
     ) -> None:
         self.layers = [
-            _layer_cache(config, batch, capacity, dtype, device) for _ in range(config.num_hidden_layers)
+            HeldState(config, batch, dtype, device)
+            if layer in config.state_layers
+            else _layer_cache(config, batch, capacity, dtype, device)
+            for layer in range(config.num_hidden_layers)
         ]
         self.capacity = capacity
+        self.length = 0
+        """Positions held."""
         self.reach = 0
         """Positions of the whole text, where more than those read so far are known: rotations that depend on
         a text's length have this one, so that a prompt read in parts is rotated as if read at once."""
-
-    @property
-    def length(self) -> int:
-        """Positions held."""
-        return self.layers[0].length
 
     @property
     def nbytes(self) -> int:
@@ -86,15 +87,22 @@ class KVCache:
 
     def advance(self, count: int) -> None:
         """Count the positions that every layer has appended in this pass."""
+        self.length += count
         for layer in self.layers:
-            layer.length += count
+            if not isinstance(layer, HeldState):
+                layer.length = self.length
 
     def rewind(self, length: int) -> None:
         """Forget everything after the first `length` positions.
 
         Raises:
-            UsageError: fewer positions are held.
+            UsageError: fewer positions are held, or a layer has a state, which keeps no positions apart.
         """
+        if length != self.length and any(isinstance(layer, HeldState) for layer in self.layers):
+            raise UsageError(
+                "a cache of states does not go back to an earlier position",
+                hint="begin a new cache, and read the text again",
+            )
         if not 0 <= length <= self.length:
             raise UsageError(
                 f"cannot rewind a cache of {self.length} positions to {length}",

@@ -5,7 +5,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError, at_place, nearest
-from llmkit.model.config_parts import ExpertsConfig, LatentConfig, check_whole
+from llmkit.model.config_parts import (
+    DeltaConfig,
+    ExpertsConfig,
+    LatentConfig,
+    ShortConvConfig,
+    check_whole,
+)
 from llmkit.model.families.read import fields_from_hf, fields_to_hf
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.rope_scaling import check_rope_scaling
@@ -86,7 +92,11 @@ class ModelConfig:
     """Scores s become c tanh(s / c)."""
     attention_sinks: bool = False
     """A learnt score for each head that takes its share of the softmax and gives nothing."""
+    attention_gate: bool = False
+    """q_proj gives each head a gate behind its query, whose sigmoid multiplies what the head takes home."""
     latent: LatentConfig | None = None
+    delta: DeltaConfig | None = None
+    short_conv: ShortConvConfig | None = None
 
     mlp_bias: bool = False
     gated_mlp: bool = True
@@ -148,6 +158,12 @@ class ModelConfig:
         if self.eos_token_id is None:
             return ()
         return self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
+
+    @property
+    def state_layers(self) -> tuple[int, ...]:
+        """Layers that keep a state of fixed size in place of keys and values."""
+        part = self.delta or self.short_conv
+        return () if part is None else part.layers
 
     def _check_sizes(self) -> None:
         for name in _SIZES:

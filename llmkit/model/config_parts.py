@@ -1,4 +1,4 @@
-"""Parts of a model's shape that only some families have: a mixture of experts, latent attention. No torch."""
+"""Parts of a shape that only some families have: experts, latent attention, layers of state. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -92,6 +92,71 @@ class LatentConfig:
     def __post_init__(self) -> None:
         for name in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"):
             check_whole(name, getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaConfig:
+    """Layers of the gated delta rule (2412.06464): a matrix for each value head in place of keys and values.
+
+    Raises:
+        ConfigError: a size is impossible.
+    """
+
+    layers: tuple[int, ...]
+    """Which; the others have attention."""
+    num_key_heads: int
+    """Heads of queries and keys, each shared by as many value heads."""
+    num_value_heads: int
+    key_head_dim: int
+    value_head_dim: int
+    kernel: int
+    """Tokens that the convolution before the rule spans."""
+    inputs_by_head: bool = False
+    """Whether inputs are in_proj_qkvz and in_proj_ba, a key head's rows side by side (Qwen3-Next), and not
+    in_proj_qkv, in_proj_z, in_proj_b and in_proj_a (Qwen3.5)."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_key_heads", "num_value_heads", "key_head_dim", "value_head_dim", "kernel"):
+            check_whole(name, getattr(self, name))
+        if self.num_value_heads % self.num_key_heads:
+            raise ConfigError(
+                f"linear_num_value_heads ({self.num_value_heads}) is not a multiple of "
+                f"linear_num_key_heads ({self.num_key_heads})",
+                hint="let each key head serve as many value heads",
+            )
+
+    @property
+    def key_width(self) -> int:
+        """Numbers of all keys of a token."""
+        return self.num_key_heads * self.key_head_dim
+
+    @property
+    def value_width(self) -> int:
+        """Numbers of all values of a token."""
+        return self.num_value_heads * self.value_head_dim
+
+    @property
+    def convolved(self) -> int:
+        """Channels of the convolution: queries, keys and values."""
+        return 2 * self.key_width + self.value_width
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortConvConfig:
+    """Layers of a gated short convolution in place of attention (LFM2).
+
+    Raises:
+        ConfigError: a size is impossible.
+    """
+
+    layers: tuple[int, ...]
+    """Which; the others have attention."""
+    kernel: int
+    """Tokens that it spans."""
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("kernel", self.kernel)
 
 
 def check_whole(name: str, value: object) -> None:

@@ -17,7 +17,11 @@ HEADS = ("lm_head.weight", "embed_out.weight")
 """What families call the head."""
 _TABLES = re.compile(r"\.rotary_emb\.inv_freq$|\.attn\.(bias|masked_bias)$|\.attention\.(bias|masked_bias)$")
 _INSIDE = re.compile(r"^(model\.)?language_model\.(model\.)?")
-_OTHER_SENSES = re.compile(r"^(model\.)?(vision_tower|vision_model|multi_modal_projector|audio_tower)\.")
+_OTHER_SENSES = re.compile(
+    r"^(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."
+)
+_FURTHER = re.compile(r"^(model\.)?mtp\.")
+"""Layers of Qwen3-Next and Qwen3.5 that predict further tokens."""
 _BARE = re.compile(
     r"^((layers|h)\.\d+|embed_tokens|embed_in|wte|wpe|norm|ln_f|final_layernorm|final_layer_norm)\."
 )
@@ -30,13 +34,13 @@ _LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 def stored_weights(stored: Mapping[str, _T], config: ModelConfig) -> dict[str, _T]:
     """The weights among what a model's files hold, by the names of its family.
 
-    Left out are tables, the parts of a model for images, and DeepSeek's layers after the last, which predict
-    further tokens.
+    Left out are tables, the parts of a model for images, and layers that predict further tokens: DeepSeek's
+    after the last, and Qwen's own.
     """
     within = _WITHIN.get(config.model_type, "model")
     named: dict[str, _T] = {}
     for name, one in stored.items():
-        if _TABLES.search(name) or _OTHER_SENSES.match(name) or _is_beyond(name, config):
+        if any(one.search(name) for one in (_TABLES, _OTHER_SENSES, _FURTHER)) or _is_beyond(name, config):
             continue
         inside = _INSIDE.match(name)
         if inside:

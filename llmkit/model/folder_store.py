@@ -21,7 +21,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
 from llmkit.model.file_names import HEADS, SINUSOIDS
 from llmkit.model.grouped_store import AS_STORED, GroupedStore
-from llmkit.model.names import Group, groups
+from llmkit.model.names import Group, as_kept, groups
 from llmkit.model.plain_weights import plain_weights
 from llmkit.model.pooling import with_head_of
 from llmkit.model.position_tables import sinusoids
@@ -53,7 +53,7 @@ class FolderStore(GroupedStore[Group]):
         stored = plain_weights(read_tensors(path), config, told)
         config = with_head_of(config, path, stored)
         shapes = tensor_shapes(config)
-        super().__init__(config, shapes, groups(config, shapes))
+        super().__init__(config, shapes, [as_kept(one, stored) for one in groups(config, shapes)])
         self._path = path
         self._method = "" if told is None else told.method
         self._stored = stored

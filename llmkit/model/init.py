@@ -2,9 +2,12 @@
 
 import torch
 
+from llmkit.model.shapes import CONVOLUTIONS
 from llmkit.model.transformer import Transformer
 
-_INTO_STREAM = ("o_proj.weight", "down_proj.weight", "experts.down_proj")
+_INTO_STREAM = ("o_proj.weight", "out_proj.weight", "down_proj.weight", "experts.down_proj")
+_DECAYS = (0.01, 16.0)
+"""What the decays of the gated delta rule begin between, before their logarithm (2412.06464)."""
 
 
 @torch.no_grad()
@@ -12,9 +15,10 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
     """Draw every weight of a Transformer.
 
     Matrices are normal with standard deviation `initializer_range`; those that write into the residual stream
-    (o_proj, down_proj) are scaled by 1 / sqrt(2 * num_hidden_layers), so that its variance does not grow with
-    depth (GPT-2, section 2.3). Stacked matrices of experts are drawn one by one, the router like any matrix.
-    Norms begin as they find things (a weight of 1, or 0 where 1 is added to it); biases and sinks are 0.
+    (o_proj, out_proj, down_proj) are scaled by 1 / sqrt(2 * num_hidden_layers): so its variance does not grow
+    with depth (GPT-2, section 2.3). Stacked matrices of experts are drawn one by one, the router like any
+    matrix. Norms begin as they find things (a weight of 1, or 0 where 1 is added to it); biases and sinks are
+    0. Convolutions are uniform, as PyTorch draws them; steps of the delta rule are 1, its decays uniform.
     Buffers are left alone.
 
     Args:
@@ -24,12 +28,26 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
     config = model.config
     residual = config.initializer_range / (2 * config.num_hidden_layers) ** 0.5
     for name, parameter in model.named_parameters():
+        if name.endswith("dt_bias"):
+            parameter.fill_(1.0)
+            continue
+        if name.endswith("A_log"):
+            parameter.copy_(_uniform(parameter, *_DECAYS, generator).log_())
+            continue
+        if name.endswith(CONVOLUTIONS):
+            bound = parameter.shape[-1] ** -0.5
+            parameter.copy_(_uniform(parameter, -bound, bound, generator))
+            continue
         if name.endswith("bias") or parameter.dim() == 1:
-            is_norm = name.endswith("weight")
-            parameter.fill_(1.0 if is_norm and not config.norm_plus_one else 0.0)
+            begins_at_0 = config.norm_plus_one and not name.endswith("linear_attn.norm.weight")
+            parameter.fill_(1.0 if name.endswith("weight") and not begins_at_0 else 0.0)
             continue
         into_stream = name.endswith(_INTO_STREAM)
         std = residual if into_stream else config.initializer_range
         for matrix in parameter if parameter.dim() == 3 else [parameter]:
             fresh = torch.empty(matrix.shape, dtype=torch.float32, device="cpu")
             matrix.copy_(fresh.normal_(0.0, std, generator=generator))
+
+
+def _uniform(like: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    return torch.empty(like.shape, dtype=torch.float32, device="cpu").uniform_(low, high, generator=generator)

@@ -17,6 +17,7 @@ _NAMES: dict[str, Kind] = {
     "sliding_attention": "sliding",
     "chunked_attention": "chunked",
     "linear_attention": "state",
+    "conv": "state",
 }
 
 
@@ -116,6 +117,13 @@ def linear_but_every(keys: Keys, layers: int) -> Kinds:
     """Qwen3-Next: the last of each full_attention_interval layers is attention, the others keep a state."""
     period = keys.whole("full_attention_interval", default=4)
     kinds: list[Kind] = ["state" if (layer + 1) % period else "full" for layer in range(layers)]
+    return _given(keys, kinds, ("full", "state")), 0
+
+
+def conv_but_some(keys: Keys, layers: int) -> Kinds:
+    """LFM2: the layers of full_attn_idxs are attention, all where there is none; the others a convolution."""
+    attend = keys.numbers("full_attn_idxs")
+    kinds: list[Kind] = ["full" if attend is None or layer in attend else "state" for layer in range(layers)]
     return _given(keys, kinds, ("full", "state")), 0
 
 

@@ -95,6 +95,8 @@ class Layout:
     first: Tensor | None = None
     """(B, T) or (T,) int32 the first position of its row that each sees, where the rows are whole and there
     is a mask: what `attend_learning` is told in its place."""
+    segments: Tensor | None = None
+    """(B, T) which document each position belongs to, where rows have several: for layers of state."""
 
 
 def first_seen(positions: Tensor, window: int | None) -> Tensor:

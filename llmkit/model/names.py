@@ -5,7 +5,7 @@ Shapes: N experts, H heads.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from llmkit.model.arrays import Array, compact, divided, empty, joined
@@ -115,6 +115,12 @@ def groups(config: ModelConfig, names: Iterable[str]) -> list[Group]:
         group = _group(config, name, tables)
         found.setdefault(group.ours, group)
     return list(found.values())
+
+
+def as_kept(group: Group, names: Container[str]) -> Group:
+    """The experts of a file with these names: one by one, or in one stack as the model has them (Qwen3.5)."""
+    is_stack = group.how == "experts" and group.theirs[0] not in names and group.ours[0] in names
+    return Group(group.ours, group.ours, "same", 0) if is_stack else group
 
 
 def _group(config: ModelConfig, name: str, tables: dict[str, Stored]) -> Group:

@@ -94,6 +94,11 @@ def part_config(config: ModelConfig, count: int) -> ModelConfig:
 
 
 def _check(config: ModelConfig, count: int) -> None:
+    if config.state_layers or config.attention_gate:
+        raise ConfigError(
+            f"--tp {count}: {config.model_type} has layers that keep a state, which are not divided",
+            hint="leave out --tp",
+        )
     sizes = {"num_attention_heads": config.num_attention_heads}
     if config.experts is None or len(config.experts.layers) < config.num_hidden_layers:
         sizes["intermediate_size"] = config.intermediate_size

@@ -4,10 +4,12 @@ Shapes: D hidden_size, H query heads, F intermediate_size, N experts, V vocab_si
 """
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig, LatentConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, LatentConfig, ShortConvConfig
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
+CONVOLUTIONS = ("conv.weight", "conv1d.weight")
+"""Ends of names whose tensors have the dimensions of a stack of matrices, and are none."""
 _NORMS = {
     "before": ("input_layernorm", "post_attention_layernorm"),
     "after": ("post_attention_layernorm", "post_feedforward_layernorm"),
@@ -24,10 +26,8 @@ def tensor_shapes(config: ModelConfig) -> Shapes:
     shapes: Shapes = {"model.embed_tokens.weight": (V, D)}
     if config.position == "learned":
         shapes["model.embed_positions.weight"] = (config.max_position_embeddings, D)
-    of_kind = {False: _layer(config, None), True: _layer(config, config.experts)}
-    sparse = () if config.experts is None else config.experts.layers
     for layer in range(config.num_hidden_layers):
-        shapes |= _inside(f"model.layers.{layer}", of_kind[layer in sparse])
+        shapes |= _inside(f"model.layers.{layer}", _layer(config, layer))
     shapes |= _inside("model.norm", _norm(config, D))
     if not config.tie_word_embeddings:
         shapes["lm_head.weight"] = (V, D)
@@ -41,21 +41,39 @@ def branch_norms(config: ModelConfig) -> tuple[str, ...]:
     return _NORMS[config.norm_placement][: 1 if config.residual == "parallel_one_norm" else None]
 
 
-def _layer(config: ModelConfig, experts: ExpertsConfig | None) -> Shapes:
-    D, F = config.hidden_size, config.intermediate_size
-    attention = _attention(config) if config.latent is None else _latent_attention(config, config.latent)
-    mlp = _mlp(config, F, gated=config.gated_mlp) if experts is None else _experts(config, experts)
-    shapes = _inside("self_attn", attention) | _inside("mlp", mlp)
+def mixer_name(config: ModelConfig, layer: int) -> str:
+    """What the module of a layer is called by which positions learn of each other."""
+    if layer not in config.state_layers:
+        return "self_attn"
+    return "linear_attn" if config.delta is not None else "conv"
+
+
+def _layer(config: ModelConfig, layer: int) -> Shapes:
+    D, F, experts = config.hidden_size, config.intermediate_size, config.experts
+    if experts is not None and layer in experts.layers:
+        mlp = _experts(config, experts)
+    else:
+        mlp = _mlp(config, F, gated=config.gated_mlp)
+    shapes = _inside(mixer_name(config, layer), _mixer(config, layer)) | _inside("mlp", mlp)
     for name in branch_norms(config):
         shapes |= _inside(name, _norm(config, D))
     return shapes
 
 
+def _mixer(config: ModelConfig, layer: int) -> Shapes:
+    if config.delta is not None and layer in config.delta.layers:
+        return _gated_delta(config, config.delta)
+    if config.short_conv is not None and layer in config.short_conv.layers:
+        return _short_conv(config, config.short_conv)
+    return _attention(config) if config.latent is None else _latent_attention(config, config.latent)
+
+
 def _attention(config: ModelConfig) -> Shapes:
     D, biased = config.hidden_size, config.attention_bias
     q, kv = (heads * config.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads))
+    asked = 2 * q if config.attention_gate else q
     shapes: Shapes = {"sinks": (config.num_attention_heads,)} if config.attention_sinks else {}
-    shapes |= _linear("q_proj", q, D, bias=biased)
+    shapes |= _linear("q_proj", asked, D, bias=biased)
     shapes |= _linear("k_proj", kv, D, bias=biased)
     shapes |= _linear("v_proj", kv, D, bias=biased)
     shapes |= _linear("o_proj", D, q, bias=config.output_bias)
@@ -82,6 +100,25 @@ def _latent_attention(config: ModelConfig, latent: LatentConfig) -> Shapes:
     shapes |= _linear("kv_b_proj", H * (latent.qk_nope_head_dim + latent.v_head_dim), latent.kv_lora_rank)
     shapes |= _linear("o_proj", D, H * latent.v_head_dim, bias=config.output_bias)
     return shapes
+
+
+def _gated_delta(config: ModelConfig, delta: DeltaConfig) -> Shapes:
+    D, W = config.hidden_size, delta.num_value_heads
+    shapes: Shapes = {"dt_bias": (W,), "A_log": (W,)}
+    if delta.inputs_by_head:
+        shapes |= _linear("in_proj_qkvz", delta.convolved + delta.value_width, D)
+        shapes |= _linear("in_proj_ba", 2 * W, D)
+    else:
+        shapes |= _linear("in_proj_qkv", delta.convolved, D) | _linear("in_proj_z", delta.value_width, D)
+        shapes |= _linear("in_proj_b", W, D) | _linear("in_proj_a", W, D)
+    shapes |= {"conv1d.weight": (delta.convolved, 1, delta.kernel), "norm.weight": (delta.value_head_dim,)}
+    return shapes | _linear("out_proj", D, delta.value_width)
+
+
+def _short_conv(config: ModelConfig, short: ShortConvConfig) -> Shapes:
+    D, biased = config.hidden_size, short.bias
+    conv: Shapes = {"conv.weight": (D, 1, short.kernel)} | ({"conv.bias": (D,)} if biased else {})
+    return _linear("in_proj", 3 * D, D, bias=biased) | conv | _linear("out_proj", D, D, bias=biased)
 
 
 def _mlp(config: ModelConfig, width: int, *, gated: bool) -> Shapes:

@@ -170,7 +170,7 @@ class Decoder(nn.Module):
                 cos, sin = halves[0] if len(halves) == 1 else map(torch.cat, zip(*halves, strict=True))
         is_whole = mask is not None and first.start == 0 and device.type == "cpu"
         seen = first_seen(positions, window) if is_whole else None
-        return Layout(cos, sin, mask, window, starts, parts, stretches, seen)
+        return Layout(cos, sin, mask, window, starts, parts, stretches, seen, segments)
 
 
 class TiedHead(nn.Module):

@@ -12,6 +12,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from llmkit.errors import ConfigError
 from llmkit.model.layout import Layout
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
@@ -96,6 +97,11 @@ def kv_noise(
         ConfigError: a form's blocks do not divide the model's heads, or it is for heads and not for latents.
         DataError: see `scored_positions`.
     """
+    if model.config.state_layers:
+        raise ConfigError(
+            f"{model.config.model_type} has layers that keep a state, whose cache is not measured here",
+            hint="leave out what measures the cache",
+        )
     latent = model.config.latent
     width = model.config.head_dim
     parts: tuple[Part, ...] = ("keys", "values")

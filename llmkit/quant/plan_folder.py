@@ -11,6 +11,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.dtypes import kept_dtype
 from llmkit.model.families.stored import How
 from llmkit.model.names import Group, groups
+from llmkit.model.shapes import CONVOLUTIONS
 from llmkit.model.transformer import Transformer
 from llmkit.quant.containers import Container, check_module, layout_for, matrix_nbytes
 from llmkit.quant.grid import Grid
@@ -19,10 +20,14 @@ from llmkit.quant.plan import FALLBACK, PlanUnit, QuantPlan, Shape, kind_of, lay
 _UNTURNED: dict[str, How] = {"turned": "same", "joined_turned": "joined"}
 """A matrix on a grid is (outputs, inputs) whatever a family's plain files have."""
 _OUTSIDE = ("embed_tokens", "lm_head")
-_NO_PRODUCT = ("mlp.gate.weight", "shared_expert_gate.weight", "embed_positions.weight")
-"""Routers and tables: small, and what they decide is not worth the bits."""
+_NO_PRODUCT = (
+    *("mlp.gate.weight", "shared_expert_gate.weight", "embed_positions.weight", *CONVOLUTIONS),
+    *(f"linear_attn.in_proj_{name}.weight" for name in ("a", "b", "ba")),
+)
+"""Routers, tables, convolutions, decays of states: small, and what they decide is not worth the bits."""
 _ALIKE = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    ("linear_attn.in_proj_qkv", "linear_attn.in_proj_z"),
     ("mlp.gate_proj", "mlp.up_proj"),
     ("mlp.shared_expert.gate_proj", "mlp.shared_expert.up_proj"),
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from llmkit.model.shapes import CONVOLUTIONS
 from llmkit.train.config import Recipe
 from llmkit.train.muon import Muon, State
 from llmkit.train.parallel.tensors import like, local, part_of
@@ -127,18 +128,24 @@ def _let_go_of_gradients(groups: Sequence[Group]) -> None:
             parameter.grad = None
 
 
+_NO_MATRICES = ("bias", *CONVOLUTIONS)
+"""Ends of names whose tensors may have the dimensions of a matrix, or of a stack, and are none."""
+
+
 def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimiser over every parameter that is trained.
 
-    Weight decay on matrices, none on norms and biases, stacked ones too. Muon takes the matrices of layers:
-    rows of an embedding are looked up one by one, and logits are no hidden states. With a base width,
-    matrices that read the width learn at a rate of their own, and decay as fast as the others.
+    Weight decay on matrices, none on norms, biases, stacked ones too, and convolutions. Muon takes the
+    matrices of layers: rows of an embedding are looked up one by one, and logits are no hidden states. With a
+    base width, matrices that read the width learn at a rate of their own, and decay as fast as the others.
     """
     learnt = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
     hidden = hidden_matrices(model) if recipe.optimizer == "muon" else []
     apart = {id(one) for one in hidden}
     rest = [
-        (one.dim() >= 2 and not name.endswith("bias"), one) for name, one in learnt if id(one) not in apart
+        (one.dim() >= 2 and not name.endswith(_NO_MATRICES), one)
+        for name, one in learnt
+        if id(one) not in apart
     ]
     share, wide = rate_share(recipe.mup_base_width, model), set[int]()
     if recipe.mup_base_width is not None:
@@ -176,7 +183,7 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
         if one.requires_grad
         and one.dim() >= 2
         and id(one) not in apart
-        and not name.endswith("bias")
+        and not name.endswith(_NO_MATRICES)
         and not name.startswith("lm_head.")
     ]
 

@@ -40,7 +40,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     **{name: {name: value} for name, value in (("no_rope_layers", (1,)), ("attention_sinks", True))},
     **{name: {name: 0.5} for name in ("embedding_scale", "residual_scale", "logit_scale", "attention_scale")},
     **{name: {name: 9.0} for name in ("attn_logit_softcapping", "final_logit_softcapping")},
-    **{name: {name: True} for name in ("norm_plus_one", "rope_interleaved", "head_bias")},
+    **{name: {name: True} for name in ("norm_plus_one", "rope_interleaved", "head_bias", "attention_gate")},
     **{"residual": {"residual": "parallel"}, "norm_placement": {"norm_placement": "after"}},
     **{
         "qk_norm": {"qk_norm": "projection"},

@@ -118,3 +118,32 @@ def test_sinusoids_that_are_others_are_refused_before_any_weight_is_read(saved: 
     save_file(tensors, path / "model.safetensors")
     with pytest.raises(DataError, match=r"wpe\.weight is not the sinusoids"):
         FolderStore(path)
+
+
+def test_experts_are_read_one_by_one_and_out_of_one_stack(saved: Callable[..., Path]) -> None:
+    path = saved("qwen3_moe")
+    stack = "model.layers.0.mlp.experts.gate_up_proj"
+    one_by_one = FolderStore(path).read(stack, "float32", mapped=False)[stack]
+    tensors = load_file(path / "model.safetensors")
+    for layer in range(2):
+        for name, parts in (("gate_up_proj", ("gate_proj", "up_proj")), ("down_proj", ("down_proj",))):
+            experts = f"model.layers.{layer}.mlp.experts"
+            count = sum(one.startswith(f"{experts}.") and f".{parts[0]}." in one for one in tensors)
+            made = [
+                torch.cat([tensors.pop(f"{experts}.{n}.{one}.weight") for one in parts]) for n in range(count)
+            ]
+            tensors[f"{experts}.{name}"] = torch.stack(made)
+    save_file(tensors, path / "model.safetensors")
+    assert np.array_equal(FolderStore(path).read(stack, "float32", mapped=False)[stack], one_by_one)
+
+
+def test_layers_that_predict_further_tokens_and_parts_for_images_are_left_out(
+    saved: Callable[..., Path],
+) -> None:
+    path = saved()
+    tensors = load_file(path / "model.safetensors")
+    inside = {name.replace("model.", "model.language_model.", 1): one for name, one in tensors.items()}
+    others = ("mtp.fc.weight", "mtp.layers.0.self_attn.q_proj.weight", "model.visual.blocks.0.norm1.weight")
+    save_file(inside | {name: torch.zeros(2) for name in others}, path / "model.safetensors")
+    found = FolderStore(path).read(Q, "float32", mapped=False)[Q]
+    assert np.array_equal(found, tensors[Q].numpy())

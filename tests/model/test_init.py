@@ -9,6 +9,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
+from tests.model.recurrent.conftest import hybrid
 
 Make = Callable[..., ModelConfig]
 
@@ -137,3 +138,16 @@ def test_biases_in_stacks_and_sinks_are_nought_and_norms_change_nothing() -> Non
         ModelConfig.from_hf({**keys, "max_position_embeddings": 64})
     ).named_parameters():
         assert bool(parameter.any()) != ("norm" in key), key  # multiplied with 1 + weight
+
+
+def test_layers_of_state_begin_as_their_papers_begin() -> None:
+    tensors = {key: one.detach() for key, one in hybrid("qwen3_5_text").named_parameters()}
+    layer = {key.rpartition("linear_attn.")[2]: one for key, one in tensors.items() if ".0.linear" in key}
+    assert bool((layer["dt_bias"] == 1).all()) and bool((layer["norm.weight"] == 1).all())
+    decays = layer["A_log"].exp()
+    assert float(decays.min()) >= 0.01 and float(decays.max()) <= 16 and float(decays.std()) > 0
+    conv = layer["conv1d.weight"]
+    assert float(conv.abs().max()) <= 0.5 and conv.std().item() == pytest.approx(0.5 / 3**0.5, rel=0.1)
+    wide, narrow = layer["in_proj_z.weight"].std().item(), layer["out_proj.weight"].std().item()
+    assert narrow == pytest.approx(wide / 6**0.5, rel=0.15)
+    assert not tensors["model.layers.0.input_layernorm.weight"].any()  # to which 1 is added

@@ -15,6 +15,7 @@ from llmkit.model.load import load_model
 from llmkit.model.part import Part, part_config
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
+from tests.model.recurrent.conftest import hybrid
 
 Make = Callable[..., ModelConfig]
 LAYER = "model.layers.0"
@@ -91,3 +92,8 @@ def test_a_part_of_a_gguf_file_is_that_of_the_folder(tmp_path: Path, make_config
         assert folder.keys() == file.keys()
         assert all(torch.equal(folder[name], file[name]) for name in folder)
     assert sum(one.numel() for one in folder.values()) < 0.7 * sum(one.numel() for one in model.parameters())
+
+
+def test_layers_that_keep_a_state_are_in_no_part() -> None:
+    with pytest.raises(ConfigError, match="--tp 2: qwen3_5_text has layers that keep a state"):
+        part_config(hybrid("qwen3_5_text").config, 2)

@@ -43,6 +43,13 @@ ALONE = {
     **{"shared_intermediate_size": 40, "mamba_n_heads": 8, "mamba_d_head": 16},
 }
 GROUPS = {"n_group": 4, "topk_group": 2}
+DELTA = {
+    **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16},
+    **{"linear_value_head_dim": 12, "full_attention_interval": 2},
+}
+CONV = {"layer_types": ["conv", "full_attention", "conv", "conv"], "conv_L_cache": 4, "block_multiple_of": 8}
+PLUS_ONE = ("gemma", "nemotron", "qwen3_next", "qwen3_5")
+"""Families whose norms add 1 to their weights."""
 ONE_GROUP = {"n_group": 1, "topk_group": 1}
 
 
@@ -239,6 +246,22 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("hunyuan_v1_dense", {**MHA, **TIED, **BIAS, **rope("dynamic", alpha=50.0, factor=1.0)}),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**ALONE, **MHA, **TIED, **BIAS, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
+    ("qwen3_next", {**SHARED, **DELTA}),
+    (
+        "qwen3_next",
+        {**SHARED, **DELTA, **MHA, **TIED, **BIAS, "mlp_only_layers": [1], "linear_num_key_heads": 4, **YARN},
+    ),
+    ("qwen3_5_text", DELTA),
+    ("qwen3_5_text", {**DELTA, **MHA, **TIED, "layer_types": ["full_attention", *["linear_attention"] * 3]}),
+    ("qwen3_5_moe_text", {**SHARED, **DELTA, **MHA, **TIED}),
+    ("qwen3_5_moe_text", {**SHARED, **DELTA, "linear_num_key_heads": 4, "linear_conv_kernel_dim": 3}),
+    ("lfm2", CONV),
+    ("lfm2", {**CONV, **MHA, **UNTIED, "conv_bias": True, "block_auto_adjust_ff_dim": False, **LINEAR}),
+    ("lfm2_moe", {**QWEN, **CONV, "num_dense_layers": 1}),
+    (
+        "lfm2_moe",
+        {**QWEN, **CONV, **UNTIED, "use_expert_bias": False, "routed_scaling_factor": 1.5, "conv_bias": True},
+    ),
     ("gpt_oss", {**LOCAL, **WINDOW}),
     ("gpt_oss", {**LOCAL, **WINDOW, **MHA, **TIED, **LINEAR}),
     ("gpt_oss", {**LOCAL, **WINDOW, "attention_bias": False, **YARN}),
@@ -270,7 +293,8 @@ def make_pair(family: str, changes: dict[str, Any], folder: Path, seed: int = 0)
             elif "inv_freq" not in name and name in theirs.state_dict():
                 tensor.normal_(0.0, 0.2, generator=generator)
                 if tensor.dim() == 1 and "norm" in name and name.endswith("weight"):
-                    tensor.add_(0.0 if family.startswith(("gemma", "nemotron")) else 1.0)
+                    adds_one = family.startswith(PLUS_ONE) and "linear_attn" not in name
+                    tensor.add_(0.0 if adds_one else 1.0)
     theirs.save_pretrained(folder)
     return Pair(load_model(folder), theirs)
 

@@ -10,10 +10,11 @@ import torch
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.counts import Counts
 from llmkit.engine.drafts import PromptLookup
-from llmkit.engine.engine import GIVEN_TOKENS, Engine, EngineConfig
+from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native.parts import runs_natively
 from llmkit.engine.request import Request
+from llmkit.engine.text import GIVEN_TOKENS
 from llmkit.kernels.library import available
 
 from .family_models import CASES, DYNAMIC, Pair, make_pair

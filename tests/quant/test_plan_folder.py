@@ -8,11 +8,13 @@ import torch
 
 from llmkit.errors import UsageError
 from llmkit.formats.model_folder import DTYPE_BITS
+from llmkit.model.transformer import Transformer
 from llmkit.quant.container_tensors import QuantisedFiles
 from llmkit.quant.containers import Container, container_grid
 from llmkit.quant.grid import Grid
 from llmkit.quant.plan import PlanUnit, QuantPlan, Wishes
 from llmkit.quant.plan_folder import folder_plan
+from tests.model.recurrent.conftest import hybrid
 from tests.quant.small_models import config, experts, on_meta
 
 GRID = container_grid("compressed-tensors", "int4-g32", torch.bfloat16)
@@ -128,3 +130,16 @@ def test_matrices_that_a_family_keeps_turned_stay_where_readers_want_them_plain(
 def test_a_grid_that_the_container_does_not_hold_is_refused() -> None:
     with pytest.raises(UsageError, match="mlx files cannot hold int4-g32"):
         plan("mlx")
+
+
+def test_products_of_layers_of_state_are_rounded_and_what_decides_on_decays_stays() -> None:
+    with torch.device("meta"):
+        model = Transformer(hybrid("qwen3_5_text", hidden_size=64, head_dim=16).config)
+    made = folder_plan(model, "compressed-tensors", GRID, dtype=torch.bfloat16)
+    layer = {unit.kind: unit for unit in made.units if unit.layer == 0}
+    assert layer["in_proj_qkv"].grid == GRID
+    assert layer["in_proj_qkv"].names == tuple(
+        f"model.layers.0.linear_attn.in_proj_{name}.weight" for name in ("qkv", "z")
+    )
+    for kind in ("in_proj_a", "in_proj_b", "conv1d"):
+        assert (layer[kind].grid, layer[kind].reason) == (None, "")

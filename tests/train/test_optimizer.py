@@ -22,6 +22,7 @@ from llmkit.train.optimizer import (
     load_optimizer_tensors,
     optimizer_tensors,
 )
+from tests.model.recurrent.conftest import hybrid
 
 LR, BETA1, BETA2, DECAY = 0.05, 0.8, 0.9, 0.3
 
@@ -251,3 +252,15 @@ def test_five_updates_of_muon_a_file_and_five_more_are_ten_bit_for_bit(
     _update(forgetful, build_optimizer(forgetful, recipe), range(5, 10))
     gate = "model.layers.0.mlp.gate_proj.weight"
     assert not torch.equal(forgetful.get_parameter(gate), straight.get_parameter(gate))
+
+
+def test_a_convolution_is_no_stack_of_matrices(make_recipe: Callable[..., Any]) -> None:
+    model = hybrid("qwen3_5_text")
+    names = {id(one): name for name, one in model.named_parameters()}
+    optimizer = build_optimizer(model, make_recipe(optimizer="muon", weight_decay=DECAY))
+    assert isinstance(optimizer, MuonAdamW)
+    convolutions = {number for number, name in names.items() if "conv1d" in name}
+    assert len(convolutions) == 2 and convolutions.isdisjoint(map(id, optimizer.muon.matrices))
+    decays = {id(one): group.weight_decay for group in optimizer.adamw.groups for one in group.parameters}
+    assert all(decays[number] == 0.0 for number in convolutions)
+    assert any("in_proj_qkv" in names[id(one)] for one in optimizer.muon.matrices)

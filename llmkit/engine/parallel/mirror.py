@@ -142,5 +142,5 @@ class Follower:
         for number in memory.gone:
             self._runners.pop(number, None)  # it never had a pass
         if memory.blocks:
-            self._runners[memory.number] = hidden_runner(self._headless, memory.blocks)
+            self._runners[memory.number] = hidden_runner(self._headless, memory.blocks, texts=1)
         self._runners[memory.number].run(works)

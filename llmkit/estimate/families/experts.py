@@ -6,7 +6,7 @@ transformers 5 stacks them in memory.
 
 import msgspec
 
-from llmkit.estimate.families.mlp import Mlp, MlpRule, write_gated
+from llmkit.estimate.families.mlp import Mlp, MlpRule, write_gated, write_lfm2
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
 from llmkit.model.keys import Keys
@@ -80,7 +80,7 @@ def qwen_moe(*, shared: bool) -> MlpRule:
     """Qwen's experts in most layers; `shared`: one more that each token uses, behind a gate of its own."""
 
     def rule(keys: Keys, sizes: Sizes) -> Mlp:
-        F = keys.whole("intermediate_size")
+        F = keys.whole("intermediate_size", "moe_intermediate_size")  # Qwen3.5 has no dense layers
         experts = _experts(keys, sizes, keys.whole("moe_intermediate_size"))
         own = keys.whole("shared_expert_intermediate_size") if shared else 0
         step, dense = keys.whole("decoder_sparse_step", default=1), keys.numbers("mlp_only_layers") or ()
@@ -88,6 +88,28 @@ def qwen_moe(*, shared: bool) -> MlpRule:
         return _one_by_one(sizes, sparse, F, experts, "shared_expert", own, gate=shared)
 
     return rule
+
+
+def lfm2(keys: Keys, sizes: Sizes) -> Mlp:
+    """Experts in all layers but the first, named as Mixtral's are."""
+    D, F = sizes.hidden_size, keys.whole("intermediate_size", default=7168)
+    width = keys.whole("moe_intermediate_size", default=1792)
+    experts = Experts(
+        D, width, keys.whole("num_experts", default=32), keys.whole("num_experts_per_tok", default=4)
+    )
+    keys.known("num_local_experts")
+    sparse = set(range(keys.count("num_dense_layers", 2), sizes.layers))
+    keys.known("use_expert_bias")  # a buffer, as DeepSeek's is
+
+    def write(layer: Sheet, number: int) -> None:
+        sheet = layer.within("feed_forward.")
+        if number not in sparse:
+            write_lfm2(sheet, D, F)
+            return
+        _write_router(sheet, "gate", experts)
+        experts.write_one_by_one(sheet, ("w1", "w3", "w2"))
+
+    return Mlp(_width(sizes, sparse, F, experts, 0), write)
 
 
 def deepseek(*, first_dense: int, shared: int) -> MlpRule:

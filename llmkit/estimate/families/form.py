@@ -51,7 +51,7 @@ def read_form(form: Form, keys: Keys, prefix: str) -> Architecture:
     sizes = form.sizes(keys, form.defaults)
     attention, mlp = form.attention(keys, sizes), form.mlp(keys, sizes)
     norms = form.norms[:1] if form.no_second_norm and keys.flag(form.no_second_norm) else form.norms
-    tied = keys.flag("tie_word_embeddings", form.defaults.tied)
+    tied = keys.flag("tie_embedding", keys.flag("tie_word_embeddings", form.defaults.tied))  # LFM2's name
     D, V = sizes.hidden_size, sizes.vocab_size
     sheet = Sheet(prefix)
     sheet.tensor("model.embed_tokens.weight", (V, D), "embed_tokens", "embeddings")

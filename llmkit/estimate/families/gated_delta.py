@@ -1,4 +1,4 @@
-"""Qwen3-Next's layers: gated attention in some, a gated delta rule with a state of fixed size in the others.
+"""Layers of Qwen3-Next and Qwen3.5: gated attention in some, in the others a gated delta rule with its state.
 
 D hidden_size, H query heads, K key/value heads, E head_dim; of the delta rule: G key heads of X numbers,
 W value heads of Y, a convolution over `kernel` tokens.
@@ -14,8 +14,11 @@ from llmkit.model.keys import Keys
 from llmkit.model.layer_kinds import linear_but_every
 
 
-def gated_delta(keys: Keys, sizes: Sizes) -> Attention:
-    """A state layer keeps W matrices of (X, Y), and the last kernel - 1 inputs of its convolution."""
+def gated_delta(keys: Keys, sizes: Sizes, *, inputs_by_head: bool) -> Attention:
+    """A state layer keeps W matrices of (X, Y), and the last kernel - 1 inputs of its convolution.
+
+    inputs_by_head: whether its inputs are two matrices (Qwen3-Next), or four.
+    """
     kinds, _ = linear_but_every(keys, sizes.layers)
     biased = keys.flag("attention_bias")
     D, H, K, E = sizes.hidden_size, sizes.heads, sizes.kv_heads, sizes.head_dim
@@ -33,8 +36,11 @@ def gated_delta(keys: Keys, sizes: Sizes) -> Attention:
             sheet.norm(name, E)
 
     def write_delta(sheet: Sheet) -> None:
-        sheet.linear("in_proj_qkvz", convolved + W * Y, D, "in_proj", "attention")
-        sheet.linear("in_proj_ba", 2 * W, D, "in_proj", "attention")
+        inputs = {"qkv": convolved, "z": W * Y, "b": W, "a": W}
+        if inputs_by_head:
+            inputs = {"qkvz": convolved + W * Y, "ba": 2 * W}
+        for name, rows in inputs.items():
+            sheet.linear(f"in_proj_{name}", rows, D, "in_proj", "attention")
         sheet.tensor("conv1d.weight", (convolved, 1, kernel), "conv1d", "attention")
         for name in ("dt_bias", "A_log"):
             sheet.tensor(name, (W,), "other", "attention")

@@ -9,7 +9,7 @@ from llmkit.estimate.families.attention import fused, separate
 from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.mlp import gated, gated_fused, shared_alone, two_matrices
 from llmkit.estimate.families.sizes import Defaults
-from llmkit.model.families.hybrid import STATE_KEYS
+from llmkit.model.families.states import STATE_KEYS
 from llmkit.model.layer_kinds import (
     after_max_window_layers,
     attention_alone,

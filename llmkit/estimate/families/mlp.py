@@ -9,6 +9,7 @@ import msgspec
 
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.families.states import adjusted_width
 from llmkit.model.keys import Keys, Switch
 
 
@@ -73,6 +74,19 @@ def two_matrices(up: str, down: str, bias: Switch) -> MlpRule:
         return Mlp(F, write)
 
     return rule
+
+
+def lfm2(keys: Keys, sizes: Sizes) -> Mlp:
+    """Gate w1, up w3 and down w2, of a width that is not always the file's."""
+    D, F = sizes.hidden_size, adjusted_width(keys)
+    return Mlp(F, lambda layer, _: write_lfm2(layer.within("feed_forward."), D, F))
+
+
+def write_lfm2(sheet: Sheet, hidden: int, width: int) -> None:
+    """The tensors of LFM2's MLP."""
+    for name, module in (("w1", "gate_proj"), ("w3", "up_proj")):
+        sheet.linear(name, width, hidden, module, "mlp")
+    sheet.linear("w2", hidden, width, "down_proj", "mlp")
 
 
 def write_gated(layer: Sheet, name: str, hidden: int, width: int, *, bias: bool = False) -> None:

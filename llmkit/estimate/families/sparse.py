@@ -47,7 +47,7 @@ FORMS: dict[str, Form] = {
     ),
     "qwen3_next": Form(
         defaults=Defaults(max_positions=32_768, kv_heads=2, head_dim=256),
-        attention=gated_delta,
+        attention=partial(gated_delta, inputs_by_head=True),
         mlp=experts.qwen_moe(shared=True),
     ),
     "olmoe": Form(

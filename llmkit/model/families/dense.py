@@ -2,10 +2,10 @@
 
 from llmkit.model.families import stored
 from llmkit.model.families.family import BIAS, NO_DROPOUT, QKV_AND_O, Family, rms, sizes
-from llmkit.model.families.hybrid import SharedMlpAlone
 from llmkit.model.families.parts import Constant, Fixed, Flag, Heads, Number, SpecialIds, Training
 from llmkit.model.families.rope import AlphaRope, Rope, RopeByKind, ScaledQueryRope
 from llmkit.model.families.scales import GraniteScales, QueryScalar, RootOfWidth
+from llmkit.model.families.states import SharedMlpAlone
 from llmkit.model.families.windows import NoRopeLayers, PositionsOfWindows, Windows
 from llmkit.model.layer_kinds import after_max_window_layers, every, exaone4, one_window, smollm3
 

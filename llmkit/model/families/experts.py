@@ -41,15 +41,15 @@ class EveryLayer:
                 router_bias=self.gpt_oss,
                 expert_bias=self.gpt_oss,
                 swiglu_limit=limit or 0.0,
-                router_aux_loss_coef=_coefficient(keys, "router_aux_loss_coef", self.coefficient),
-                router_z_loss_coef=_coefficient(keys, "router_z_loss_coef", 0.0),
+                router_aux_loss_coef=coefficient(keys, "router_aux_loss_coef", self.coefficient),
+                router_z_loss_coef=coefficient(keys, "router_z_loss_coef", 0.0),
             )
         }
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        experts = _experts(fields)
-        keys = _counts(experts) | {"output_router_logits": False}
+        experts = experts_of(fields)
+        keys = counts(experts) | {"output_router_logits": False}
         if self.normalised is None:
             keys["norm_topk_prob"] = experts.norm_topk_prob
         if self.gpt_oss:
@@ -59,9 +59,11 @@ class EveryLayer:
 
 @dataclass(frozen=True)
 class QwenExperts:
-    """Qwen2-MoE and Qwen3-MoE: some layers may be dense, one expert may be shared."""
+    """Qwen2-MoE and later: some layers may be dense, one expert may be shared."""
 
     shared: bool
+    normalised: bool = False
+    """norm_topk_prob of the class."""
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
@@ -74,19 +76,19 @@ class QwenExperts:
                 num_experts_per_tok=keys.whole("num_experts_per_tok"),
                 intermediate_size=keys.whole("moe_intermediate_size"),
                 layers=tuple(layer for layer in layers if layer not in dense and (layer + 1) % step == 0),
-                norm_topk_prob=keys.flag("norm_topk_prob"),
+                norm_topk_prob=keys.flag("norm_topk_prob", self.normalised),
                 shared_intermediate_size=keys.whole("shared_expert_intermediate_size") if self.shared else 0,
                 shared_gate=self.shared,
-                router_aux_loss_coef=_coefficient(keys, "router_aux_loss_coef", 0.001),
-                router_z_loss_coef=_coefficient(keys, "router_z_loss_coef", 0.0),
+                router_aux_loss_coef=coefficient(keys, "router_aux_loss_coef", 0.001),
+                router_z_loss_coef=coefficient(keys, "router_z_loss_coef", 0.0),
             )
         }
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        experts = _experts(fields)
+        experts = experts_of(fields)
         dense = [layer for layer in range(fields["num_hidden_layers"]) if layer not in experts.layers]
-        keys = _counts(experts) | {
+        keys = counts(experts) | {
             "moe_intermediate_size": experts.intermediate_size,
             "norm_topk_prob": experts.norm_topk_prob,
             "decoder_sparse_step": 1,
@@ -141,14 +143,14 @@ class DeepSeekExperts:
                 group_score="best_two" if self.version == 3 else "best",
                 selection_bias=self.version == 3,
                 shared_intermediate_size=width * keys.count("n_shared_experts", self.shared),
-                router_aux_loss_coef=_coefficient(keys, "router_aux_loss_coef", 0.0),
-                router_z_loss_coef=_coefficient(keys, "router_z_loss_coef", 0.0),
+                router_aux_loss_coef=coefficient(keys, "router_aux_loss_coef", 0.0),
+                router_z_loss_coef=coefficient(keys, "router_z_loss_coef", 0.0),
             )
         }
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        experts, layers = _experts(fields), fields["num_hidden_layers"]
+        experts, layers = experts_of(fields), fields["num_hidden_layers"]
         shared, rest = divmod(experts.shared_intermediate_size, experts.intermediate_size)
         if rest:
             raise ConfigError(
@@ -164,7 +166,7 @@ class DeepSeekExperts:
         return {
             "n_routed_experts": experts.num_experts,
             "num_experts_per_tok": experts.num_experts_per_tok,
-            **_training(experts),
+            **training(experts),
             "moe_intermediate_size": experts.intermediate_size,
             "first_k_dense_replace": min(experts.layers, default=layers),
             "n_shared_experts": shared,
@@ -207,57 +209,17 @@ class DeepSeekExperts:
         return expected
 
 
-@dataclass(frozen=True)
-class ErnieExperts:
-    """ERNIE 4.5: softmax scores with a bias for choosing, in a range of layers, beside shared experts."""
-
-    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
-        """Fields out of keys."""
-        keys.known("output_router_logits", "moe_norm_min", "moe_capacity", "moe_gate", "moe_use_aux_free")
-        keys.known("num_nextn_predict_layers", "use_rmsnorm", "fuse_rms_norm", "freq_allocation")
-        last = found["num_hidden_layers"] - 1
-        start, step = keys.count("moe_layer_start_index", 1), keys.whole("moe_layer_interval", default=1)
-        given = keys.config.get("moe_layer_end_index")
-        end = last if given in (None, -1) else keys.count("moe_layer_end_index", last)
-        keys.known("moe_layer_end_index")
-        width = keys.whole("moe_intermediate_size", default=1536)
-        return {
-            "experts": ExpertsConfig(
-                num_experts=keys.whole("moe_num_experts", "num_experts", default=64),
-                num_experts_per_tok=keys.whole("moe_k", "num_experts_per_tok", default=6),
-                intermediate_size=width,
-                layers=tuple(layer for layer in range(start, min(end, last) + 1) if not (layer + 1) % step),
-                norm_topk_prob=True,
-                selection_bias=True,
-                shared_intermediate_size=width * keys.count("moe_num_shared_experts", 2),
-                router_aux_loss_coef=_coefficient(keys, "router_aux_loss_coef", 0.001),
-                router_z_loss_coef=_coefficient(keys, "router_z_loss_coef", 0.0),
-            )
-        }
-
-    def write(self, fields: Fields) -> dict[str, Any]:
-        """Keys out of fields."""
-        experts = _experts(fields)
-        layers = experts.layers or (fields["num_hidden_layers"],)
-        return {
-            "moe_num_experts": experts.num_experts,
-            "moe_k": experts.num_experts_per_tok,
-            **_training(experts),
-            "moe_intermediate_size": experts.intermediate_size,
-            "moe_num_shared_experts": experts.shared_intermediate_size // experts.intermediate_size,
-            "moe_layer_start_index": layers[0],
-            "moe_layer_end_index": layers[-1],
-            "moe_layer_interval": layers[1] - layers[0] if len(layers) > 1 else 1,
-            "output_router_logits": False,
-        }
-
-
 def _layer_types(experts: ExpertsConfig, layers: int) -> dict[str, Any]:
     kinds = ["sparse" if layer in experts.layers else "dense" for layer in range(layers)]
     return {"mlp_layer_types": kinds}
 
 
-def _experts(fields: Fields) -> ExpertsConfig:
+def experts_of(fields: Fields) -> ExpertsConfig:
+    """The experts of a family that has them.
+
+    Raises:
+        ConfigError: the model has none.
+    """
     experts = fields["experts"]
     if not isinstance(experts, ExpertsConfig):
         raise ConfigError(
@@ -267,21 +229,22 @@ def _experts(fields: Fields) -> ExpertsConfig:
     return experts
 
 
-def _counts(experts: ExpertsConfig) -> dict[str, Any]:
+def counts(experts: ExpertsConfig) -> dict[str, Any]:
     """Under both names: classes and other readers look for one or the other."""
     return {
         "num_experts": experts.num_experts,
         "num_local_experts": experts.num_experts,
         "num_experts_per_tok": experts.num_experts_per_tok,
-        **_training(experts),
+        **training(experts),
     }
 
 
-def _training(experts: ExpertsConfig) -> dict[str, Any]:
+def training(experts: ExpertsConfig) -> dict[str, Any]:
     """The weights of the losses that keep experts in use; the second is a key of our own."""
     keys: dict[str, Any] = {"router_aux_loss_coef": experts.router_aux_loss_coef}
     return keys | ({"router_z_loss_coef": experts.router_z_loss_coef} if experts.router_z_loss_coef else {})
 
 
-def _coefficient(keys: Keys, name: str, default: float) -> float:
+def coefficient(keys: Keys, name: str, default: float) -> float:
+    """The weight of a loss; null is none."""
     return keys.number(name, default=default) or 0.0

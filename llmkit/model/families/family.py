@@ -60,12 +60,13 @@ def sizes(
     act_names: tuple[str, ...] = ("hidden_act",),
     vocab_size: int | None = None,
     act_meanings: Mapping[str, str] | None = None,
+    mlp_names: tuple[str, ...] = ("intermediate_size",),
 ) -> tuple[Part, ...]:
-    """Width, layers, context and activation, under most families' keys, with a class's defaults."""
+    """Widths, layers, context and activation, under most families' keys, with a class's defaults."""
     return (
         Whole("vocab_size", ("vocab_size",), vocab_size),
         Whole("hidden_size", ("hidden_size",)),
-        Whole("intermediate_size", ("intermediate_size",)),
+        Whole("intermediate_size", mlp_names),
         Whole("num_hidden_layers", ("num_hidden_layers",)),
         Whole("max_position_embeddings", ("max_position_embeddings",), max_positions),
         Word("hidden_act", act_names, act, act_meanings),

@@ -1,43 +1,55 @@
-"""Families whose class has layers of state, of which those with attention alone are read: Granite 4."""
+"""Families most of whose layers keep a state of fixed size; the others have attention."""
 
-from dataclasses import dataclass
-from typing import Any
+from llmkit.model.families import stored
+from llmkit.model.families.experts import QwenExperts
+from llmkit.model.families.family import BIAS, Family, rms, sizes
+from llmkit.model.families.parts import Constant, Fixed, Heads, Number, Part, SpecialIds, Training
+from llmkit.model.families.ranges import Lfm2Experts
+from llmkit.model.families.rope import Rope
+from llmkit.model.families.states import AdjustedWidth, ConvLayers, DeltaLayers
 
-from llmkit.model.families.parts import Fields
-from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import attention_alone
+_QWEN_ROPE = Rope(partial=0.25, has_partial=True, of_pictures=("mrope_section", "mrope_interleaved"))
 
-STATE_KEYS = tuple(
-    f"mamba_{name}"
-    for name in (
-        *("n_heads", "n_groups", "d_state", "d_head", "d_conv", "expand", "chunk_size"),
-        *("conv_bias", "proj_bias"),
+
+def _qwen(
+    kv_heads: int, *, inputs_by_head: bool, mlp_names: tuple[str, ...] = ("intermediate_size",)
+) -> tuple[Part, ...]:
+    return (
+        *sizes(32_768, mlp_names=mlp_names),
+        *(Heads(kv_heads=kv_heads, head_dim=256), _QWEN_ROPE, rms()),
+        *(BIAS, SpecialIds(), DeltaLayers(inputs_by_head=inputs_by_head)),
+        *(Fixed({"qk_norm": "head", "norm_plus_one": True}), Constant({"attn_output_gate": True})),
+        Training(ignored=("mtp_num_hidden_layers", "mtp_use_dedicated_embeddings")),
     )
+
+
+_LFM2 = (
+    *(Heads(kv_heads=8, has_head_dim=False), Rope(1_000_000.0), Number("norm_eps", "norm_eps", 1e-5)),
+    *(SpecialIds(1, 2, 0), ConvLayers(), Fixed({"qk_norm": "head"})),
 )
-
-
-@dataclass(frozen=True)
-class SharedMlpAlone:
-    """Granite 4 without Mamba's layers and without experts: every layer has attention and the shared MLP."""
-
-    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
-        """Fields out of keys."""
-        keys.known(*STATE_KEYS, "time_step_limit", "num_experts_per_tok", "output_router_logits")
-        keys.known("router_aux_loss_coef", "normalization_function", "init_method")
-        attention_alone(keys, found["num_hidden_layers"])
-        if keys.count("num_local_experts", 8):
-            keys.wrong("num_local_experts", "0, which is all that is supported")
-        if keys.word("position_embedding_type", default="none") != "rope":
-            keys.wrong("position_embedding_type", "rope, which is all that is supported")
-        return {"intermediate_size": keys.whole("shared_intermediate_size", default=1024)}
-
-    def write(self, fields: Fields) -> dict[str, Any]:
-        """Keys out of fields."""
-        return {
-            "shared_intermediate_size": fields["intermediate_size"],
-            "layer_types": ["attention"] * fields["num_hidden_layers"],
-            "num_local_experts": 0,
-            "num_experts_per_tok": 0,
-            "output_router_logits": False,
-            "position_embedding_type": "rope",
-        }
+HYBRID: dict[str, Family] = {
+    "qwen3_next": Family(
+        "Qwen3NextForCausalLM",
+        (*_qwen(2, inputs_by_head=True), QwenExperts(shared=True, normalised=True)),
+        stored.EXPERTS,
+    ),
+    "qwen3_5_text": Family("Qwen3_5ForCausalLM", _qwen(4, inputs_by_head=False)),
+    "qwen3_5_moe_text": Family(
+        "Qwen3_5MoeForCausalLM",
+        (
+            *_qwen(2, inputs_by_head=False, mlp_names=("intermediate_size", "moe_intermediate_size")),
+            QwenExperts(shared=True, normalised=True),
+        ),
+        stored.EXPERTS,
+    ),
+    "lfm2": Family(
+        "Lfm2ForCausalLM",
+        (*sizes(128_000, mlp_names=("block_ff_dim", "intermediate_size")), *_LFM2, AdjustedWidth()),
+        stored.LFM2,
+        tied=True,
+    ),
+    "lfm2_moe": Family(
+        "Lfm2MoeForCausalLM", (*sizes(128_000), *_LFM2, Lfm2Experts()), stored.LFM2_MOE, tied=True
+    ),
+}
+"""By model_type."""

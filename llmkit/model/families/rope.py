@@ -34,10 +34,13 @@ class Rope:
     original: int | None = None
     """original_max_position_embeddings of a class that has it at the top of config.json, where it wins over
     the scaling's own: Phi-3."""
+    of_pictures: tuple[str, ...] = ()
+    """Keys that turn positions in pictures only: in a text all of a token's positions are one."""
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
         settings = rope_object(keys) or self.scaling or {}
+        settings = {key: value for key, value in settings.items() if key not in self.of_pictures}
         theta = _number(keys, settings, "rope_theta", keys.number(self.theta_key, default=self.theta))
         partial = 1.0
         if self.has_partial:

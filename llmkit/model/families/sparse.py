@@ -1,10 +1,11 @@
 """Families with a mixture of experts in place of the MLP."""
 
 from llmkit.model.families import stored
-from llmkit.model.families.experts import DeepSeekExperts, ErnieExperts, EveryLayer, QwenExperts
+from llmkit.model.families.experts import DeepSeekExperts, EveryLayer, QwenExperts
 from llmkit.model.families.family import BIAS, QKV_AND_O, Family, rms, sizes
 from llmkit.model.families.latent import LatentHeads, LatentRope
 from llmkit.model.families.parts import Choice, Constant, Fixed, Flag, Heads, SpecialIds, Training
+from llmkit.model.families.ranges import ErnieExperts
 from llmkit.model.families.rope import Rope
 from llmkit.model.families.scales import GraniteScales
 from llmkit.model.families.windows import Windows

@@ -133,6 +133,29 @@ GRANITE_SHARED = (
     Stored(_GATE_UP, (f"{_LAYER}.shared_mlp.input_linear",), "joined"),
     renamed(f"{_LAYER}.mlp.down_proj", f"{_LAYER}.shared_mlp.output_linear"),
 )
+_LFM2_NAMES = (
+    *(("model.norm", "model.embedding_norm"), (f"{_LAYER}.input_layernorm", f"{_LAYER}.operator_norm")),
+    *((f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.ffn_norm"),),
+    *((f"{_LAYER}.self_attn.{x}_norm", f"{_LAYER}.self_attn.{x}_layernorm") for x in "qk"),
+    (f"{_LAYER}.self_attn.o_proj", f"{_LAYER}.self_attn.out_proj"),
+    *(
+        (f"{_LAYER}.mlp.{ours}_proj", f"{_LAYER}.feed_forward.{theirs}")
+        for ours, theirs in (("gate", "w1"), ("down", "w2"), ("up", "w3"))
+    ),
+)
+LFM2 = tuple(renamed(ours, theirs) for ours, theirs in _LFM2_NAMES)
+_LFM2_EXPERTS = f"{_LAYER}.feed_forward"
+LFM2_MOE = (
+    *LFM2,
+    renamed(f"{_LAYER}.mlp.gate", f"{_LFM2_EXPERTS}.gate"),
+    renamed(_BIAS_FOR_CHOOSING, f"{_LFM2_EXPERTS}.expert"),
+    Stored(
+        (f"{_LAYER}.mlp.experts.gate_up_proj",),
+        (f"{_LFM2_EXPERTS}.experts.#.w1", f"{_LFM2_EXPERTS}.experts.#.w3"),
+        "experts",
+    ),
+    renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_LFM2_EXPERTS}.experts.#.w2", "experts"),
+)
 GPT_OSS = (
     renamed(f"{_LAYER}.mlp.gate", f"{_LAYER}.mlp.router"),
     renamed(f"{_LAYER}.mlp.experts.gate_up_proj", f"{_LAYER}.mlp.experts.gate_up_proj", "stack_in_turns"),

@@ -43,12 +43,12 @@ def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
     """What llama.cpp calls a family.
 
     Raises:
-        ConfigError: llama.cpp has no such family.
+        ConfigError: it is not known here; llama.cpp may have the family all the same.
     """
     if config.model_type not in ARCHITECTURES:
         raise ConfigError(
-            f"llama.cpp has no architecture for model_type {config.model_type!r}",
-            hint=f"models that it has: {', '.join(ARCHITECTURES)}",
+            f"a model of type {config.model_type!r} is not written as GGUF",
+            hint=f"those that are: {', '.join(ARCHITECTURES)}",
         )
     return ARCHITECTURES[config.model_type]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.model.transformer import Transformer
+from llmkit.probe.attention.capture import check_attends
 from llmkit.probe.attention.config import AblateBy
 from llmkit.probe.attention.residual import before, hooked, text_positions
 
@@ -106,6 +107,7 @@ def without_head(model: Transformer, ids: Tensor, layer: int, head: int, *, by: 
     """
     heads = model.config.num_attention_heads
     check_head(layer, head, model.config.num_hidden_layers, heads)
+    check_attends(layer, model.config.num_hidden_layers, model.config.state_layers)
 
     def replace(mixed: Tensor) -> Tensor:  # (1, T, H E), what each head takes home, side by side
         columns = head_columns(mixed.shape[-1], heads, head)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from llmkit.errors import UsageError
 from llmkit.model.block import Block
 from llmkit.model.norm import LayerNorm, RMSNorm
 from llmkit.model.transformer import Transformer
@@ -56,7 +57,15 @@ def attribute_logit(model: Transformer, ids: Tensor, target: Target) -> Attribut
         model: in evaluation mode, without adapters beside its weights.
         ids: (T,) int64; what follows the position is not looked at.
         target: which token, and where.
+
+    Raises:
+        UsageError: layers keep a state, and have no heads to take apart.
     """
+    if model.config.state_layers:
+        raise UsageError(
+            f"{model.config.model_type} has layers that keep a state, which are not taken apart into heads",
+            hint="--ablate takes out one head of attention at a time",
+        )
     seen = _run(model, ids[: target.position + 1])
     direction, head_bias = _direction(model, seen.final, target.id)
     norm = model.model.norm

@@ -17,9 +17,11 @@ from llmkit.errors import UsageError
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
 from llmkit.model.cache import LayerCache
+from llmkit.model.held import Held
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, layout_mask
+from llmkit.model.recurrent.held import HeldState
 from llmkit.model.transformer import Decoder, Transformer
 from llmkit.model.window import first_position_seen
 
@@ -51,6 +53,8 @@ class Captured:
     """(H,)."""
     o_proj: nn.Module
     """From what heads bring home, (..., H X), to (..., D)."""
+    gate: Tensor | None = None
+    """(T, H X) what each query's heads bring home is multiplied by before."""
 
     @property
     def heads(self) -> int:
@@ -83,14 +87,14 @@ def capture(
     Args:
         model: in evaluation mode; with adapters too.
         ids: (T,) int64.
-        layers: which, from 0; negative ones count from the end; None for all.
+        layers: which, from 0; negative ones count from the end; None for all that have attention.
         run: positions computed at once.
 
     Raises:
-        UsageError: no ids, no such layer, or a text longer than the model's positions.
+        UsageError: no ids, no such layer, one without attention, or a text longer than the model's positions.
     """
     decoder, T = model.model, len(ids)
-    wanted = wanted_layers(layers, len(decoder.layers))
+    wanted = wanted_layers(layers, len(decoder.layers), decoder.config.state_layers)
     if not T:
         raise UsageError("a text of no tokens has no attention", hint="give a text of one token or more")
     device = decoder.embed_tokens.weight.device
@@ -104,19 +108,38 @@ def capture(
             _advance(decoder, block, index, x, run)
 
 
-def wanted_layers(layers: Sequence[int] | None, count: int) -> list[int]:
-    """Numbers of layers from 0 in order, each once.
+def wanted_layers(layers: Sequence[int] | None, count: int, states: Sequence[int] = ()) -> list[int]:
+    """Numbers of layers from 0 in order, each once; of all but `states`, where None are named.
 
     Raises:
-        UsageError: a model of `count` layers does not have one of them.
+        UsageError: a model of `count` layers does not have one of them, or it keeps a state.
     """
-    chosen = range(count) if layers is None else layers
+    chosen = [one for one in range(count) if one not in states] if layers is None else layers
     for one in chosen:
         if not -count <= one < count:
             raise UsageError(f"no layer {one} in a model of {count}", hint=f"layers are 0 to {count - 1}")
+        check_attends(one % count, count, states)
     if not chosen:
         raise UsageError("no layer is asked for", hint=f"layers are 0 to {count - 1}")
     return sorted({one % count for one in chosen})
+
+
+def check_attends(layer: int, count: int, states: Sequence[int]) -> None:
+    """Refuse a layer that keeps a state in the place of keys and values.
+
+    Args:
+        layer: from 0.
+        count: layers of the model.
+        states: those that keep a state.
+
+    Raises:
+        UsageError: it is one of them.
+    """
+    if layer in states:
+        others = ", ".join(str(one) for one in range(count) if one not in states)
+        raise UsageError(
+            f"layer {layer} keeps a state, and has no heads of attention", hint=f"layers that have: {others}"
+        )
 
 
 def _captured(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -> Captured:
@@ -126,9 +149,10 @@ def _captured(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -
         rows = x[:, start : start + run]
         read = rows if block.placement == "after" else block.input_layernorm(rows)
         layout = _layout(decoder, index, start, rows.shape[1], T, masked=False)
-        parts.append([part[0] for part in attention.qkv(read, layout)])
+        parts.append([part[0] for part in attention.qkv(read, layout) if part is not None])
     # run by run and not all at once: what is joined is let go before the next
     q, k, v = (torch.cat([part.pop(0) for part in parts], dim=1) for _ in range(3))
+    gate = torch.cat([part.pop(0) for part in parts]) if parts[0] else None
     plain = attention if isinstance(attention, Attention) else None
     return Captured(
         layer=index,
@@ -140,6 +164,7 @@ def _captured(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -
         window=_window(decoder, index),
         sinks=None if plain is None else plain.sinks,
         o_proj=attention.o_proj,
+        gate=gate,
     )
 
 
@@ -151,13 +176,15 @@ def _advance(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) ->
         rows = x[:, start : start + run]
         layout = _layout(decoder, index, start, rows.shape[1], T, masked=True)
         x[:, start : start + run] = block(rows, layout, held)
-        if held is not None:
+        if isinstance(held, Held):
             held.length += rows.shape[1]
 
 
-def _cache(decoder: Decoder, block: Block, x: Tensor) -> LayerCache | LatentCache:
-    """Room for one layer's keys and values of every position."""
+def _cache(decoder: Decoder, block: Block, x: Tensor) -> LayerCache | LatentCache | HeldState:
+    """Room for one layer's keys and values of every position, or for its state."""
     config, T = decoder.config, x.shape[1]
+    if block.mixer_name != "self_attn":
+        return HeldState(config, 1, x.dtype, x.device)
     if isinstance(block.self_attn, LatentAttention):
         latent = block.self_attn.latent
         return LatentCache(x.new_empty(1, T, latent.kv_lora_rank + latent.qk_rope_head_dim))

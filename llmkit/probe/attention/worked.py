@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llmkit.probe.attention.ablate import head_columns
 from llmkit.probe.attention.capture import Captured
 from llmkit.probe.attention.rows import head_of, head_output, positions_of
 
@@ -81,6 +82,9 @@ def worked_example(captured: Captured, head: int, query: int) -> Worked:
     total = float(exponentials.sum()) + sink_exponential
     weights = exponentials / total
     mixed = weights @ v
+    home = mixed
+    if captured.gate is not None:
+        home = mixed * captured.gate[query, head_columns(captured.gate.shape[-1], captured.heads, head)]
     return Worked(
         layer=captured.layer,
         head=head,
@@ -100,5 +104,5 @@ def worked_example(captured: Captured, head: int, query: int) -> Worked:
         null=sink_exponential / total,
         v=v,
         mixed=mixed,
-        output=head_output(captured, head, mixed[None].to(captured.v.dtype))[0],
+        output=head_output(captured, head, home[None].to(captured.v.dtype))[0],
     )

@@ -101,6 +101,12 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
         raise ConfigError(
             f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
         )
+    for name, size in (("tp", degrees.tp), ("cp", degrees.cp)):
+        if size > 1 and (model.delta or model.short_conv):
+            raise ConfigError(
+                f"--{name} {size}: {model.model_type} has layers that keep a state, which are not divided",
+                hint="--fsdp divides any model",
+            )
     check_rows(degrees, batch_rows, seq_len)
     if degrees.ep > 1:
         _check_experts(degrees, model)

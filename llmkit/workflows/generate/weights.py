@@ -8,6 +8,7 @@ from llmkit.engine.draft_model import PASS_TOKENS
 from llmkit.engine.engine import EngineConfig
 from llmkit.engine.layer_groups import LayerGroups, groups_on
 from llmkit.engine.native.parts import why_not_natively
+from llmkit.engine.state_memory import num_slots
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
@@ -32,6 +33,8 @@ class ModelBytes:
     """A block of its cache, which has room for a group of layers."""
     pass_tokens: int
     """Most tokens of a pass, as long as texts are not more."""
+    state: int = 0
+    """What layers that keep a state keep of a text."""
 
     def cache(self, blocks: int, texts: int) -> int:
         """Its cache.
@@ -41,7 +44,8 @@ class ModelBytes:
             texts: at work at once.
         """
         size, most = EngineConfig.block_tokens, max(self.pass_tokens, texts)
-        return self.groups.blocks_for(blocks * size, texts, size, most) * self.block
+        states = num_slots(texts) * self.state
+        return states + self.groups.blocks_for(blocks * size, texts, size, most) * self.block
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
         groups,
         cache_together(config, _block(config, kv_name, groups), device, tp),
         EngineConfig.pass_tokens,
+        _state(config, kv_name),
     )
     if drafts is None or drafts.model is None or drafts.path is None:
         return JobBytes(model)
@@ -102,8 +107,19 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
 
 def _block(config: ModelConfig, kv_dtype: str, groups: LayerGroups) -> int:
     """Bytes of a block, which has room for a group of layers."""
-    whole = contiguous_cache_bytes(architecture_of(config), kv_dtype, context=EngineConfig.block_tokens)
-    return whole * groups.layers_in_block // config.num_hidden_layers
+    layers = config.num_hidden_layers - len(config.state_layers)
+    return (_kept(config, kv_dtype, blocks=1) - _state(config, kv_dtype)) * groups.layers_in_block // layers
+
+
+def _state(config: ModelConfig, kv_dtype: str) -> int:
+    """Bytes of a text that do not grow with it."""
+    return 2 * _kept(config, kv_dtype, blocks=1) - _kept(config, kv_dtype, blocks=2)
+
+
+def _kept(config: ModelConfig, kv_dtype: str, blocks: int) -> int:
+    """Bytes of all layers for a text of so many blocks."""
+    context = blocks * EngineConfig.block_tokens
+    return contiguous_cache_bytes(architecture_of(config), kv_dtype, context=context)
 
 
 def held_weight_bytes(path: Path, config: ModelConfig, dtype: str, device: str, *, stays_coded: bool) -> int:

@@ -94,9 +94,11 @@ def heads_to_ablate(opened: Inspected, views: InspectViews) -> list[Head]:
     Raises:
         UsageError: one that the model does not have.
     """
-    layers, heads = opened.job.model.num_hidden_layers, opened.job.model.num_attention_heads
+    config = opened.job.model
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
     if views.ablate is None or views.ablate == "all":
-        return [(layer, head) for layer in range(layers) for head in range(heads)]
+        attend = [layer for layer in range(layers) if layer not in config.state_layers]
+        return [(layer, head) for layer in attend for head in range(heads)]
     check_heads(views.ablate, layers, heads)
     return list(views.ablate)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from llmkit.errors import UsageError
 from llmkit.probe.attention.ablate import check_head
-from llmkit.probe.attention.capture import Captured, capture
+from llmkit.probe.attention.capture import Captured, capture, check_attends
 from llmkit.probe.attention.difference import head_difference, head_divergences
 from llmkit.probe.attention.heads import class_scores, classify
 from llmkit.probe.attention.patterns import induction_stripe
@@ -58,14 +58,24 @@ class Seen:
     differences: list[DifferenceRow] = field(default_factory=list)
 
 
-def chosen_heads(views: InspectViews, layers: int, heads: int) -> dict[int, list[int]]:
+def chosen_heads(
+    views: InspectViews, layers: int, heads: int, states: Sequence[int] = ()
+) -> dict[int, list[int]]:
     """The heads of each layer that --layers and --heads leave; all without them.
+
+    Args:
+        views: with the flags.
+        layers: of the model.
+        heads: of each.
+        states: layers that have none.
 
     Raises:
         UsageError: a layer or head that the model does not have, or none that both leave.
     """
+    for layer in (*(views.layers or ()), *(layer for layer, _ in views.heads or ())):
+        check_attends(layer, layers, states)
     kept = range(layers) if views.layers is None else views.layers
-    pairs = [(layer, head) for layer in range(layers) for head in range(heads)]
+    pairs = [(layer, head) for layer in range(layers) if layer not in states for head in range(heads)]
     if views.heads is not None:
         check_heads(views.heads, layers, heads)
         pairs = list(views.heads)

@@ -15,6 +15,7 @@ from llmkit.engine.cuda.plan import (
 )
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig
+from tests.model.recurrent.conftest import hybrid
 
 BASE: dict[str, Any] = {
     **{"vocab_size": 64, "hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 2},
@@ -97,3 +98,7 @@ def test_a_part_of_a_model_is_not_recorded_and_says_so() -> None:
     plan = plan_pages(_config(), torch.bfloat16, CUDA, torch.bfloat16, True)
     assert plan.attention == "kernels" and not plan.graphs
     assert "no CUDA graphs (processes meet in the middle of a pass)" in plan.describe(16)
+
+
+def test_layers_of_state_go_text_by_text() -> None:
+    assert "states" in str(why_not_paged(hybrid("lfm2").config))

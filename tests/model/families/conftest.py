@@ -7,6 +7,9 @@ import pytest
 
 from llmkit.model.keys import Keys
 
+SHARED = ("qwen3_next", "qwen3_5_moe_text")
+"""Families whose mixtures have a shared expert, beside qwen2_moe."""
+
 
 @pytest.fixture(scope="session")
 def keys() -> Callable[..., Keys]:
@@ -29,13 +32,13 @@ def minimal() -> Callable[[str], dict[str, Any]]:
         number = {
             **dict.fromkeys(("mixtral", "gpt_oss", "minimax_m2", "granitemoe"), "num_local_experts"),
             "ernie4_5_moe": "moe_num_experts",
-            **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe"), "num_experts"),
+            **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe", *SHARED), "num_experts"),
             **dict.fromkeys(
                 ("deepseek_v2", "deepseek_v3", "dots1", "glm4_moe", "glm4_moe_lite"), "n_routed_experts"
             ),
         }
         experts = {number[family]: 8, **counts} if family in number else {}
-        if family != "qwen2_moe":
+        if family not in ("qwen2_moe", *SHARED):
             experts.pop("shared_expert_intermediate_size", None)
         if family == "ernie4_5_moe":
             experts["moe_k"] = experts.pop("num_experts_per_tok")

@@ -8,6 +8,7 @@ import pytest
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.dense import DENSE
+from llmkit.model.families.hybrid import HYBRID
 from llmkit.model.families.layer_norm import LAYER_NORM
 from llmkit.model.families.sparse import SPARSE
 from llmkit.model.families.table import FAMILIES
@@ -47,6 +48,6 @@ def test_no_key_of_the_class_is_unknown_here_even_when_it_is_set(
     ModelConfig.from_hf({"model_type": family, **off})
 
 
-def test_a_family_is_dense_or_sparse() -> None:
-    assert len(FAMILIES) == len(DENSE) + len(LAYER_NORM) + len(SPARSE)
-    assert list(FAMILIES) == [*DENSE, *LAYER_NORM, *SPARSE]
+def test_a_family_is_in_one_table_alone() -> None:
+    assert len(FAMILIES) == len(DENSE) + len(LAYER_NORM) + len(SPARSE) + len(HYBRID)
+    assert list(FAMILIES) == [*DENSE, *LAYER_NORM, *SPARSE, *HYBRID]

@@ -9,6 +9,8 @@ import torch
 from family_models import (
     ALONE,
     BIAS,
+    CONV,
+    DELTA,
     DYNAMIC,
     ERNIE,
     GROUPS,
@@ -84,6 +86,11 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("granitemoe", {**LOCAL, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
+    ("qwen3_next", {**SHARED, **DELTA}),
+    ("qwen3_5_text", {**DELTA, **MHA}),
+    ("qwen3_5_moe_text", {**SHARED, **DELTA}),
+    ("lfm2", CONV),
+    ("lfm2_moe", {**QWEN, **CONV, "num_dense_layers": 1}),
 ]
 
 
@@ -100,10 +107,13 @@ def test_weights_are_those_that_transformers_gives_out(
                 one.mul_(1.7 if family == "gpt2" else 0.7)  # whose norms are small in `make_pair`
         theirs = pair.theirs(ids[None], output_attentions=True).attentions
     layers = list(capture(pair.ours, ids, run=512 if family == "llama" else 16))
-    assert [one.layer for one in layers] == list(range(len(theirs)))
-    for one in layers:
+    states = pair.ours.config.state_layers
+    assert [one.layer for one in layers] == [
+        n for n in range(4 if states else len(theirs)) if n not in states
+    ]
+    for one, weights in zip(layers, theirs, strict=True):
         ours = torch.stack([attention_rows(one, head) for head in range(one.heads)])
-        torch.testing.assert_close(ours, theirs[one.layer][0], rtol=0, atol=1e-6)
+        torch.testing.assert_close(ours, weights[0], rtol=0, atol=1e-6)
         assert ours[:, -1].max() > 1.5 * ours[:, -1].mean()
 
 

@@ -10,6 +10,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import preset
 from llmkit.train.parallel.degrees import Degrees, check_degrees, resolve_degrees
+from tests.model.recurrent.conftest import hybrid
 
 TINY = preset("tiny", vocab_size=64, max_position_embeddings=16)
 
@@ -132,3 +133,11 @@ def test_experts_fall_into_fewer_shards_than_what_is_whole_beside_them() -> None
 def test_degrees_name_what_is_divided() -> None:
     assert str(Degrees()) == "one process"
     assert str(Degrees(dp=2, tp=4)) == "dp 2 x tp 4"
+
+
+@pytest.mark.parametrize(("degrees", "flag"), [(Degrees(tp=2), "--tp 2"), (Degrees(cp=2), "--cp 2")])
+def test_layers_that_keep_a_state_are_not_cut(degrees: Degrees, flag: str) -> None:
+    model = hybrid("lfm2").config
+    with pytest.raises(ConfigError, match=f"{flag}: lfm2 has layers that keep a state"):
+        check_degrees(degrees, model, 4, 16)
+    check_degrees(Degrees(fsdp=2, pp=2), model, 4, 16)

@@ -1,0 +1,43 @@
+"""Small models with layers of state."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import DeltaConfig, ShortConvConfig
+from llmkit.model.init import initialise
+from llmkit.model.transformer import Transformer
+
+SHAPE: dict[str, Any] = {
+    **{"vocab_size": 40, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 3},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512},
+}
+DELTA = DeltaConfig(
+    layers=(0, 2), num_key_heads=2, num_value_heads=4, key_head_dim=6, value_head_dim=5, kernel=4
+)
+FIELDS: dict[str, dict[str, Any]] = {
+    "qwen3_5_text": {
+        **{"delta": DELTA, "attention_gate": True, "qk_norm": "head", "norm_plus_one": True},
+        **{"norm_eps": 1e-6, "rotary_dim": 2},
+    },
+    "lfm2": {
+        **{"short_conv": ShortConvConfig(layers=(0, 2), kernel=3), "qk_norm": "head"},
+        "rope_theta": 1e6,
+    },
+}
+
+
+def hybrid(name: str, **changes: Any) -> Transformer:
+    """A model of one of the families, whose scores differ from token to token."""
+    config = ModelConfig(model_type=name, initializer_range=0.2, **(SHAPE | FIELDS[name] | changes))
+    model = Transformer(config).eval()
+    initialise(model, torch.Generator().manual_seed(0))
+    return model
+
+
+@pytest.fixture(params=FIELDS)
+def model(request: pytest.FixtureRequest) -> Transformer:
+    """One of each kind of layer."""
+    return hybrid(request.param)
