@@ -10,6 +10,7 @@ from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_at
 from llmkit.kernels.memory import ValueType
 from llmkit.model.config import ModelConfig
 from llmkit.model.learnt.operations import HAS_KERNELS
+from llmkit.model.recurrent.delta_rule import CHUNK
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.parallel.own_part import layers_of
@@ -123,7 +124,20 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
     if model.latent is None and model.norm == "rms" and native:
         attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
     gated = 3 if native and model.hidden_act == "silu" else 4
-    return model.num_hidden_layers * attention + (2 if half else 4) * _mlp_values(model, gated=gated)
+    states = len(model.state_layers)
+    mixed = (model.num_hidden_layers - states) * attention
+    mixed += states * (12 * model.hidden_size + 4 * _state_values(model))
+    return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
+
+
+def _state_values(model: ModelConfig) -> int:
+    """Numbers that autograd keeps of a token in a layer of state, beside a norm's, in rows of documents: those of
+    products, a convolution's inputs as often as it looks back, and the delta rule's chunk."""
+    if (delta := model.delta) is None:
+        return 0 if model.short_conv is None else (6 + model.short_conv.kernel) * model.hidden_size
+    heads, keys = delta.num_value_heads, delta.num_value_heads * delta.key_head_dim
+    chunk = 6 * heads * CHUNK + keys * delta.value_head_dim // CHUNK
+    return chunk + 9 * keys + 15 * delta.value_width + 12 * delta.key_width
 
 
 def attention_scratch_bytes(

@@ -20,6 +20,7 @@ from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
 from llmkit.train.parallel.tensors import local
 from llmkit.workflows.run.memory import activation_bytes, attention_scratch_bytes, layers_bytes
 from tests.connected import on_ranks
+from tests.model.recurrent.conftest import hybrid
 
 __all__ = ["on_ranks"]
 
@@ -39,7 +40,9 @@ SHAPES = {
 }
 
 
-def kept_bytes(model: ModelConfig, rows: int, dtype: str, ranks: Ranks = ALONE) -> int:
+def kept_bytes(
+    model: ModelConfig, rows: int, dtype: str, ranks: Ranks = ALONE, *, packed: bool = False
+) -> int:
     """All that autograd keeps of a pass over `rows` rows of 64 tokens, each storage once."""
     torch.manual_seed(0)
     transformer = Transformer(model)
@@ -56,7 +59,8 @@ def kept_bytes(model: ModelConfig, rows: int, dtype: str, ranks: Ranks = ALONE) 
 
     half = torch.autocast("cpu", dtype=torch.bfloat16) if dtype == "bfloat16" else nullcontext()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), half:
-        hidden = transformer.hidden(torch.randint(0, model.vocab_size, (rows, 64)))
+        ids = torch.randint(0, model.vocab_size, (rows, 64))
+        hidden = transformer.hidden(ids, segments=torch.zeros_like(ids) if packed else None)
     assert hidden.requires_grad
     return sum(storages.values())
 
@@ -173,3 +177,22 @@ def test_keys_that_lie_as_products_want_them_are_counted_for_each_thread_that_ha
 def test_heads_that_the_kernels_do_not_take_need_no_such_memory() -> None:
     model = preset("stories15m", hidden_size=160, num_attention_heads=4, num_key_value_heads=2)
     assert attention_scratch_bytes(model, 1, 4096, "float32", threads=2) == 0
+
+
+@pytest.mark.parametrize("name", ["qwen3_5_text", "lfm2"])
+def test_a_layer_that_keeps_a_state_is_told_within_a_twentieth(name: str) -> None:
+    def of(states: int) -> ModelConfig:
+        model = hybrid(name, num_hidden_layers=3).config
+        layers = tuple(range(states))
+        changed: dict[str, Any] = {"num_hidden_layers": states + 1}
+        for part in ("delta", "short_conv"):
+            if (held := getattr(model, part)) is not None:
+                changed[part] = replace(held, layers=layers)
+        return replace(model, **changed)
+
+    less, more = (
+        kept_bytes(of(3), rows, "float32", packed=True) - kept_bytes(of(1), rows, "float32", packed=True)
+        for rows in (2, 6)
+    )
+    said = layers_bytes(of(3), "float32") - layers_bytes(of(1), "float32")
+    assert said == pytest.approx((more - less) / (4 * 64), rel=0.05)
