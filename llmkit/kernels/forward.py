@@ -52,6 +52,8 @@ class Sizes:
     norm_kind: NormKind = NormKind.RMS
     norm_all_heads: bool = False
     """Norms of queries and keys are over all heads at once."""
+    norm_turned: bool = False
+    """They come behind the rotation."""
     residual: Residual = Residual.SERIAL
     epsilon: float
     """Of norms."""
@@ -134,6 +136,8 @@ class NewPositions:
     """(texts) positions of each, the new ones included."""
     wanted: list[int]
     """(W) which of them are scored."""
+    query_scales: Floats | None = None
+    """(N) what their queries are multiplied with behind their rotation; None: nothing."""
 
 
 class BranchSum:
@@ -261,7 +265,7 @@ class NativeModel:
         assert block_tables.flags.c_contiguous and len(block_tables) == memory.num_groups
         assert len(new.places) == memory.num_groups * len(new.ids)
         step = PassStruct(
-            *(ids, rows, places, angles.cosine, angles.sine),
+            *(ids, rows, places, angles.cosine, angles.sine, address_of(new.query_scales)),
             *memory.addresses,
             *(memory.group_of_address, block_tables.ctypes.data),
             *(query_start, lengths, wanted, logits.ctypes.data),

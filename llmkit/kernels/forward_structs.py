@@ -54,6 +54,7 @@ class ModelStruct(Structure):
         *((name, c_int32) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
         *((name, c_int32) for name in ("rotary_dim", "intermediate", "vocabulary", "activation", "gated")),
         *((name, c_int32) for name in ("norm_kind", "norm_all_heads", "residual", "embedding_type")),
+        ("norm_turned", c_int32),
         *((name, c_float) for name in ("epsilon", "scale", "softcap", "embedding_scale", "residual_scale")),
         *((name, c_float) for name in ("logit_scale", "logit_cap")),
     ]
@@ -71,6 +72,7 @@ class PassStruct(Structure):
     _fields_ = [
         *((name, c_void_p) for name in ("ids", "rows", "places")),
         *((name, c_void_p * 2) for name in ("cosine", "sine")),
+        ("query_scales", c_void_p),
         *((name, c_void_p) for name in ("keys", "values", "key_scales", "value_scales")),
         *((name, c_void_p) for name in ("group_of", "block_tables", "query_start", "lengths")),
         *((name, c_void_p) for name in ("wanted", "logits")),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from layers_by_hand import BLOCK, Array, ByHand, E, K, Shape, V, make
+from layers_by_hand import BLOCK, Array, ByHand, E, K, Shape, V, make, query_scales
 from numpy.typing import NDArray
 
 from llmkit.kernels.elementwise import Activation
@@ -54,6 +54,9 @@ SHAPES = {
         angles=(-1, -1),
         added=True,
     ),
+    "norms behind the rotation, queries that grow": Shape(
+        sizes={"norm_turned": True}, angles=(0, -1), grows=True
+    ),
     "experts by softmax, a gated shared one": Shape(experts=SOFTMAX, shared=10),
     "experts by sigmoid, groups, one shared": Shape(experts=SIGMOID, shared=27),
     "all experts, clamped, norms after": Shape(BOTH, experts=CLAMPED, windows=(2, 0)),
@@ -83,6 +86,7 @@ def passes(
         new = NewPositions(
             ids=np.concatenate([ids[span] for ids, span in zip(texts, spans, strict=True)]).tolist(),
             rows=np.concatenate(spans).tolist(),
+            query_scales=query_scales(np.concatenate(spans)) if model.shape.grows else None,
             places=np.concatenate(places).tolist(),
             query_start=[0, counts[0], sum(counts)],
             lengths=[int(span[-1]) + 1 for span in spans],

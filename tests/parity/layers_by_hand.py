@@ -44,6 +44,8 @@ class Shape:
     """Of the shared expert's intermediate size."""
     added: bool = False
     """Whether positions add to embeddings."""
+    grows: bool = False
+    """Whether queries are multiplied with `query_scales`."""
 
 
 @dataclass
@@ -98,9 +100,15 @@ class ByHand:
         if sizes.norm_all_heads:
             q, k = self._norm(q, *w["q_norm"]), self._norm(k, *w["k_norm"])
         q, k, v = q.reshape(T, H, E), k.reshape(T, K, E), v.reshape(T, K, E).repeat(H // K, 1)
-        if not sizes.norm_all_heads:
+        per_head = not (sizes.norm_all_heads or sizes.norm_turned)
+        if per_head:
             q, k = self._norm(q, *w["q_norm"]), self._norm(k, *w["k_norm"])
-        q, k = self._turned(q, number), self._turned(k, number).repeat(H // K, 1)
+        q, k = self._turned(q, number), self._turned(k, number)
+        if sizes.norm_turned:
+            q, k = self._norm(q, *w["q_norm"]), self._norm(k, *w["k_norm"])
+        if self.shape.grows:
+            q = q * query_scales(np.arange(T))[:, None, None]
+        k = k.repeat(H // K, 1)
         scores = np.einsum("the,she->hts", q, k) * sizes.scale
         if sizes.softcap:
             scores = sizes.softcap * np.tanh(scores / sizes.softcap)
@@ -156,6 +164,11 @@ class ByHand:
             zeros = np.zeros(1, np.float32)
             y = y + gate * mlp(x, w["shared_gate_up"], zeros, w["shared_down"], zeros, self.sizes)
         return np.asarray(y, np.float32)
+
+
+def query_scales(positions: NDArray[np.int64]) -> Array:
+    """What queries of `Shape.grows` are multiplied with."""
+    return (1 + 0.25 * positions).astype(np.float32)
 
 
 def mlp(

@@ -34,8 +34,8 @@ pytestmark = [
     pytest.mark.skipif(not available(), reason="no native library"),
     pytest.mark.usefixtures("one_torch_thread"),
 ]
-BY_MODULES = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite", "hunyuan_v1_dense")
-"""Families with latent attention, or norms after the rotation."""
+BY_MODULES = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
+"""Families with latent attention."""
 PROMPTS, BLOCK_TOKENS, MORE = (43, 3, 25, 1), 4, 3
 COUNTED = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 

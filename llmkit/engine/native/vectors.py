@@ -73,6 +73,7 @@ def sizes_of(config: ModelConfig, dtype: str, *, vocabulary: int) -> Sizes:
         gated=config.gated_mlp,
         norm_kind=NormKind.LAYER if config.norm == "layer" else NormKind.RMS,
         norm_all_heads=config.qk_norm == "projection",
+        norm_turned=config.qk_norm == "rotated",
         residual=_RESIDUALS[config.residual],
         epsilon=config.norm_eps,
         scale=config.attention_scale or config.head_dim**-0.5,

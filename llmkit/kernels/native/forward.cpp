@@ -65,16 +65,29 @@ struct Run {
     return out;
   }
 
-  // Queries or keys: their norm and their rotation.
+  // Queries or keys: their norm and their rotation, mostly in this order.
   void turn(float* x, const Norm& over, int32_t heads, int32_t angles) const {
     int64_t width = static_cast<int64_t>(heads) * m.head_dim;
-    if (m.norm_all_heads)
-      norm(x, over, x, p.tokens, width);
-    else
-      norm(x, over, x, static_cast<int64_t>(p.tokens) * heads, m.head_dim);
-    if (angles < 0) return;
-    kernel.rotary(worker, Rotary{x, p.cosine[angles], p.sine[angles], p.rows, p.tokens, width, heads, m.head_dim,
-                                 m.rotary_dim});
+    auto normed = [&] {
+      if (m.norm_all_heads)
+        norm(x, over, x, p.tokens, width);
+      else
+        norm(x, over, x, static_cast<int64_t>(p.tokens) * heads, m.head_dim);
+    };
+    if (!m.norm_turned) normed();
+    if (angles >= 0) {
+      kernel.rotary(worker, Rotary{x, p.cosine[angles], p.sine[angles], p.rows, p.tokens, width, heads, m.head_dim,
+                                   m.rotary_dim});
+      barrier(worker);
+    }
+    if (m.norm_turned) normed();
+  }
+
+  // Queries count for more the further on they stand.
+  void grow(float* q) const {
+    int64_t width = static_cast<int64_t>(m.heads) * m.head_dim;
+    for (int32_t row = worker.index; row < p.tokens; row += worker.size)
+      for (int64_t i = 0; i < width; i++) q[row * width + i] *= p.query_scales[row];
     barrier(worker);
   }
 
@@ -163,6 +176,7 @@ struct Run {
            {at(plan.k), l.k.rows, l.k.rows, l.k_bias},
            {at(plan.v), l.v.rows, l.v.rows, l.v_bias}});
     turn(at(plan.q), l.q_norm, m.heads, l.angles);
+    if (p.query_scales) grow(at(plan.q));
     turn(at(plan.k), l.k_norm, m.kv_heads, l.angles);
     int32_t group = p.group_of[number];
     keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr, group);

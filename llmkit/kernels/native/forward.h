@@ -60,6 +60,7 @@ struct Model {
   const float* head_bias;
   int32_t num_layers, hidden, heads, kv_heads, head_dim, rotary_dim, intermediate, vocabulary;
   int32_t activation, gated, norm_kind, norm_all_heads, residual, embedding_type;
+  int32_t norm_turned;  // queries and keys go through their norms behind their rotation
   float epsilon, scale, softcap;  // of scores in attention; softcap 0: off
   float embedding_scale;
   float residual_scale;           // of each branch
@@ -73,6 +74,7 @@ struct Pass {
   const int32_t* places;             // (groups, N) in memory, where their keys and values go
   const float* cosine[kAngleTables];  // (rows, rotary_dim / 2)
   const float* sine[kAngleTables];
+  const float* query_scales;         // what queries are multiplied with behind their rotation, or null
   void* const* keys;                 // one a layer: (positions of all texts, K, E) of kv_type
   void* const* values;
   float* const* key_scales;          // kCodes8: one a layer, (positions of all texts, K); null otherwise

@@ -131,7 +131,7 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
 
 
 def _state_values(model: ModelConfig) -> int:
-    """Numbers that autograd keeps of a token in a layer of state, beside a norm's, in rows of documents: those of
+    """What autograd keeps of a token in a layer of state, beside a norm's, in rows of documents: numbers of
     products, a convolution's inputs as often as it looks back, and the delta rule's chunk."""
     if (delta := model.delta) is None:
         return 0 if model.short_conv is None else (6 + model.short_conv.kernel) * model.hidden_size
