@@ -58,6 +58,7 @@ def is_flat(config: ModelConfig) -> bool:
         and not (
             config.attention_gate or config.norm_plus_one or config.attention_scale or config.rope_interleaved
         )
+        and not config.query_growth
         and not depends_on_length(config.rope_scaling)
         and config.rotary_dim in (0, config.head_dim)
     )

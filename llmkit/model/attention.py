@@ -76,6 +76,8 @@ class Attention(nn.Module):
             q, k = (self._rotated(one, layout.cos, layout.sin) for one in (q, k))
         if self.q_norm is not None and self.k_norm is not None and self.norm_after_rotation:
             q, k = self.q_norm(q), self.k_norm(k)
+        if layout.query_scale is not None:
+            q = q * layout.query_scale.to(q.dtype)
         return q, k, v, gate
 
     def _rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -76,6 +76,11 @@ class ModelConfig:
     """How many tokens a sliding layer sees, its own included."""
     sliding_layers: tuple[int, ...] = ()
     """Layers that see no more than the window."""
+    query_growth: float = 0.0
+    """How much queries grow with their positions: at position p they are multiplied with
+    1 + query_growth * ln(1 + p // query_growth_positions), as in Ministral 3."""
+    query_growth_positions: int = 0
+    """Positions before the first growth, and between one and the next."""
     sliding_rope_theta: float | None = None
     """The base of sliding layers, whose positions are then not scaled; None: as in the other layers."""
 

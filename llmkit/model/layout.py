@@ -97,6 +97,8 @@ class Layout:
     is a mask: what `attend_learning` is told in its place."""
     segments: Tensor | None = None
     """(B, T) which document each position belongs to, where rows have several: for layers of state."""
+    query_scale: Tensor | None = None
+    """(T, 1) or (B, 1, T, 1) float32: what queries are multiplied with; None where they do not grow."""
 
 
 def first_seen(positions: Tensor, window: int | None) -> Tensor:

@@ -1,4 +1,8 @@
-"""Positions that are looked up and added to embeddings: the sinusoids, and how far a table goes. No torch."""
+"""What positions do beside rotating: the sinusoids added to embeddings, how far a table goes, and how much
+queries grow. No torch.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,6 +23,15 @@ def sinusoids(length: int, width: int) -> Floats:
     table[:, 0::2] = np.sin(angle)
     table[:, 1::2] = np.cos(angle)[:, : width // 2]
     return table
+
+
+def query_scales(config: ModelConfig, positions: Sequence[int]) -> Floats:
+    """What queries are multiplied with at each of these positions, where the config says that they grow.
+
+    It keeps the softmax of long texts as sharp as that of short ones (2501.19399). Returns (positions,).
+    """
+    steps = 1 + np.array(positions, np.int64) // config.query_growth_positions
+    return 1 + np.float32(config.query_growth) * np.log(steps.astype(np.float32))
 
 
 def check_room(config: ModelConfig, end: int) -> None:

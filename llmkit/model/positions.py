@@ -47,6 +47,23 @@ def span_positions(spans: Sequence[Span], device: torch.device, segments: Tensor
     return torch.cat([torch.arange(span.start, span.end, device=device) for span in spans])
 
 
+def query_scale(config: ModelConfig, positions: Tensor) -> Tensor | None:
+    """What queries are multiplied with at these positions, as `query_scales`; None where they do not grow.
+
+    Args:
+        config: of the model.
+        positions: (T,), or (B, T) of several rows.
+
+    Returns:
+        (T, 1) or (B, 1, T, 1), to be multiplied with (B, H, T, E).
+    """
+    if not config.query_growth:
+        return None
+    steps = 1 + positions // config.query_growth_positions
+    scale = 1.0 + config.query_growth * torch.log(steps.float())
+    return scale[:, None] if scale.dim() == 1 else scale[:, None, :, None]
+
+
 def in_spans(rows: Tensor, spans: Sequence[Span]) -> Tensor:
     """Of whole rows, (B, S), what stands at the positions here: (B, T)."""
     parts = [rows[:, span.start : span.end] for span in spans]

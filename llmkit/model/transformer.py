@@ -19,7 +19,13 @@ from llmkit.model.here import here
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
 from llmkit.model.position_tables import check_room
-from llmkit.model.positions import SinusoidalPositions, document_lengths, in_spans, span_positions
+from llmkit.model.positions import (
+    SinusoidalPositions,
+    document_lengths,
+    in_spans,
+    query_scale,
+    span_positions,
+)
 from llmkit.model.rope import Rope
 from llmkit.model.routing import RoutingTape
 
@@ -170,7 +176,8 @@ class Decoder(nn.Module):
                 cos, sin = halves[0] if len(halves) == 1 else map(torch.cat, zip(*halves, strict=True))
         is_whole = mask is not None and first.start == 0 and device.type == "cpu"
         seen = first_seen(positions, window) if is_whole else None
-        return Layout(cos, sin, mask, window, starts, parts, stretches, seen, segments)
+        scale = query_scale(self.config, positions)
+        return Layout(cos, sin, mask, window, starts, parts, stretches, seen, segments, scale)
 
 
 class TiedHead(nn.Module):

@@ -111,3 +111,16 @@ def test_a_model_without_rotary_positions_and_a_broken_config_are_refused(make_c
         extend_context(make_config("gpt2").to_hf(), YARN)
     with pytest.raises(ConfigError, match=r"^here: "):
         extend_context({}, YARN, "here")
+
+
+@pytest.mark.parametrize("text", ["none", "linear:2", "dynamic:2", "yarn:8"])
+def test_queries_that_grow_go_on_growing_as_before(text: str, make_config: Make) -> None:
+    config = make_config(
+        **{"model_type": "ministral3", "rope_scaling": YARN, "max_position_embeddings": 256},
+        **{"query_growth": 0.3, "query_growth_positions": 64},
+    )
+    scaling = parse_rope_scaling(text, max_positions=original_positions(config))
+    other = ModelConfig.from_hf(extend_context(config.to_hf(), scaling))
+    assert (other.query_growth, other.query_growth_positions) == (0.3, 64)
+    assert (other.rope_scaling or {"rope_type": "default"}) == scaling
+    assert ModelConfig.from_hf(other.to_hf()) == other

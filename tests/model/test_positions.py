@@ -1,15 +1,18 @@
 """Positions that are added: sinusoids that stay exact, and a count that starts again with every document."""
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Span
-from llmkit.model.position_tables import sinusoids
+from llmkit.model.position_tables import query_scales, sinusoids
 from llmkit.model.positions import (
     SinusoidalPositions,
     document_lengths,
+    query_scale,
     segment_positions,
     sinusoid_table,
     span_positions,
@@ -52,3 +55,19 @@ def test_a_model_built_without_memory_has_real_sinusoids() -> None:
     with torch.device("meta"):
         table = sinusoid_table(5, 4)
     assert table[1].tolist() == sinusoids(5, 4)[1].tolist()
+
+
+def test_queries_grow_by_steps_of_the_positions_of_their_own_document(
+    make_config: Callable[..., ModelConfig],
+) -> None:
+    config = object.__new__(ModelConfig)
+    config.__dict__.update(vars(make_config()) | {"query_growth": 0.1, "query_growth_positions": 4})
+    steps = [1.0, 1.0, 1 + 0.1 * math.log(2), 1 + 0.1 * math.log(2), 1 + 0.1 * math.log(3)]
+    found = query_scale(config, torch.tensor([0, 3, 4, 7, 8]))
+    assert found is not None and found.shape == (5, 1)
+    torch.testing.assert_close(found[:, 0], torch.tensor(steps))
+    rows = query_scale(config, torch.tensor([[0, 4], [8, 0]]))
+    assert rows is not None and rows.shape == (2, 1, 2, 1)
+    torch.testing.assert_close(rows.flatten(), torch.tensor([1.0, steps[2], steps[4], 1.0]))
+    np.testing.assert_allclose(query_scales(config, [0, 3, 4, 7, 8]), steps, rtol=1e-6)
+    assert query_scale(make_config(), torch.arange(9)) is None

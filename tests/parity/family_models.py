@@ -79,10 +79,10 @@ MSCALE = {
     }
 }
 QUERIES = {
-    "max_position_embeddings": 512,
+    "max_position_embeddings": 240,
     "rope_parameters": {
-        **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 1.0},
-        **{"original_max_position_embeddings": 128, "beta_fast": 32, "beta_slow": 1},
+        **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 12.0, "mscale": 1.0, "mscale_all_dim": 1.0},
+        **{"original_max_position_embeddings": 20, "beta_fast": 32, "beta_slow": 1},
         "llama_4_scaling_beta": 0.1,
     },
 }

@@ -58,6 +58,13 @@ LATENT_YARN = {
         "original_max_position_embeddings": 64,
     }
 }
+QUERIES = {
+    "rope_parameters": {
+        **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 1.0},
+        **{"original_max_position_embeddings": 5, "beta_fast": 32, "beta_slow": 1},
+        "llama_4_scaling_beta": 0.3,
+    },
+}
 GELU_TABLE = ("gpt2", "phi", "gpt_neox", "starcoder2", "gemma", "gemma2", "gemma3_text")
 """Families whose GELU llama.cpp looks up in a table of float16."""
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -67,6 +74,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("llama", {**YARN, **WIDE}),
     ("llama", LLAMA3),
     ("mistral", {"sliding_window": None}),
+    ("ministral3", QUERIES),
+    (
+        "ministral3",
+        {
+            **{**MHA, **TIED},
+            **rope("linear", factor=2.0, original_max_position_embeddings=7, llama_4_scaling_beta=0.5),
+        },
+    ),
     ("mixtral", LOCAL),
     ("qwen2", TIED),
     ("qwen3", {**WIDE, **YARN}),

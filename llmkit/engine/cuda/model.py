@@ -18,6 +18,7 @@ from llmkit.model.attention import Attention
 from llmkit.model.block import Block
 from llmkit.model.cache import HeldLayer
 from llmkit.model.layout import Layout
+from llmkit.model.positions import query_scale
 from llmkit.model.transformer import Transformer
 
 
@@ -52,6 +53,8 @@ class PagedSelfAttention(Attention):
             rotation = Rotation(layout.cos, layout.sin, self.interleaved)
         keys, values = self._memory
         q = layout.attend.keep(q[0].transpose(0, 1), k[0].transpose(0, 1), v, rotation, keys, values)
+        if layout.query_scale is not None:  # (T, 1)
+            q = q * layout.query_scale[:, None].to(q.dtype)
         rules = AttentionRules(self.scale, layout.window, self.softcap, self.sinks)
         y = layout.attend(q, keys, values, rules)  # (T, H, E)
         return self.o_proj(y.reshape(1, x.shape[1], -1))
@@ -109,7 +112,8 @@ class PagedModel:
         cos, sin = None, None
         if rotates and self._angles:
             cos, sin = (angles.index_select(0, batch.positions) for angles in self._angles[sliding])
-        return PagedLayout(cos=cos, sin=sin, window=window, attend=attend)
+        scale = query_scale(self._model.config, batch.positions)
+        return PagedLayout(cos=cos, sin=sin, window=window, attend=attend, query_scale=scale)
 
 
 def _paged(block: nn.Module, keys: Tensor, values: Tensor) -> Block:

@@ -20,7 +20,7 @@ from llmkit.errors import UsageError
 from llmkit.kernels.forward import Angles, BranchSum, NewPositions
 from llmkit.kernels.forward_adapters import AdapterStructs, AdapterTable
 from llmkit.kernels.memory import Floats
-from llmkit.model.position_tables import check_room
+from llmkit.model.position_tables import check_room, query_scales
 
 if TYPE_CHECKING:
     from llmkit.engine.adapters.values import Adapter
@@ -97,7 +97,7 @@ class NativeRunner:
                 self._add_places(places, work.text.tables[group], work.start, work.start + work.count)
         rows, angles = self._angles_of(works, positions, max(lengths))
         logits = self._native.forward(
-            NewPositions(ids, rows, places, query_start, lengths, wanted),
+            NewPositions(ids, rows, places, query_start, lengths, wanted, self._query_scales(positions)),
             angles,
             self._store.memory,
             self._block_tables(works, lengths),
@@ -137,6 +137,13 @@ class NativeRunner:
             made = [self._table(end, kind) for kind in self._kinds]
             self._angles, self._num_angles = Angles(made), min(len(cosine) for cosine, _ in made)
         return positions, self._angles
+
+    def _query_scales(self, positions: list[int]) -> Floats | None:
+        """What queries are multiplied with; None where that is 1 for all, as in most texts of most models."""
+        config = self._config
+        if not config.query_growth or max(positions) < config.query_growth_positions:
+            return None
+        return query_scales(config, positions)
 
     def _table(self, end: int, sliding: bool) -> tuple[Floats, Floats]:
         """Cosines and sines of so many positions or more, each (rows, R / 2)."""

@@ -9,7 +9,7 @@ from llmkit.model.keys import Keys
 from llmkit.model.rope_scaling import ORIGINAL, normalise_rope_scaling
 
 _BOTH_KINDS = ("full_attention", "sliding_attention")
-_QUERY_SCALING, _QUERY_GROWTH = "llama_4_scaling_beta", 0.1
+_QUERY_GROWTH = "llama_4_scaling_beta"
 """How much Ministral 3's queries grow beyond the original positions."""
 
 
@@ -91,31 +91,37 @@ class AlphaRope(Rope):
 
 @dataclass(frozen=True)
 class ScaledQueryRope(Rope):
-    """Ministral 3: from the original positions on, queries are multiplied by a factor that grows with them.
-    What is read is the model of the positions before, where the factor is 1.
-    """
+    """Ministral 3: queries grow with each further `original_max_position_embeddings` positions."""
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
-        given = rope_object(keys) or {**(self.scaling or {}), _QUERY_SCALING: _QUERY_GROWTH}
+        given = rope_object(keys) or {**(self.scaling or {}), _QUERY_GROWTH: 0.1}
+        growth = _number(keys, given, _QUERY_GROWTH, None)
+        if growth < 0:
+            keys.wrong(_object_name(keys), f"with a number of at least 0 as {_QUERY_GROWTH}")
         theta = keys.number(self.theta_key, default=self.theta)
-        beside = (_QUERY_SCALING, "max_position_embeddings")
+        plain = given.get("rope_type", given.get("type", "default")) in ("default", "linear")
+        beside = (_QUERY_GROWTH, "max_position_embeddings", *((ORIGINAL,) if plain else ()))
         scaling = read_scaling(keys, {key: given[key] for key in given if key not in beside}, found)
-        if scaling is None or ORIGINAL not in scaling or given.get(_QUERY_SCALING) != _QUERY_GROWTH:
-            keys.wrong(_object_name(keys), f"of type yarn, with {_QUERY_SCALING} {_QUERY_GROWTH}")
+        positions = given.get(ORIGINAL, (scaling or {}).get(ORIGINAL))
+        if not isinstance(positions, int) or positions < 1:
+            keys.wrong(_object_name(keys), f"with a whole number as {ORIGINAL}")
         return {
             "position": "rope",
             "rope_theta": float(_number(keys, given, "rope_theta", theta)),
             "rope_scaling": scaling,
             "rotary_dim": found["head_dim"],
-            "max_position_embeddings": min(found["max_position_embeddings"], scaling[ORIGINAL]),
+            "query_growth": float(growth),
+            "query_growth_positions": positions,
         }
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        scaling = fields["rope_scaling"]
-        keys = super().write({**fields, "rope_scaling": {**scaling, _QUERY_SCALING: _QUERY_GROWTH}})
-        return keys | {"max_position_embeddings": int(scaling["factor"] * scaling[ORIGINAL])}
+        growth = {_QUERY_GROWTH: fields["query_growth"], ORIGINAL: fields["query_growth_positions"]}
+        keys = super().write(fields)
+        settings = {**keys["rope_parameters"], **growth}
+        scaling = keys["rope_scaling"] and {**keys["rope_scaling"], **growth}
+        return {**keys, "rope_parameters": settings, "rope_scaling": scaling}
 
 
 @dataclass(frozen=True)
@@ -209,8 +215,9 @@ def with_rope_scaling(config: Mapping[str, Any], scaling: Mapping[str, Any]) -> 
 
 
 def _kept(old: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, Any]:
-    """What a scaling does not decide stays: the base, and the part of a head that is rotated."""
-    kept = {key: old[key] for key in ("rope_theta", "partial_rotary_factor") if key in old}
+    """What a scaling does not decide stays: the base, the rotated part of a head, how queries grow."""
+    beside = (_QUERY_GROWTH, ORIGINAL) if _QUERY_GROWTH in old else ()
+    kept = {key: old[key] for key in ("rope_theta", "partial_rotary_factor", *beside) if key in old}
     return {**kept, **scaling}
 
 

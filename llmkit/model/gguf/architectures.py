@@ -67,6 +67,9 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "mistral": GgufArchitecture(
         "llama", permuted=True, windows="listed", seen_windows=False, factor_tensors=True
     ),
+    "ministral3": GgufArchitecture(
+        "mistral3", permuted=True, windows="listed", seen_windows=False, factor_tensors=True
+    ),
     "mixtral": GgufArchitecture(
         "llama",
         experts={"norm_topk_prob": True},

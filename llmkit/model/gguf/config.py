@@ -16,7 +16,7 @@ from llmkit.model.families.table import FAMILIES
 from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, GgufArchitecture
 from llmkit.model.gguf.experts import is_sigmoid, read_experts
 from llmkit.model.gguf.keys import GgufKeys
-from llmkit.model.gguf.rope import Tables, read_scaling
+from llmkit.model.gguf.rope import Tables, read_growth, read_scaling
 from llmkit.model.rope_scaling import yarn_softmax_factor
 
 ARCHITECTURE = "general.architecture"
@@ -263,11 +263,8 @@ def _windows(keys: GgufKeys, architecture: GgufArchitecture, fields: Mapping[str
     layers = fields["num_hidden_layers"]
     rotates = {"no_rope_layers": tuple(range(3, layers, 4))} if architecture.name == "smollm3" else {}
     window = keys.whole("attention.sliding_window", 0)
-    if (
-        architecture.windows == "none"
-        or not window
-        or layers not in _WINDOWED.get(architecture.name, (layers,))
-    ):
+    seen = window and layers in _WINDOWED.get(architecture.name, (layers,))
+    if architecture.windows == "none" or not seen:
         return rotates
     pattern = keys.listed("attention.sliding_window_pattern", layers)
     if isinstance(pattern, list):
@@ -296,4 +293,6 @@ def _rope(keys: GgufKeys, fields: Mapping[str, Any], tables: Tables) -> dict[str
         found["sliding_rope_theta"] = float(keys.number("rope.freq_base_swa", 10_000.0))
     elif fields["model_type"] == "olmo3":
         found["sliding_rope_theta"] = theta
+    elif keys.architecture == "mistral3":
+        found |= read_growth(keys, fields["max_position_embeddings"])
     return found

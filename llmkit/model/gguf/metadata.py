@@ -17,7 +17,7 @@ from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.gguf.architectures import ARCHITECTURES, GgufArchitecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
 from llmkit.model.gguf.experts import experts_metadata
-from llmkit.model.gguf.rope import rope_metadata, rope_tables, same_scaling
+from llmkit.model.gguf.rope import growth_metadata, rope_metadata, rope_tables, same_scaling
 
 _NOT_CARRIED = ("bos_token_id", "eos_token_id", "pad_token_id", "dtype", "initializer_range", "position")
 """Fields that are the tokenizer's, the tensors' or training's; sinusoids are read as learnt positions."""
@@ -140,6 +140,8 @@ def _scales(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
                 keys[f"{name}.{field}"] = Typed("f32", value)
     if name in ("gptneox", "stablelm"):
         keys[f"{name}.use_parallel_residual"] = config.residual != "serial"
+    if name == "mistral3":
+        keys |= growth_metadata(name, config.query_growth, config.query_growth_positions)
     if name == "gemma3" and config.sliding_rope_theta is not None:
         keys[f"{name}.rope.freq_base_swa"] = Typed("f32", config.sliding_rope_theta)
     return keys

@@ -31,6 +31,7 @@ _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, ORIGINAL: 8192}
 """What every Llama 3 has; its factor is the largest of the table."""
 _CLOSE = 1e-5
 _LATENT = "deepseek2"
+_GROWTH, _GROWTH_POSITIONS = "attention.temperature_scale", "rope.scaling.original_context_length"
 
 Scaling = dict[str, Any]
 Tables = Mapping[str, Sequence[float]]
@@ -107,6 +108,22 @@ def read_scaling(
     if own is not None and _same(own, found, tables, theta, rotary_dim, max_positions):
         return own
     return found
+
+
+def growth_metadata(name: str, growth: float, positions: int) -> dict[str, MetadataValue]:
+    """The keys of queries that grow."""
+    return {
+        f"{name}.{_GROWTH}": Typed("f32", growth),
+        f"{name}.{_GROWTH_POSITIONS}": Typed("u32", positions),
+    }
+
+
+def read_growth(keys: GgufKeys, max_positions: int) -> dict[str, Any]:
+    """Fields of ModelConfig of queries that grow; without its key they do not."""
+    return {
+        "query_growth": float(keys.number(_GROWTH, 0.0)),
+        "query_growth_positions": keys.whole(_GROWTH_POSITIONS, max_positions),
+    }
 
 
 def same_scaling(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, max_positions: int) -> bool:

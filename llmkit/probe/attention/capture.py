@@ -21,6 +21,7 @@ from llmkit.model.held import Held
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, layout_mask
+from llmkit.model.positions import query_scale
 from llmkit.model.recurrent.held import HeldState
 from llmkit.model.transformer import Decoder, Transformer
 from llmkit.model.window import first_position_seen
@@ -201,7 +202,8 @@ def _layout(decoder: Decoder, index: int, start: int, count: int, whole: int, *,
         return Layout(mask=mask, window=window)
     sliding = index in decoder.config.sliding_layers
     cos, sin = decoder.rope.table(whole, device, sliding=sliding)
-    return Layout(cos[start : start + count], sin[start : start + count], mask, window)
+    scale = query_scale(decoder.config, torch.arange(start, start + count, device=device))
+    return Layout(cos[start : start + count], sin[start : start + count], mask, window, query_scale=scale)
 
 
 def _window(decoder: Decoder, index: int) -> int | None:

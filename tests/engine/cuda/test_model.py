@@ -37,6 +37,16 @@ def test_weights_are_shared_and_not_copied(make_model: Make) -> None:
     torch.testing.assert_close(_scores(model, paged, [1, 2, 3, 4, 5]), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_queries_of_later_positions_grow(make_model: Make) -> None:
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2, "beta_fast": 32.0}
+    growth = {"rope_scaling": {**yarn, "beta_slow": 1.0, "truncate": True}, "query_growth_positions": 2}
+    model = make_model(model_type="ministral3", query_growth=2.0, **growth)
+    paged = PagedModel(model, KVStore(model.config, 2, 4), GatheredAttention())
+    with torch.no_grad():
+        expected = model(torch.tensor([[1, 2, 3, 4, 5]]))[0]
+    torch.testing.assert_close(_scores(model, paged, [1, 2, 3, 4, 5]), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_an_attention_has_all_that_the_one_it_stands_for_has(make_model: Make) -> None:
     model = make_model(model_type="qwen3", qk_norm="head")
     original = model.model.layers[0].self_attn

@@ -309,13 +309,26 @@ def test_mistral3_holds_a_mistral_and_a_language_model_that_is_another_is_named(
         ModelConfig.from_hf({"model_type": "mistral3", "text_config": {**inner, "model_type": "ministral"}})
 
 
-def test_ministral3_is_read_as_far_as_its_queries_are_not_multiplied() -> None:
+def test_ministral3_says_how_its_queries_grow() -> None:
     config = _read("ministral3", max_position_embeddings=262_144)
-    assert config.max_position_embeddings == 16_384 and config.rope_scaling is not None
+    assert (config.max_position_embeddings, config.query_growth) == (262_144, 0.1)
+    assert config.query_growth_positions == 16_384 and config.rope_scaling is not None
     written = config.to_hf()
-    assert written["max_position_embeddings"] == 262_144
+    assert written["rope_parameters"] == written["rope_scaling"] | {"rope_theta": 1e6}
     assert written["rope_parameters"]["llama_4_scaling_beta"] == 0.1
     assert ModelConfig.from_hf(written) == config
-    with pytest.raises(ConfigError, match="with llama_4_scaling_beta"):
-        _read("ministral3", rope_parameters={"rope_type": "yarn", "factor": 16.0})
     assert ModelConfig.from_hf({"model_type": "mistral3", "text_config": written}) == config
+
+
+def test_ministral3_may_grow_without_a_scaling_and_says_what_it_lacks() -> None:
+    growth = {"llama_4_scaling_beta": 0.2, "original_max_position_embeddings": 30}
+    for kind in ({"rope_type": "default"}, {"rope_type": "linear", "factor": 2.0}):
+        config = _read("ministral3", rope_parameters={"rope_theta": 5e4, **kind, **growth})
+        assert (config.query_growth, config.query_growth_positions, config.rope_theta) == (0.2, 30, 5e4)
+        assert ModelConfig.from_hf(config.to_hf()) == config
+    for missing in growth:
+        left = {key: growth[key] for key in growth if key != missing}
+        with pytest.raises(ConfigError, match=f"rope_parameters .* as {missing}"):
+            _read("ministral3", rope_parameters={"rope_type": "default", **left})
+    with pytest.raises(ConfigError, match="of at least 0 as llama_4_scaling_beta"):
+        _read("ministral3", rope_parameters={**growth, "llama_4_scaling_beta": -0.1})
