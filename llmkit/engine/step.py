@@ -59,6 +59,7 @@ def is_flat(config: ModelConfig) -> bool:
             config.attention_gate or config.norm_plus_one or config.attention_scale or config.rope_interleaved
         )
         and not config.query_growth
+        and config.hidden_act in ACTIVATION_FUNCTIONS
         and not depends_on_length(config.rope_scaling)
         and config.rotary_dim in (0, config.head_dim)
     )

@@ -21,4 +21,7 @@ def tensor_shapes(config: ModelConfig) -> dict[str, Shape]:
         ours = [f"model.layers.{layer}.mlp.gate.e_score_correction_bias" for layer in experts.layers]
         for group in groups(config, ours):
             shapes[group.theirs[0]] = group.shapes([(experts.num_experts,)])[0]
+    if config.hidden_act == "xielu":  # likewise
+        modules = [f"model.layers.{layer}.mlp.act_fn" for layer in range(config.num_hidden_layers)]
+        shapes |= {f"{module}.{name}": () for module in modules for name in ("beta", "eps")}
     return shapes

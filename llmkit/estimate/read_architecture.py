@@ -17,7 +17,16 @@ _MODULES = {
     "llama_like": (
         *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "phi", "stablelm"),
         *("olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "starcoder2"),
-        *("ministral3", "hunyuan_v1_dense", "granitemoehybrid", "arcee", "seed_oss", "helium", "ernie4_5"),
+        *(
+            "ministral3",
+            "hunyuan_v1_dense",
+            "granitemoehybrid",
+            "apertus",
+            "arcee",
+            "seed_oss",
+            "helium",
+            "ernie4_5",
+        ),
         *("glm", "glm4", "exaone4", "nemotron"),
     ),
     "sparse": (

@@ -19,6 +19,8 @@ class Activation(IntEnum):
     RELU_SQUARED = 4
     CLAMPED_SWIGLU = 5
     """gpt-oss's, whose limit only a whole pass knows."""
+    XIELU = 6
+    """Apertus's, whose curve is each layer's own."""
 
 
 def rms_norm(
@@ -83,8 +85,10 @@ def gate(
 ) -> Floats:
     """activation(gates) * up, value by value: SwiGLU or GeGLU (arXiv:2002.05202). `out` may be either
     operand."""
-    if activation is Activation.CLAMPED_SWIGLU:
-        raise ValueError("CLAMPED_SWIGLU has a limit, which only a whole pass is told")
+    if activation in (Activation.CLAMPED_SWIGLU, Activation.XIELU):
+        raise ValueError(
+            f"{activation.name} has numbers of its own, a limit or a curve, which only a whole pass is told"
+        )
     left, right = _float_rows("gates", gates), _float_rows("up", up)
     if (left.num_rows, left.num_cols) != (right.num_rows, right.num_cols):
         raise ValueError(

@@ -38,7 +38,7 @@ class LayerStruct(Structure):
         *((name, NormStruct) for name in ("q_norm", "k_norm")),
         *((name, WeightStruct) for name in PROJECTIONS),
         *((f"{name}_bias", c_void_p) for name in PROJECTIONS),
-        *((name, c_void_p) for name in ("sinks", "experts")),
+        *((name, c_void_p) for name in ("sinks", "curve", "experts")),
         *((name, c_int32) for name in ("window", "angles")),
     ]
 

@@ -110,6 +110,8 @@ class LayerWeights:
     """Of q, k, v, o, gate_up and down."""
     sinks: Floats | None = None
     """(H) scores that take part in the softmax and carry no value."""
+    curve: Floats | None = None
+    """(4) of XIELU: the square's factor, the exponential's, the line's slope, and its end near 0."""
     window: int = 0
     """Positions that a query sees, its own included; 0: all before it."""
     angles: int = 0
@@ -144,6 +146,7 @@ class LayerStructs:
             *(_weight(getattr(layer, name)) for name in PROJECTIONS),
             *map(address_of, layer.biases),
             sinks=address_of(layer.sinks),
+            curve=address_of(layer.curve),
             experts=None if layer.experts is None else self._experts(layer.experts),
             window=layer.window,
             angles=layer.angles,

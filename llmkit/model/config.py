@@ -18,6 +18,8 @@ from llmkit.model.rope_scaling import check_rope_scaling
 
 ACTIVATIONS = ("silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "relu2")
 """Values of hidden_act; gelu_new and gelu_pytorch_tanh are the same function."""
+_OF_FAMILY = {"apertus": ("xielu",)}
+"""Those of one family alone: each layer learns two numbers of it."""
 _SIZES = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
     *("num_key_value_heads", "head_dim", "max_position_embeddings"),
@@ -180,10 +182,11 @@ class ModelConfig:
                     hint=f"change {name}",
                 )
         self._check_multiple("num_attention_heads", "num_key_value_heads")
-        if self.hidden_act not in ACTIVATIONS:
-            guess = nearest(str(self.hidden_act), ACTIVATIONS)
+        known = (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ()))
+        if self.hidden_act not in known:
+            guess = nearest(str(self.hidden_act), known)
             raise ConfigError(
-                f"hidden_act {self.hidden_act!r} is not supported (known: {', '.join(ACTIVATIONS)})",
+                f"hidden_act {self.hidden_act!r} is not supported (known: {', '.join(known)})",
                 hint=f"did you mean {guess}?" if guess else "use one of these",
             )
 

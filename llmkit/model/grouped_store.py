@@ -52,7 +52,7 @@ class GroupedStore(Generic[GroupT]):
         return list(dict.fromkeys(self._groups.values()))
 
     def _rows(self, group: GroupT) -> list[int]:
-        return [self.shapes[name][0] for name in group.ours]
+        return [self.shapes[name][0] if self.shapes[name] else 1 for name in group.ours]
 
     def _expected(self) -> dict[str, Shape]:
         """Shapes of the tensors that the files of this model hold."""

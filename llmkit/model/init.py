@@ -2,6 +2,7 @@
 
 import torch
 
+from llmkit.model.mlp import XIELU
 from llmkit.model.shapes import CONVOLUTIONS
 from llmkit.model.transformer import Transformer
 
@@ -18,8 +19,8 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
     (o_proj, out_proj, down_proj) are scaled by 1 / sqrt(2 * num_hidden_layers): so its variance does not grow
     with depth (GPT-2, section 2.3). Stacked matrices of experts are drawn one by one, the router like any
     matrix. Norms begin as they find things (a weight of 1, or 0 where 1 is added to it); biases and sinks are
-    0. Convolutions are uniform, as PyTorch draws them; steps of the delta rule are 1, its decays uniform.
-    Buffers are left alone.
+    0. Convolutions are uniform, as PyTorch draws them; steps of the delta rule are 1, its decays uniform. The
+    factors of xIELU begin at the 0.8 of its paper. Buffers are left alone.
 
     Args:
         model: on any device.
@@ -47,6 +48,9 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
         for matrix in parameter if parameter.dim() == 3 else [parameter]:
             fresh = torch.empty(matrix.shape, dtype=torch.float32, device="cpu")
             matrix.copy_(fresh.normal_(0.0, std, generator=generator))
+    for module in model.modules():
+        if isinstance(module, XIELU):
+            module.reset()
 
 
 def _uniform(like: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:

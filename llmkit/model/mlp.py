@@ -1,7 +1,9 @@
 """The feed-forward half of a block: gated (SwiGLU) or plain."""
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,6 +31,35 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+class XIELU(nn.Module):
+    """xIELU (2411.13010): a parabola above 0 and an exponential below, each with a factor that is learnt.
+
+    Attribute names are the tensor names of the apertus family.
+    """
+
+    beta: Tensor
+    eps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha_p, self.alpha_n = nn.Parameter(torch.empty(1)), nn.Parameter(torch.empty(1))
+        self.register_buffer("beta", torch.tensor(0.5))
+        self.register_buffer("eps", torch.tensor(-1e-6))
+        self.reset()
+
+    def reset(self) -> None:
+        """Both factors as training begins: 0.8."""
+        with torch.no_grad():
+            self.alpha_p.fill_(math.log(math.expm1(0.8)))
+            self.alpha_n.fill_(math.log(math.expm1(0.8 - 0.5)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: any shape. Returns the same shape."""
+        above, below = F.softplus(self.alpha_p), self.beta + F.softplus(self.alpha_n)
+        curve = torch.where(x > 0, above * x * x, (torch.expm1(torch.min(x, self.eps)) - x) * below)
+        return curve + self.beta * x
+
+
 class GatedMLP(nn.Module):
     """down(act(gate(x)) * up(x)): SwiGLU when act is silu (2002.05202)."""
 
@@ -54,18 +85,20 @@ class GatedMLP(nn.Module):
 
 
 class PlainMLP(nn.Module):
-    """down(act(up(x))), as in GPT-2."""
+    """down(act(up(x))), as in GPT-2; an activation with tensors of its own is called act_fn."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         D, F_, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
         self.up_proj = nn.Linear(D, F_, bias=bias)
         self.down_proj = nn.Linear(F_, D, bias=bias)
-        self.act = ACTIVATION_FUNCTIONS[config.hidden_act]
+        if config.hidden_act == "xielu":
+            self.act_fn = XIELU()
+        self.act = ACTIVATION_FUNCTIONS.get(config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
-        return self.down_proj(self.act(self.up_proj(x)))
+        return self.down_proj((self.act or self.act_fn)(self.up_proj(x)))
 
 
 def build_mlp(config: ModelConfig) -> nn.Module:

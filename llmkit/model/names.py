@@ -56,7 +56,6 @@ class Group:
     def shapes(self, ours: Sequence[Shape]) -> list[Shape]:
         """The shapes of the file's tensors, from those of the model's."""
         first = ours[0]
-        whole = (sum(one[0] for one in ours), *first[1:])
         match self.how:
             case "same":
                 return [first]
@@ -65,9 +64,9 @@ class Group:
             case "turned":
                 return [first[::-1]]
             case "joined" | "joined_by_head":
-                return [whole]
+                return [_below(ours)]
             case "joined_turned":
-                return [whole[::-1]]
+                return [_below(ours)[::-1]]
             case "experts":
                 count = len(self.theirs) // first[0]
                 return [(first[1] // count, *first[2:])] * len(self.theirs)
@@ -105,6 +104,11 @@ class Group:
                 turned = _each_turned(first)
                 pairs = turned.reshape(len(turned), -1, 2, *turned.shape[2:])
                 return [compact(pairs.swapaxes(1, 2)).reshape(turned.shape)]
+
+
+def _below(shapes: Sequence[Shape]) -> Shape:
+    """Of matrices below each other."""
+    return (sum(one[0] for one in shapes), *shapes[0][1:])
 
 
 def groups(config: ModelConfig, names: Iterable[str]) -> list[Group]:

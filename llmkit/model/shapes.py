@@ -18,6 +18,7 @@ _NORMS = {
         *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
     ),
 }
+_XIELU: Shapes = {"alpha_p": (1,), "alpha_n": (1,), "beta": (), "eps": ()}
 
 
 def tensor_shapes(config: ModelConfig) -> Shapes:
@@ -125,7 +126,8 @@ def _mlp(config: ModelConfig, width: int, *, gated: bool) -> Shapes:
     D, biased = config.hidden_size, config.mlp_bias
     shapes = _linear("gate_proj", width, D, bias=biased) if gated else {}
     shapes |= _linear("up_proj", width, D, bias=biased)
-    return shapes | _linear("down_proj", D, width, bias=biased)
+    shapes |= _linear("down_proj", D, width, bias=biased)
+    return shapes | (_inside("act_fn", _XIELU) if config.hidden_act == "xielu" else {})
 
 
 def _experts(config: ModelConfig, experts: ExpertsConfig) -> Shapes:

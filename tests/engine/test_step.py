@@ -39,6 +39,7 @@ each_model = pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
 OTHERS: dict[str, dict[str, Any]] = {
     **{name: {name: value} for name, value in (("no_rope_layers", (1,)), ("attention_sinks", True))},
     "query_growth": {"query_growth": 0.1},
+    "hidden_act": {"hidden_act": "xielu"},
     **{name: {name: 0.5} for name in ("embedding_scale", "residual_scale", "logit_scale", "attention_scale")},
     **{name: {name: 9.0} for name in ("attn_logit_softcapping", "final_logit_softcapping")},
     **{name: {name: True} for name in ("norm_plus_one", "rope_interleaved", "head_bias", "attention_gate")},

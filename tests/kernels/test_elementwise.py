@@ -120,6 +120,8 @@ def test_what_does_not_fit_is_refused(random: np.random.Generator) -> None:
         gate(x, x[:, :63], Activation.SILU)
     with pytest.raises(ValueError, match="limit"):
         gate(x, x, Activation.CLAMPED_SWIGLU)
+    with pytest.raises(ValueError, match="curve"):
+        gate(x, x, Activation.XIELU)
     with pytest.raises(ValueError, match="out is"):
         gate(x, x, Activation.SILU, out=np.empty((2, 63), np.float32))
     with pytest.raises(ValueError, match="x is float32"):

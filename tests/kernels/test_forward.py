@@ -54,6 +54,7 @@ SHAPES = {
         angles=(-1, -1),
         added=True,
     ),
+    "a curve of each layer's own": Shape(sizes={"gated": False, "activation": Activation.XIELU}),
     "norms behind the rotation, queries that grow": Shape(
         sizes={"norm_turned": True}, angles=(0, -1), grows=True
     ),

@@ -151,3 +151,14 @@ def test_layers_of_state_begin_as_their_papers_begin() -> None:
     wide, narrow = layer["in_proj_z.weight"].std().item(), layer["out_proj.weight"].std().item()
     assert narrow == pytest.approx(wide / 6**0.5, rel=0.15)
     assert not tensors["model.layers.0.input_layernorm.weight"].any()  # to which 1 is added
+
+
+def test_the_factors_of_xielu_begin_as_its_paper_has_them(make_config: Make) -> None:
+    sizes = {"hidden_act": "xielu", "gated_mlp": False, "qk_norm": "head"}
+    model = Transformer(make_config(model_type="apertus", **sizes))
+    for parameter in model.parameters():
+        parameter.data.fill_(9.0)
+    initialise(model, torch.Generator().manual_seed(0))
+    act = model.model.layers[1].mlp.act_fn
+    factors = torch.nn.functional.softplus(torch.cat((act.alpha_p, act.alpha_n)))
+    torch.testing.assert_close(factors, torch.tensor([0.8, 0.3]))

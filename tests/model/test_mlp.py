@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from llmkit.model.config import ACTIVATIONS, ModelConfig
-from llmkit.model.mlp import ACTIVATION_FUNCTIONS, GatedMLP, PlainMLP, build_mlp
+from llmkit.model.mlp import ACTIVATION_FUNCTIONS, XIELU, GatedMLP, PlainMLP, build_mlp
 
 Make = Callable[..., ModelConfig]
 
@@ -22,6 +22,18 @@ def test_an_activation_is_transformers_function_of_that_name(name: str, transfor
 
     x = torch.linspace(-6, 6, 201)
     torch.testing.assert_close(ACTIVATION_FUNCTIONS[name](x), ACT2FN[name](x), rtol=0, atol=1e-6)
+
+
+def test_xielu_is_transformers_with_the_same_numbers(transformers: ModuleType) -> None:
+    from transformers.activations import XIELUActivation
+
+    theirs, ours = XIELUActivation(dtype=torch.float32), XIELU()
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=1e-7)
+    numbers = [torch.tensor([0.3]), torch.tensor([-1.7]), torch.tensor(0.9), torch.tensor(-0.1)]
+    for module in (ours, theirs):
+        module.load_state_dict(dict(zip(("alpha_p", "alpha_n", "beta", "eps"), numbers, strict=True)))
+    x = torch.linspace(-6, 6, 201)
+    torch.testing.assert_close(ours(x), theirs._xielu_python(x), rtol=1e-6, atol=1e-6)
 
 
 def test_a_gated_mlp_multiplies_what_the_gate_lets_through(make_config: Make) -> None:

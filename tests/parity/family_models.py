@@ -202,6 +202,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("glm4_moe", {**ROUTED, **MHA, **TIED, **LINEAR}),
     ("arcee", {}),
     ("arcee", {**MHA, **TIED, **BIAS, "mlp_bias": True, **YARN}),
+    ("apertus", rope("default")),
+    ("apertus", {**MHA, **TIED, **BIAS, **LLAMA3}),
     ("seed_oss", {"head_dim": 20}),
     (
         "seed_oss",

@@ -130,6 +130,8 @@ class ByHand:
         return np.concatenate((a * c - b * s, b * c + a * s, rest), -1)
 
     def _feed(self, x: Array, w: dict[str, Any]) -> Array:
+        if self.sizes.activation is Activation.XIELU:
+            return xielu(x @ w["gate_up"].T + w["gate_up_bias"], w["curve"]) @ w["down"].T + w["down_bias"]
         if self.shape.experts is None:
             return mlp(x, w["gate_up"], w["gate_up_bias"], w["down"], w["down_bias"], self.sizes)
         return np.stack([self._through_experts(row, w) for row in x])
@@ -185,6 +187,13 @@ def mlp(
         gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit)
         return (gate / (1 + np.exp(-1.702 * gate)) * (up + 1)) @ down.T + down_bias
     return (act(gate, kind) * up) @ down.T + down_bias
+
+
+def xielu(x: Array, curve: Array) -> Array:
+    """Of its four numbers."""
+    square, exponential, slope, end = curve.astype(np.float64)
+    below = np.expm1(np.minimum(x, end)) - x
+    return np.asarray(np.where(x > 0, square * x * x, exponential * below) + slope * x, np.float32)
 
 
 def act(x: Array, kind: Activation) -> Array:
@@ -248,6 +257,7 @@ def _plain(random: np.random.Generator, shape: Shape, sizes: Sizes) -> dict[str,
     w |= {f"{name}_bias": normal(random, size[0]) for name, size in matrices.items()}
     w |= {name: (1 + normal(random, width), normal(random, width)) for name, width in widths.items()}
     w["sinks"] = normal(random, H)
+    w["curve"] = np.array([0.7, 0.4, 0.6, -0.05], np.float32)
     if shape.experts is not None:
         rows = X + shape.experts["shared_gate"]
         w |= {"router": normal(random, rows, D), "router_bias": normal(random, rows)}
@@ -268,6 +278,7 @@ def _packed(
         **{name: pack(w[name], packed_format) for name in names},
         biases=biases,
         sinks=w["sinks"] if shape.sinks else None,
+        curve=w["curve"] if sizes.activation is Activation.XIELU else None,
         window=shape.windows[number],
         angles=shape.angles[number],
         experts=None if shape.experts is None else _packed_experts(w, shape, packed_format),

@@ -76,6 +76,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("starcoder2", {"sliding_window": 16}),
     ("starcoder2", {"use_bias": False, "tie_word_embeddings": False}),
     ("arcee", {**BIAS, "mlp_bias": True}),
+    ("apertus", BIAS),
+    ("apertus", {"hidden_act": "silu"}),
     ("seed_oss", {"attention_out_bias": True, "mlp_bias": True}),
     ("helium", {**BIAS, "mlp_bias": True, "head_dim": 8}),
     ("ernie4_5", {"use_bias": True}),

@@ -10,6 +10,7 @@ ACTIVATIONS = {
     **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh"), Activation.GELU_TANH),
     "relu": Activation.RELU,
     "relu2": Activation.RELU_SQUARED,
+    "xielu": Activation.XIELU,
 }
 """The kernels' for each hidden_act."""
 _DTYPES = ("float32", "bfloat16")

@@ -3,6 +3,7 @@
 Shapes: D hidden, H heads of one kind, E head_dim, R rotary_dim.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,6 +58,19 @@ class Vectors:
         if self.config.norm_plus_one:
             weight = weight + np.float32(1)
         return NormWeights(weight, self.take(f"{module}.bias", turned=turned))
+
+    def curve(self, module: str) -> Floats | None:
+        """xIELU's numbers as `native/kernels.h` has them, (4,); None for other activations."""
+        names = ("alpha_p", "alpha_n", "beta", "eps")
+        values = [value for name in names if (value := self.take(f"{module}.{name}")) is not None]
+        if not values:
+            return None
+        above, below, slope, end = (value.item() for value in values)
+        return np.array([_softplus(above), slope + _softplus(below), slope, end], np.float32)
+
+
+def _softplus(x: float) -> float:
+    return math.log1p(math.exp(-abs(x))) + max(x, 0.0)
 
 
 def sizes_of(config: ModelConfig, dtype: str, *, vocabulary: int) -> Sizes:

@@ -157,6 +157,7 @@ class _Packer:
                 *feed_biases,
             ),
             sinks=vectors.take(f"{attention}.sinks"),
+            curve=vectors.curve(f"{mlp}.act_fn"),
             window=(config.sliding_window or 0) if number in config.sliding_layers else 0,
             angles=angles_of(config, number),
         )

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from llmkit.estimate.families.attention import fused, separate
 from llmkit.estimate.families.form import Form, readers
-from llmkit.estimate.families.mlp import gated, gated_fused, shared_alone, two_matrices
+from llmkit.estimate.families.mlp import gated, gated_fused, learnt_curve, shared_alone, two_matrices
 from llmkit.estimate.families.sizes import Defaults
 from llmkit.model.families.states import STATE_KEYS
 from llmkit.model.layer_kinds import (
@@ -186,6 +186,13 @@ FORMS: dict[str, Form] = {
         defaults=Defaults(max_positions=4096),
         attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
         mlp=two_matrices("up_proj", "down_proj", "mlp_bias"),
+    ),
+    "apertus": Form(
+        defaults=Defaults(max_positions=65_536),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED, head_norm="head"),
+        mlp=learnt_curve,
+        norms=("attention_layernorm", "feedforward_layernorm"),
+        other_keys=("qk_norm", "post_norm", "mlp_bias"),
     ),
     "seed_oss": Form(
         defaults=Defaults(max_positions=524_288, kv_heads=8, head_dim=128),

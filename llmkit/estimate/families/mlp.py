@@ -89,6 +89,20 @@ def write_lfm2(sheet: Sheet, hidden: int, width: int) -> None:
     sheet.linear("w2", hidden, width, "down_proj", "mlp")
 
 
+def learnt_curve(keys: Keys, sizes: Sizes) -> Mlp:
+    """Up and down (Apertus); two factors of the activation between are learnt where it is xIELU."""
+    plain = two_matrices("up_proj", "down_proj", False)(keys, sizes)
+    if keys.word("hidden_act", default="xielu") != "xielu":
+        return plain
+
+    def write(layer: Sheet, number: int) -> None:
+        plain.write(layer, number)
+        for factor in ("alpha_p", "alpha_n"):
+            layer.tensor(f"mlp.act_fn.{factor}", (1,), "activation", "mlp")
+
+    return Mlp(plain.width, write)
+
+
 def write_gated(layer: Sheet, name: str, hidden: int, width: int, *, bias: bool = False) -> None:
     """The tensors of a gated MLP."""
     for matrix in ("gate_proj", "up_proj"):

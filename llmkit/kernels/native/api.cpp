@@ -68,7 +68,7 @@ LLMKIT_API bool llmkit_rotary(float* x, const float* cosine, const float* sine, 
 
 LLMKIT_API bool llmkit_gated(int32_t activation, const float* gate, const float* up, float* out, int64_t rows,
                              int64_t cols, int64_t gate_stride, int64_t up_stride, int64_t out_stride) {
-  Gated gated{gate, up, out, rows, cols, gate_stride, up_stride, out_stride, activation, 0.0f};
+  Gated gated{gate, up, out, rows, cols, gate_stride, up_stride, out_stride, activation, 0.0f, nullptr};
   return region([&](Worker& worker, char*) { kernels()->gated(worker, gated); }, rows * cols);
 }
 

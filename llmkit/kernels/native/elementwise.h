@@ -54,6 +54,24 @@ LK F one_minus_erf(F x) {
   return mul(mul(p, t), exp(sub(zero(), mul(x, x))));
 }
 
+// e^x - 1 - x for x <= 0; near 0 by its series, where the difference would leave few digits.
+LK F expm1_less(F x) {
+  F p = fma(x, set1(1.0f / 40320), set1(1.0f / 5040));
+  p = fma(p, x, set1(1.0f / 720));
+  p = fma(p, x, set1(1.0f / 120));
+  p = fma(p, x, set1(1.0f / 24));
+  p = fma(p, x, set1(1.0f / 6));
+  p = fma(p, x, set1(0.5f));
+  return pick(x, set1(-0.5f), mul(mul(p, x), x), sub(sub(exp(x), set1(1.0f)), x));
+}
+
+// a x^2 + c x above 0, b (e^min(x, end) - 1 - x) + c x below. Huang and Schlag 2024, arXiv:2411.13010.
+LK F xielu(F x, const float* curve) {
+  F line = mul(set1(curve[2]), x), end = min(set1(curve[3]), x);
+  F below = add(expm1_less(end), sub(end, x));
+  return pick(x, zero(), fma(mul(set1(curve[0]), x), x, line), fma(set1(curve[1]), below, line));
+}
+
 LK F activated(F x, int32_t activation) {
   F positive = max(zero(), x);
   switch (activation) {
@@ -72,7 +90,8 @@ LK F activated(F x, int32_t activation) {
   }
 }
 
-// out = activation(gate) * up: SwiGLU or GeGLU (arXiv:2002.05202), or gpt-oss's; activation(gate) without up.
+// out = activation(gate) * up: SwiGLU or GeGLU (arXiv:2002.05202), or gpt-oss's; activation(gate) without up. With a
+// curve its activation is xIELU.
 static void gated(Worker& worker, const Gated& a) {
   constexpr int64_t kPiece = 1024;
   int64_t pieces = (a.cols + kPiece - 1) / kPiece;
@@ -82,7 +101,7 @@ static void gated(Worker& worker, const Gated& a) {
     int64_t row = task / pieces, from = task % pieces * kPiece, to = from + kPiece < a.cols ? from + kPiece : a.cols;
     for (int64_t c = from; c < to; c += kLanes) {
       F x = load_first(a.gate + row * a.gate_stride + c, to - c);
-      F value = activated(clamped ? min(limit, x) : x, a.activation);
+      F value = a.curve ? xielu(x, a.curve) : activated(clamped ? min(limit, x) : x, a.activation);
       if (a.up) {
         F up = load_first(a.up + row * a.up_stride + c, to - c);
         if (clamped) up = add(max(sub(zero(), limit), min(limit, up)), set1(1.0f));

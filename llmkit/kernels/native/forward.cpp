@@ -205,7 +205,7 @@ struct Run {
     else
       adapt(number, kAddUp, x, m.hidden, m.hidden, {{gate, width, size, l.gate_up_bias}});
     // into the gate's own half, row by row, to be packed together by what prepares it
-    kernel.gated(worker, Gated{gate, up, gate, p.tokens, size, width, width, width, m.activation, 0.0f});
+    kernel.gated(worker, Gated{gate, up, gate, p.tokens, size, width, width, width, m.activation, 0.0f, l.curve});
     barrier(worker);
     prepared = kernel.lay_out(l.down.format, p.tokens, size, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, gate, width, size);

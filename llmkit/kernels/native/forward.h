@@ -41,6 +41,7 @@ struct Layer {
   Weight q, k, v, o, gate_up, down;  // gate_up: the gate's rows, then up's; without a gate up's alone
   const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_up_bias, *down_bias;
   const float* sinks;      // (H)
+  const float* curve;      // (4) of kXielu, or null
   const Experts* experts;  // in place of gate_up and down
   int32_t window;          // positions that a query sees; 0: all before it
   int32_t angles;          // which of the pass's tables rotates; -1: none

@@ -97,7 +97,7 @@ struct ExpertsRun {
     prepare(kPrepareIn, e.gate_up[0].format, rows, m.hidden, m.hidden);
     multiply(kGateUp, e.gate_up, e.gate_up_bias, inner);
     kernel.gated(worker, Gated{inner, inner + e.intermediate, inner, count, e.intermediate, width, width, width,
-                               e.activation, e.limit});
+                               e.activation, e.limit, nullptr});
     barrier(worker);
     prepare(kPrepareInner, e.down[0].format, inner, width, e.intermediate);
     multiply(kDown, e.down, e.down_bias, rows);
@@ -112,7 +112,8 @@ struct ExpertsRun {
     barrier(worker);
     kernel.multiply(worker, e.shared_gate_up, prepared, Output{inner, width, e.shared_gate_up_bias, false}, worker.own);
     barrier(worker);
-    kernel.gated(worker, Gated{inner, inner + size, inner, tokens, size, width, width, width, m.activation, 0.0f});
+    kernel.gated(worker, Gated{inner, inner + size, inner, tokens, size, width, width, width, m.activation, 0.0f,
+                               nullptr});
     barrier(worker);
     prepared = kernel.lay_out(e.shared_down.format, tokens, size, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, inner, width, size);

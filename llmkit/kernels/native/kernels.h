@@ -52,7 +52,7 @@ struct Rotary {
   int32_t heads, head_dim, rotary_dim;
 };
 
-enum Activation : int32_t { kSilu = 0, kGeluTanh = 1, kGelu = 2, kRelu = 3, kReluSquared = 4, kClampedSwiglu = 5 };
+enum Activation : int32_t { kSilu = 0, kGeluTanh = 1, kGelu = 2, kRelu = 3, kReluSquared = 4, kClampedSwiglu = 5, kXielu = 6 };
 
 struct Gated {
   const float* gate;
@@ -60,7 +60,8 @@ struct Gated {
   float* out;       // may be gate or up
   int64_t rows, cols, gate_stride, up_stride, out_stride;
   int32_t activation;
-  float limit;  // kClampedSwiglu: no gate above it, and no up beyond it
+  float limit;         // kClampedSwiglu: no gate above it, and no up beyond it
+  const float* curve;  // kXielu, and null for others: (4) the square's factor, the exponential's, the line's slope, and its end near 0
 };
 
 struct LayerNorm {

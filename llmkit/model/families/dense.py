@@ -27,6 +27,10 @@ _MINISTRAL = {
     **{"rope_type": "yarn", "rope_theta": 1_000_000.0, "factor": 16.0, "beta_fast": 32.0, "beta_slow": 1.0},
     **{"original_max_position_embeddings": 16_384, "mscale": 1.0, "mscale_all_dim": 1.0},
 }
+_APERTUS = {
+    **{"rope_type": "llama3", "rope_theta": 12_000_000.0, "factor": 8.0, "low_freq_factor": 1.0},
+    **{"high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+}
 _HUNYUAN_FILES = (
     *("attention_head_dim", "org_vocab_size", "cla_share_factor", "mask_init_id", "norm_type", "mlp_bias"),
     *("use_rotary_pos_emb", "position_embedding_xdrope"),
@@ -184,6 +188,16 @@ DENSE: dict[str, Family] = {
             *(*sizes(4096, "relu2"), Heads(), Rope(), rms(1e-5), BIAS, Flag(("mlp_bias",), "mlp_bias")),
             *(SpecialIds(128_000, 128_001), Fixed({"gated_mlp": False})),
         ),
+    ),
+    "apertus": Family(
+        "ApertusForCausalLM",
+        (
+            *(*sizes(65_536, "xielu"), Heads(), Rope(12_000_000.0, scaling=_APERTUS), rms(1e-5), BIAS),
+            *(SpecialIds(1, 2, 3), Fixed({"gated_mlp": False, "qk_norm": "head"})),
+            Constant({"qk_norm": True, "post_norm": False, "mlp_bias": False}),
+            Training(ignored=("hidden_dropout",)),
+        ),
+        stored.APERTUS,
     ),
     "seed_oss": Family(
         "SeedOssForCausalLM",

@@ -78,6 +78,10 @@ HUNYUAN = tuple(
     renamed(f"{_LAYER}.self_attn.{ours}", f"{_LAYER}.self_attn.{theirs}")
     for ours, theirs in (("q_norm", "query_layernorm"), ("k_norm", "key_layernorm"))
 )
+APERTUS = (
+    renamed(f"{_LAYER}.input_layernorm", f"{_LAYER}.attention_layernorm"),
+    renamed(f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.feedforward_layernorm"),
+)
 GLM = (PHI3[1],)
 GLM4 = (
     *GLM,

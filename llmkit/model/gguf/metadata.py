@@ -47,8 +47,8 @@ def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
     """
     if config.model_type not in ARCHITECTURES:
         raise ConfigError(
-            f"a model of type {config.model_type!r} is not written as GGUF",
-            hint=f"those that are: {', '.join(ARCHITECTURES)}",
+            f"model_type {config.model_type!r} is not written as GGUF",
+            hint=f"keep it as a folder; those that are written: {', '.join(ARCHITECTURES)}",
         )
     return ARCHITECTURES[config.model_type]
 

@@ -31,6 +31,7 @@ APART: dict[str, dict[str, Any]] = {
     "smollm3": {"no_rope_layers": (3,), "tie_word_embeddings": True, "rope_theta": 2_000_000.0},
     "hunyuan_v1_dense": {"qk_norm": "rotated", "output_bias": False, "rope_theta": 10_000.0},
     "granitemoehybrid": {"intermediate_size": 1024, "attention_scale": 1.0, "position": "rope"},
+    "apertus": {"gated_mlp": False, "hidden_act": "xielu", "qk_norm": "head", "rope_theta": 12_000_000.0},
     "arcee": {"gated_mlp": False, "hidden_act": "relu2", "norm": "rms", "mlp_bias": False},
     "seed_oss": {"attention_bias": True, "output_bias": False, "head_dim": 128, "num_key_value_heads": 8},
     "helium": {"rope_interleaved": True, "rope_theta": 100_000.0, "output_bias": False},

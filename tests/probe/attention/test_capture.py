@@ -70,6 +70,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("dots1", {**ROUTED, "n_shared_experts": 1}),
     ("glm4_moe", {**ROUTED, "use_qk_norm": True}),
     ("ministral3", QUERIES),
+    ("apertus", {}),
     ("arcee", {}),
     ("seed_oss", {}),
     ("helium", {}),
