@@ -30,7 +30,7 @@ OWN_SCALING = "llmkit.rope_scaling"
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, ORIGINAL: 8192}
 """What every Llama 3 has; its factor is the largest of the table."""
 _CLOSE = 1e-5
-_LATENT = "deepseek2"
+_LATENT, _MISTRAL = "deepseek2", "mistral3"
 _GROWTH, _GROWTH_POSITIONS = "attention.temperature_scale", "rope.scaling.original_context_length"
 
 Scaling = dict[str, Any]
@@ -66,6 +66,8 @@ def rope_metadata(
     if kind == "yarn" and name == _LATENT:
         # a tenth of it, and of scores only: llama.cpp takes mscale to be mscale_all_dim
         keys[f"{prefix}.yarn_log_multiplier"] = Typed("f32", 0.1 * scaling.get("mscale_all_dim", 0.0))
+    elif kind == "yarn" and name == _MISTRAL and scaling.get("mscale") == 1 and "mscale_all_dim" in scaling:
+        keys[f"{prefix}.yarn_log_multiplier"] = Typed("f32", scaling["mscale_all_dim"])
     elif kind in ("yarn", "longrope"):
         # beside what llama.cpp multiplies with by itself
         factor = attention_factor(scaling, max_positions) / (
@@ -176,6 +178,8 @@ def _yarn(keys: GgufKeys, factor: float) -> Scaling:
     if keys.architecture == _LATENT:
         weight = shortest(as_float32(weight * 10))
         return scaling | ({"mscale": weight, "mscale_all_dim": weight} if weight else {})
+    if keys.architecture == _MISTRAL and weight:
+        return scaling | {"mscale": 1.0, "mscale_all_dim": float(weight)}
     extra = keys.number(f"{prefix}.attn_factor", 1.0)
     grown = yarn_mscale(scaling["factor"]) / yarn_mscale(scaling["factor"], weight or 0.0)
     return scaling if extra == 1 and not weight else scaling | {"attention_factor": shortest(extra * grown)}
