@@ -22,6 +22,8 @@ _NAMES = {
     **{"down_proj": "ffn_down", "gate_up_proj": "ffn_up"},
 }
 """GGUF names by module. A fused gate and up is one ffn_up, or two tensors that take the same types."""
+_SHARED = ("shared_expert", ".mlp.shared_mlp.")
+"""In names of the expert that every token uses; HunYuan's is the second."""
 _STATE_NAMES = {
     **{"in_proj": "ssm_in", "in_proj_qkvz": "attn_qkv", "in_proj_ba": "ssm_ba", "x_proj": "ssm_x"},
     **{"dt_proj": "ssm_dt", "out_proj": "ssm_out"},
@@ -92,7 +94,7 @@ def _name(tensor: TensorSpec, count: int) -> str:
         )
     if count > 1:
         return f"{name}_exps"
-    return f"{name}_shexp" if "shared_expert" in tensor.name else name
+    return f"{name}_shexp" if any(part in tensor.name for part in _SHARED) else name
 
 
 def _split_latent(whole: GgufTensor, architecture: Architecture) -> Iterator[GgufTensor]:

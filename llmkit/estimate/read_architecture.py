@@ -31,7 +31,8 @@ _MODULES = {
     ),
     "sparse": (
         *("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "olmoe", "deepseek_v2", "deepseek_v3", "dots1"),
-        *("glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "minimax_m2", "granitemoe", "gpt_oss", "llama4_text"),
+        *("glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "minimax_m2", "granitemoe", "hunyuan_v1_moe"),
+        *("gpt_oss", "llama4_text"),
     ),
     "hybrid": ("qwen3_5_text", "qwen3_5_moe_text", "lfm2", "lfm2_moe"),
     "gpt2": ("gpt2",),

@@ -246,6 +246,11 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("hunyuan_v1_dense", {}),
     ("hunyuan_v1_dense", {**MHA, **TIED, **BIAS, **rope("dynamic", alpha=50.0, factor=1.0)}),
+    ("hunyuan_v1_moe", {"num_experts": 8, "moe_topk": 3}),
+    (
+        "hunyuan_v1_moe",
+        {**{"num_experts": 6, "moe_topk": [2] * 4}, **MHA, **TIED, **rope("dynamic", alpha=50.0, factor=1.0)},
+    ),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**ALONE, **MHA, **TIED, **BIAS, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
     ("qwen3_next", {**SHARED, **DELTA}),

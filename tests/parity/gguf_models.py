@@ -61,8 +61,8 @@ LATENT_YARN = {
 QUERIES = {
     "rope_parameters": {
         **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 1.0},
-        **{"original_max_position_embeddings": 5, "beta_fast": 32, "beta_slow": 1},
-        "llama_4_scaling_beta": 0.3,
+        **{"original_max_position_embeddings": 16, "beta_fast": 32, "beta_slow": 1},
+        "llama_4_scaling_beta": 0.5,
     },
 }
 GELU_TABLE = ("gpt2", "phi", "gpt_neox", "starcoder2", "gemma", "gemma2", "gemma3_text")
@@ -143,6 +143,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("hunyuan_v1_dense", {}),
     ("hunyuan_v1_dense", {**WIDE, **MHA, **TIED, **rope("dynamic", alpha=50.0, factor=1.0)}),
+    ("hunyuan_v1_moe", {"num_experts": 8, "moe_topk": 3}),
+    ("hunyuan_v1_moe", {**WIDE, **MHA, **TIED, "num_experts": 6, "moe_topk": 2}),
     ("granitemoehybrid", {**ALONE, **TIED, "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),
 ]

@@ -87,6 +87,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("exaone4", {"sliding_window": None, "layer_types": ["full_attention"] * 6}),
     ("nemotron", {**BIAS, "mlp_bias": True}),
     ("ministral3", {}),
+    ("hunyuan_v1_moe", {"num_experts": 3, "moe_topk": 2, "head_dim": 8}),
+    ("hunyuan_v1_moe", {**BIAS, "num_experts": 4, "moe_topk": [2] * 6}),
     ("hunyuan_v1_dense", {**BIAS, "head_dim": 8}),
     (
         "granitemoehybrid",

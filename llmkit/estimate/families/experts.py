@@ -9,6 +9,7 @@ import msgspec
 from llmkit.estimate.families.mlp import Mlp, MlpRule, write_gated, write_lfm2
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.families.hunyuan import alike_in_all_layers
 from llmkit.model.keys import Keys
 
 
@@ -147,6 +148,22 @@ def ernie(keys: Keys, sizes: Sizes) -> Mlp:
     sparse = {n for n in range(start, min(end + 1, sizes.layers)) if (n + 1) % step == 0}
     own = width * keys.count("moe_num_shared_experts", 2)
     return _one_by_one(sizes, sparse, F, experts, "shared_experts", own)
+
+
+def hunyuan(keys: Keys, sizes: Sizes) -> Mlp:
+    """Experts and a shared one of the same width in every layer."""
+    F, count = keys.whole("intermediate_size"), keys.whole("num_experts", "num_local_experts", default=1)
+    used = alike_in_all_layers(keys, "moe_topk") or keys.whole("num_experts_per_tok", default=1)
+    keys.known("moe_intermediate_size", "num_shared_expert")
+    experts = Experts(sizes.hidden_size, F, count, used)
+
+    def write(layer: Sheet, number: int) -> None:
+        sheet = layer.within("mlp.")
+        _write_router(sheet, "gate.wg", experts)
+        experts.write_one_by_one(sheet)
+        write_gated(sheet, "shared_mlp", sizes.hidden_size, F)
+
+    return Mlp((used + 1) * F, write)
 
 
 def granite(keys: Keys, sizes: Sizes) -> Mlp:

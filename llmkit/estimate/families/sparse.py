@@ -22,6 +22,11 @@ _MINIMAX_KEYS = (
     *("num_mtp_modules", "mtp_transformer_layers", "use_mtp", "shared_moe_mode", "qk_norm_type"),
     *("use_qk_norm", "use_routing_bias", "shared_intermediate_size", "rotary_dim"),
 )
+_HUNYUAN_KEYS = (
+    *("use_qk_norm", "attention_head_dim", "org_vocab_size", "mlp_bias", "num_media_embeds"),
+    *("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "use_cla"),
+    *("cla_share_factor", "moe_layer_num_skipped", "use_mixed_mlp_moe"),
+)
 
 FORMS: dict[str, Form] = {
     "mixtral": Form(
@@ -91,6 +96,17 @@ FORMS: dict[str, Form] = {
         defaults=Defaults(max_positions=2048),
         attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
         mlp=experts.granite,
+    ),
+    "hunyuan_v1_moe": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(
+            qkv_bias=_BIASED,
+            output_bias=_BIASED,
+            head_norm="head",
+            head_norm_names=("query_layernorm", "key_layernorm"),
+        ),
+        mlp=experts.hunyuan,
+        other_keys=_HUNYUAN_KEYS,
     ),
     "gpt_oss": Form(
         defaults=Defaults(max_positions=131_072, kv_heads=8, head_dim=64),

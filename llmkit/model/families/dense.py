@@ -2,6 +2,7 @@
 
 from llmkit.model.families import stored
 from llmkit.model.families.family import BIAS, NO_DROPOUT, QKV_AND_O, Family, rms, sizes
+from llmkit.model.families.hunyuan import HUNYUAN
 from llmkit.model.families.parts import Constant, Fixed, Flag, Heads, Number, SpecialIds, Training
 from llmkit.model.families.rope import AlphaRope, Rope, RopeByKind, ScaledQueryRope
 from llmkit.model.families.scales import GraniteScales, QueryScalar, RootOfWidth
@@ -31,11 +32,6 @@ _APERTUS = {
     **{"rope_type": "llama3", "rope_theta": 12_000_000.0, "factor": 8.0, "low_freq_factor": 1.0},
     **{"high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
 }
-_HUNYUAN_FILES = (
-    *("attention_head_dim", "org_vocab_size", "cla_share_factor", "mask_init_id", "norm_type", "mlp_bias"),
-    *("use_rotary_pos_emb", "position_embedding_xdrope"),
-)
-"""In published files, and read by no class."""
 _GLM = (
     *(*sizes(131_072), Heads(kv_heads=2, head_dim=128), Rope(partial=0.5, has_partial=True), rms(1.5625e-7)),
     Flag(("attention_bias",), "attention_bias", True),
@@ -169,8 +165,7 @@ DENSE: dict[str, Family] = {
         "HunYuanDenseV1ForCausalLM",
         (
             *(*sizes(2048), Heads(), AlphaRope(), rms(1e-5), BIAS, SpecialIds(1, 2, 0)),
-            *(Fixed({"qk_norm": "rotated"}), Constant({"use_qk_norm": True, "use_cla": False})),
-            Training(ignored=_HUNYUAN_FILES),
+            *HUNYUAN,
         ),
         stored.HUNYUAN,
     ),

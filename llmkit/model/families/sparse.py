@@ -3,10 +3,11 @@
 from llmkit.model.families import stored
 from llmkit.model.families.experts import DeepSeekExperts, EveryLayer, QwenExperts
 from llmkit.model.families.family import BIAS, QKV_AND_O, Family, rms, sizes
+from llmkit.model.families.hunyuan import HUNYUAN, HunYuanExperts
 from llmkit.model.families.latent import LatentHeads, LatentRope
 from llmkit.model.families.parts import Choice, Constant, Fixed, Flag, Heads, SpecialIds, Training
 from llmkit.model.families.ranges import ErnieExperts
-from llmkit.model.families.rope import Rope
+from llmkit.model.families.rope import AlphaRope, Rope
 from llmkit.model.families.scales import GraniteScales
 from llmkit.model.families.windows import Windows
 from llmkit.model.layer_kinds import dots1, every, odd_before_max_window_layers, one_window
@@ -140,6 +141,16 @@ SPARSE: dict[str, Family] = {
             EveryLayer(normalised=True, coefficient=0.001),
         ),
         stored.GRANITE_MOE,
+    ),
+    "hunyuan_v1_moe": Family(
+        "HunYuanMoEV1ForCausalLM",
+        (
+            *(*sizes(2048), Heads(), AlphaRope(), rms(1e-5), BIAS, SpecialIds(1, 2, 0), *HUNYUAN),
+            *(HunYuanExperts(), Constant({"moe_layer_num_skipped": 0, "norm_topk_prob": True})),
+            Constant({"use_mla": False, "group_limited_greedy": False}),
+            Training(ignored=("eod_token_id", "sep_token_id", "im_start_id", "im_end_id")),
+        ),
+        stored.HUNYUAN_MOE,
     ),
     "gpt_oss": Family(
         "GptOssForCausalLM",

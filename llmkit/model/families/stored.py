@@ -114,6 +114,15 @@ DEEPSEEK = (
         for name in ("gate_proj", "up_proj", "down_proj")
     ),
 )
+HUNYUAN_MOE = (
+    *HUNYUAN,
+    *EXPERTS,
+    renamed(f"{_LAYER}.mlp.gate", f"{_LAYER}.mlp.gate.wg"),
+    *(
+        renamed(f"{_LAYER}.mlp.shared_expert.{name}", f"{_LAYER}.mlp.shared_mlp.{name}")
+        for name in ("gate_proj", "up_proj", "down_proj")
+    ),
+)
 _MIXTRAL = f"{_LAYER}.block_sparse_moe"
 MIXTRAL = (
     renamed(f"{_LAYER}.mlp.gate", f"{_MIXTRAL}.gate"),

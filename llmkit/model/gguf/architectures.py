@@ -135,6 +135,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "cohere2": GgufArchitecture("cohere2", windows="periodic", window_period=4, needs=_TIED),
     "nemotron": GgufArchitecture("nemotron", activations=("relu2",), needs_head=True, heads_fill_width=True),
     "hunyuan_v1_dense": GgufArchitecture("hunyuan-dense", needs=_NO_BIAS),
+    "hunyuan_v1_moe": GgufArchitecture("hunyuan-moe", experts={"norm_topk_prob": True}, needs=_NO_BIAS),
     "granitemoehybrid": GgufArchitecture("granite", permuted=True, factor_tensors=True),
     "gpt2": GgufArchitecture("gpt2", {"position": "learned"}, _GELU, joined_qkv=True),
     "gpt_neox": GgufArchitecture(

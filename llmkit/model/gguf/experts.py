@@ -11,7 +11,7 @@ _GATING: dict[Scoring, int] = {"softmax": 1, "sigmoid": 2}
 """gguf-py's ExpertGatingFuncType."""
 _WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", "minimax-m2")
 """Architectures whose experts are as wide as the MLP would be; gpt-oss has the key for it all the same."""
-_WITH_SHARED_WIDTH = "qwen2moe"
+_WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe")
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
 """DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
 _ERNIE, _MINIMAX = "ernie4_5-moe", "minimax-m2"
@@ -35,7 +35,7 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
         keys |= _ernie_metadata(name, experts, num_layers)
     if name not in ("llama", "granitemoe"):
         keys[f"{name}.expert_feed_forward_length"] = Typed("u32", experts.intermediate_size)
-    if name == _WITH_SHARED_WIDTH:
+    if name in _WITH_SHARED_WIDTH:
         keys[f"{name}.expert_shared_feed_forward_length"] = Typed("u32", experts.shared_intermediate_size)
     if name in _DENSE_FIRST:
         keys |= {
@@ -77,7 +77,7 @@ def read_experts(
         "intermediate_size": width,
         "layers": tuple(range(layers)),
     }
-    if name == _WITH_SHARED_WIDTH:
+    if name in _WITH_SHARED_WIDTH:
         found["shared_intermediate_size"] = keys.whole(
             "expert_shared_feed_forward_length", fields["intermediate_size"]
         )

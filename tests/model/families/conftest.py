@@ -32,7 +32,7 @@ def minimal() -> Callable[[str], dict[str, Any]]:
         number = {
             **dict.fromkeys(("mixtral", "gpt_oss", "minimax_m2", "granitemoe"), "num_local_experts"),
             "ernie4_5_moe": "moe_num_experts",
-            **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe", *SHARED), "num_experts"),
+            **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe", "hunyuan_v1_moe", *SHARED), "num_experts"),
             **dict.fromkeys(
                 ("deepseek_v2", "deepseek_v3", "dots1", "glm4_moe", "glm4_moe_lite"), "n_routed_experts"
             ),
@@ -42,7 +42,7 @@ def minimal() -> Callable[[str], dict[str, Any]]:
             experts.pop("shared_expert_intermediate_size", None)
         if family == "ernie4_5_moe":
             experts["moe_k"] = experts.pop("num_experts_per_tok")
-        if family in ("mixtral", "gpt_oss", "olmoe", "minimax_m2", "granitemoe"):
+        if family in ("mixtral", "gpt_oss", "olmoe", "minimax_m2", "granitemoe", "hunyuan_v1_moe"):
             experts.pop("moe_intermediate_size")
         if family == "granitemoehybrid":
             sizes |= {"layer_types": ["attention"] * 4, "num_local_experts": 0, "num_experts_per_tok": 0}

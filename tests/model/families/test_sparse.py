@@ -32,6 +32,7 @@ APART: dict[str, dict[str, Any]] = {
     },
     "minimax_m2": {"scoring": "sigmoid", "selection_bias": True, "norm_topk_prob": True, "num_groups": 1},
     "granitemoe": {"scoring": "softmax", "selection_bias": False, "norm_topk_prob": True, "layers": EVERY},
+    "hunyuan_v1_moe": {"shared_intermediate_size": 96, "norm_topk_prob": True, "shared_gate": False},
     "gpt_oss": {"router_bias": True, "expert_bias": True, "swiglu_limit": 7.0, "norm_topk_prob": True},
 }
 

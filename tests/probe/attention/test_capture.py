@@ -84,6 +84,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("ernie4_5_moe", ERNIE),
     ("minimax_m2", LOCAL),
     ("hunyuan_v1_dense", {}),
+    ("hunyuan_v1_moe", {"num_experts": 8, "moe_topk": 3}),
     ("granitemoe", {**LOCAL, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
