@@ -121,6 +121,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("glm4_moe", {**ROUTED, **BIAS, "use_qk_norm": True}),
     ("arcee", {}),
     ("arcee", {**MHA, **TIED, **LLAMA3}),
+    ("apertus", rope("default")),
+    ("apertus", {**WIDE, **MHA, **TIED, **LLAMA3}),
     ("seed_oss", {"head_dim": 16}),
     ("seed_oss", {"head_dim": 32, **MHA, "attention_bias": False, **YARN}),
     ("ernie4_5", {"head_dim": 16}),

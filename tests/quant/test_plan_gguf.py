@@ -127,7 +127,8 @@ def test_every_family_has_a_plan_whose_file_has_its_bytes(family: str, changes: 
         made = random_model(case_config(family, changes))
     plan, whole = gguf_plan(made, "Q4_K_M"), gguf_model(made, "float16")
     names = [name for unit in plan.units for name in unit.names]
-    assert sorted(names) == sorted(made.state_dict())
+    in_keys = {name for name in made.state_dict() if ".act_fn." in name}  # xIELU's numbers: no tensors there
+    assert sorted(names) == sorted(made.state_dict().keys() - in_keys)
     assert plan.nbytes == gguf_nbytes({**whole.metadata, **VERSION}, file_tensors(plan, whole))
     for unit in plan.units:
         if unit.kind == "kv_b_proj":  # a file keeps its halves by columns and by rows: no codes for both

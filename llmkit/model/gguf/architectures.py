@@ -125,6 +125,9 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         factor_tensors=True,
         needs={**_NO_BIAS, "mlp_bias": False},
     ),
+    "apertus": GgufArchitecture(
+        "apertus", activations=("xielu",), factor_tensors=True, needs=_NO_BIAS, needs_head=True
+    ),
     "seed_oss": GgufArchitecture(
         "seed_oss", feed_norm="post_attention_norm", needs={**_NO_BIAS, "mlp_bias": False}
     ),

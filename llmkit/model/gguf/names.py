@@ -13,6 +13,7 @@ from typing import Literal
 from llmkit.model.arrays import Array, compact, divided, joined
 from llmkit.model.config import ModelConfig
 from llmkit.model.gguf.architectures import GgufArchitecture
+from llmkit.model.gguf.curves import is_of_curve
 from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.shapes import Shape
 
@@ -152,6 +153,8 @@ def gguf_groups(
     architecture = gguf_architecture(config)
     found: dict[tuple[str, ...], GgufGroup] = {}
     for name in names:
+        if is_of_curve(name):
+            continue
         group = _group(config, architecture, name, present)
         found.setdefault(group.ours, group)
     return list(found.values())

@@ -17,6 +17,7 @@ from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor
 from llmkit.model.finite import check_finite
 from llmkit.model.gguf.config import HEAD
+from llmkit.model.gguf.curves import curve_metadata, is_of_curve
 from llmkit.model.gguf.metadata import gguf_architecture, gguf_shape
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.positions import sinusoid_table
@@ -98,10 +99,16 @@ def gguf_model(
         add(GgufGroup((_EMBEDDING,), (HEAD,)))
     shape = gguf_shape(config, [_info(tensor) for tensor in tensors])
     tensors[:0] = [_plain(name, torch.tensor(values)) for name, values in shape.tables.items()]
-    metadata = {**shape.metadata, "general.file_type": Typed("u32", FILE_TYPES[wanted])}
+    curves = curve_metadata({name: _number(one) for name, one in ours.items() if is_of_curve(name)})
+    metadata = {**shape.metadata, **curves, "general.file_type": Typed("u32", FILE_TYPES[wanted])}
     if wanted == "Q8_0" or coded:
         metadata["general.quantization_version"] = Typed("u32", 2)
     return GgufModel(metadata, tensors, shape.lost)
+
+
+def _number(tensor: Tensor) -> float:
+    """Of a model without memory, 0."""
+    return 0.0 if tensor.is_meta else float(tensor)
 
 
 def _tensors(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError, some_of
@@ -13,6 +14,7 @@ from llmkit.model.arrays import filled
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
 from llmkit.model.gguf.config import HEAD, layers_ahead
+from llmkit.model.gguf.curves import read_curves
 from llmkit.model.gguf.file import gguf_file_config
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.gguf.rope import TABLES
@@ -41,6 +43,9 @@ class GgufStore(GroupedStore[GgufGroup]):
         shapes = tensor_shapes(config)
         super().__init__(config, shapes, gguf_groups(config, shapes, self._data.tensors))
         self._check(self._expected())
+        self._curves: dict[str, float] = {}
+        if config.hidden_act == "xielu":
+            self._curves = read_curves(self._data.header.metadata, config.num_hidden_layers, str(path))
 
     @property
     def quantised(self) -> bool:
@@ -50,6 +55,8 @@ class GgufStore(GroupedStore[GgufGroup]):
 
     def form(self, name: str) -> str:
         """See `WeightStore`."""
+        if name in self._curves:
+            return "float32"
         kind = self._data.info(self._groups[name].theirs[0]).type
         return CONFIG_DTYPES.get(kind, kind.lower())
 
@@ -60,6 +67,8 @@ class GgufStore(GroupedStore[GgufGroup]):
 
     def read(self, name: str, dtype: str, *, mapped: bool) -> dict[str, NDArray[Any]]:
         """See `WeightStore`."""
+        if name in self._curves:
+            return {name: as_dtype(np.full(self.shapes[name], self._curves[name], np.float32), dtype)}
         group, dtype = self._groups[name], kept_dtype_name(name, dtype)
         mapped = mapped and group.how in AS_STORED
         exact = "float32" if group.how == "plus_one" else dtype
