@@ -139,7 +139,7 @@ class GgufGroup:
 def gguf_groups(
     config: ModelConfig, names: Iterable[str], present: Container[str] | None = None
 ) -> list[GgufGroup]:
-    """The groups of a model whose tensors are called `names`, in their order.
+    """The groups of a model whose tensors are called `names`, in their order; what is a key there has none.
 
     Args:
         config: of the model.
