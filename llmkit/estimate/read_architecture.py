@@ -17,17 +17,8 @@ _MODULES = {
     "llama_like": (
         *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "phi", "stablelm"),
         *("olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "starcoder2"),
-        *(
-            "ministral3",
-            "hunyuan_v1_dense",
-            "granitemoehybrid",
-            "apertus",
-            "arcee",
-            "seed_oss",
-            "helium",
-            "ernie4_5",
-        ),
-        *("glm", "glm4", "exaone4", "nemotron"),
+        *("ministral3", "hunyuan_v1_dense", "granitemoehybrid", "arcee", "apertus", "seed_oss", "helium"),
+        *("ernie4_5", "glm", "glm4", "exaone4", "nemotron"),
     ),
     "sparse": (
         *("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "olmoe", "deepseek_v2", "deepseek_v3", "dots1"),
