@@ -79,5 +79,17 @@ def kept_checkpoints(config: PretrainConfig, steps: int) -> int:
 
 
 def resolve_warmup_steps(config: PretrainConfig, steps: int) -> int:
-    """Updates over which the learning rate rises."""
-    return config.warmup_steps if config.warmup_steps is not None else min(2000, steps // 20)
+    """Updates over which the learning rate rises.
+
+    Raises:
+        ConfigError: it would rise to the end of the run, and never be what was asked for.
+    """
+    if config.warmup_steps is None:
+        return min(2000, steps // 20)
+    if config.warmup_steps >= steps:
+        raise ConfigError(
+            f"--warmup-steps {config.warmup_steps}: the run ends before, at step {steps}, and never has its "
+            "peak rate",
+            hint=f"at most --warmup-steps {steps - 1}, or a longer run",
+        )
+    return config.warmup_steps

@@ -61,6 +61,14 @@ def test_warm_up_is_a_twentieth_of_the_run() -> None:
     assert resolve_warmup_steps(PretrainConfig(warmup_steps=0), 2000) == 0
 
 
+def test_a_warm_up_that_does_not_end_within_the_run_is_refused() -> None:
+    for steps, warmup_steps in ((5, 5), (5, 50), (1, 1)):
+        with pytest.raises(ConfigError, match=f"--warmup-steps {warmup_steps}: .* at step {steps}") as caught:
+            resolve_warmup_steps(PretrainConfig(warmup_steps=warmup_steps), steps)
+        assert f"at most --warmup-steps {steps - 1}," in caught.value.hint
+        assert resolve_warmup_steps(PretrainConfig(warmup_steps=steps - 1), steps) == steps - 1
+
+
 def test_a_run_that_begins_with_small_batches_has_more_updates_of_the_same_rows() -> None:
     # rows of updates: 2 2 4 4 6 6 8 8 10 10 ...: the first eight have 40 rows
     assert _steps(batch_ramp="2:8") == 8 + 6  # 100 rows
