@@ -29,7 +29,7 @@ class LayerNorms:
     update_ratio: float | None
     """Norm of what the update changed, over `weight`; 0 where it was left out."""
     activation_rms: float | None
-    """Root of the mean square of all it put out in this process; None where it was not called as a module."""
+    """Root of the mean square of all it put out, in every process; None where it is never called."""
     activation_max: float | None
     """The largest magnitude among these."""
 
@@ -49,7 +49,7 @@ class NormProbe:
     Args:
         model: in training.
         every: updates from one that is watched to the next; 0: none is.
-        ranks: the processes that have the other stages of it.
+        ranks: the processes that have the other stages of it, and the rest of every batch.
     """
 
     def __init__(self, model: nn.Module, every: int, ranks: Ranks = ALONE) -> None:
@@ -70,6 +70,10 @@ class NormProbe:
         self._outputs = {}
         for name, module in _modules(self._model):
             self._hooks.append(module.register_forward_hook(self._listener(name)))
+
+    def forget(self) -> None:
+        """What was put out so far in this update was only tried."""
+        self._outputs = {}
 
     @torch.no_grad()
     def graded(self) -> None:
@@ -93,7 +97,9 @@ class NormProbe:
         """The update was made, or left out; None where it was not watched."""
         if not self._watches:
             return None
-        found = [self._norms(*group) for group in parameter_groups(self._model).items()]
+        groups = parameter_groups(self._model)
+        outputs = self._of_all(list(groups))
+        found = [self._norms(*group, outputs[group[0]]) for group in groups.items()]
         self._before, self._outputs, self._watches = {}, {}, False
         every: dict[str, LayerNorms] = {}
         for stage in self._ranks.of_stages(found):
@@ -101,14 +107,25 @@ class NormProbe:
                 every.setdefault(one.name, one)  # two stages have a tied embedding
         return [asdict(one) for one in every.values()]
 
-    def _norms(self, name: str, parameters: list[nn.Parameter]) -> LayerNorms:
+    def _of_all(self, names: list[str]) -> dict[str, _Output | None]:
+        """What the layers of this stage put out, over all processes that share a batch."""
+        nothing = _Output(torch.tensor(0.0), 0, torch.tensor(0.0))
+        own = [self._outputs.get(name, nothing) for name in names]
+        flat = [figure for one in own for figure in (float(one.squares), one.values, float(one.most))]
+        told = self._ranks.each(flat).view(-1, len(names), 3)  # (processes, layers, figures)
+        squares, values, most = told[..., 0].sum(0), told[..., 1].sum(0), told[..., 2].amax(0)
+        return {
+            name: _Output(squares[at], int(values[at]), most[at]) if values[at] else None
+            for at, name in enumerate(names)
+        }
+
+    def _norms(self, name: str, parameters: list[nn.Parameter], output: _Output | None) -> LayerNorms:
         before = self._before.pop(name)
         weight = float(total_norm(before))
         learnt = name in self._gradients
         changed = (
             [now.detach() - then for now, then in zip(parameters, before, strict=True)] if learnt else []
         )
-        output = self._outputs.get(name)
         return LayerNorms(
             name=name,
             gradient=self._gradients.get(name),

@@ -105,6 +105,8 @@ class Trainer:
         self._micro_batch_rows = micro_batch_rows
         self._rate = rate
         self._norms = NormProbe(self.model, norms_every, self.ranks)
+        if norms_every and self.divided.pipeline is not None:
+            self.divided.pipeline.tried = self._norms.forget
         self._reactions: dict[Verdict, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
         experts = self.model.config.experts
         self._balancer = None if experts is None else Balancer(recipe, experts, self.ranks)

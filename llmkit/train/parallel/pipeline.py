@@ -7,6 +7,7 @@ Shapes: B rows of a part, T seq_len, D hidden_size, V vocab_size.
 """
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import torch
@@ -103,6 +104,8 @@ class Pipeline:
         self._scale = 1.0
         self._told: list[dict[str, float]] = []
         """Of the parts of a batch."""
+        self.tried: Callable[[], None] | None = None
+        """Called where a new schedule, which tries a part first, begins with what is learnt from."""
 
     def learn(
         self,
@@ -206,7 +209,20 @@ class Pipeline:
             )
             kind = Schedule1F1B if learns else ScheduleGPipe
             self._schedules[key] = kind(stage, parts, loss_fn=self._loss, scale_grads=False)
+            if learns and self.tried is not None:
+                self._tell_tried(self.tried)
         return self._schedules[key]
+
+    def _tell_tried(self, tried: Callable[[], None]) -> None:
+        """Call it where the second pass from now on begins."""
+        passes = count()
+
+        def begins(*_: Any) -> None:
+            if next(passes) == 1:
+                hook.remove()
+                tried()
+
+        hook = self._stage.register_forward_pre_hook(begins)
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         loss, told = self._objective.of_logits(logits, targets, self._stage.model.logit_parts)

@@ -58,6 +58,10 @@ class Ranks:
         """
         return list(values)
 
+    def each(self, values: Sequence[float]) -> Tensor:
+        """(processes, values) float64: what each process has that shares a batch, or positions of it."""
+        return torch.tensor([values], dtype=torch.float64)
+
     def over_rows(self, values: Tensor) -> Tensor:
         """Of positions of `stream`, summed over the processes that have the rest of these rows, in place."""
         return values
@@ -151,6 +155,13 @@ class MeshRanks(Ranks):
         if group.size() > 1:
             dist.all_reduce(told, group=group)
         return told.tolist()
+
+    def each(self, values: Sequence[float]) -> Tensor:
+        """See `Ranks.each`."""
+        own = torch.tensor(values, dtype=torch.float64, device=self.device)
+        every = [torch.empty_like(own) for _ in range(self._of_stream.size())]
+        torch.distributed.all_gather(every, own, group=self._of_stream)
+        return torch.stack(every).cpu()
 
     def over_rows(self, values: Tensor) -> Tensor:
         """See `Ranks.over_rows`."""

@@ -115,16 +115,20 @@ def test_products_in_float8_are_those_of_one_process_in_replicas_shards_and_stag
             assert found.losses[0] == pytest.approx(expected.losses[0], rel=1e-6)
 
 
-def test_norms_are_told_of_the_layers_of_every_stage(on_ranks: Callable[..., Any]) -> None:
-    run = Run(steps=1, norms_every=1)
-    expected = run_on(None, run).steps[0].norms
-    assert expected is not None
-    for found in on_ranks(2, run_on, TWO["pp"], run):
-        told = found.steps[0].norms
-        assert [one["name"] for one in told] == [one["name"] for one in expected]
-        for key in ("gradient", "weight", "update_ratio"):
-            figures = [[one[key] for one in norms] for norms in (told, expected)]
-            assert figures[0] == pytest.approx(figures[1], rel=1e-4), key
+def test_norms_are_of_all_layers_rows_and_positions_whatever_process_has_them(
+    on_ranks: Callable[..., Any],
+) -> None:
+    run = Run(steps=2, norms_every=1)
+    expected = [one.norms for one in run_on(None, run).steps]
+    plans = [(degrees, run) for degrees in (*TWO.values(), Degrees(cp=2))]
+    for outcomes in on_ranks(2, runs_on, plans):
+        for (degrees, _), found in zip(plans, outcomes, strict=True):
+            for told, wanted in zip([one.norms for one in found.steps], expected, strict=True):
+                assert told is not None and wanted is not None
+                assert [one["name"] for one in told] == [one["name"] for one in wanted]
+                for key in ("gradient", "weight", "update_ratio", "activation_rms", "activation_max"):
+                    figures = [[one[key] for one in norms] for norms in (told, wanted)]
+                    assert figures[0] == pytest.approx(figures[1], rel=1e-4), (degrees, key)
 
 
 def test_recomputing_changes_nothing_but_the_memory() -> None:
