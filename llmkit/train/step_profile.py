@@ -98,16 +98,21 @@ class StepProfiler:
                 recorder.stop()
 
     def _start(self) -> "Recorder":
-        from torch.profiler import ProfilerActivity, profile, schedule
+        from torch.profiler import ProfilerAction, ProfilerActivity, profile
+
+        def action(step: int) -> ProfilerAction:
+            step = max(step, self._begin)  # it asks for its own first step, before it can be told of ours
+            if step < self._first:
+                return ProfilerAction.WARMUP
+            if step > self._last:
+                return ProfilerAction.NONE
+            return ProfilerAction.RECORD_AND_SAVE if step == self._last else ProfilerAction.RECORD
 
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * self._on_cuda
-        count, warm = self._last - self._first + 1, self._first - self._begin
         recorder = profile(
-            activities=activities,
-            schedule=schedule(wait=0, warmup=warm, active=count, repeat=1) if warm else None,
-            on_trace_ready=self._ready,
-            record_shapes=True,
+            activities=activities, schedule=action, on_trace_ready=self._ready, record_shapes=True
         )
+        recorder.step_num = self._begin  # which the marks in the trace are named for
         recorder.start()
         return recorder
 

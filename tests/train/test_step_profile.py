@@ -56,6 +56,8 @@ def test_the_recorded_updates_are_those_of_the_window(wait: int, first_step: int
     trace = json.loads((tmp_path / "trace.json").read_text())
     products = [one for one in trace["traceEvents"] if one.get("name") == "aten::mm"]
     assert [one["args"]["Input Dims"][0][0] for one in products] == [first, last]
+    marks = {one.get("name") for one in trace["traceEvents"] if "ProfilerStep" in one.get("name", "")}
+    assert marks == {f"ProfilerStep#{first}", f"ProfilerStep#{last}"}  # as the metrics number them
     assert {one.name: one.calls for one in costs}["aten::mm"] == 1
     assert sum(one.share for one in costs) == pytest.approx(1)
 
