@@ -1,13 +1,17 @@
 """Muon beside torch's own, a twin in NumPy, and what orthogonal means."""
 
+import json
 import math
+from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
-from llmkit.train.muon import Muon, orthogonalise
+from llmkit.train.muon import Muon, orthogonalise, orthogonalising_bytes
 
 LR, MOMENTUM, DECAY = 0.05, 0.9, 0.3
 SHAPES = ((6, 4), (4, 6), (6, 4), (5, 5))
@@ -127,3 +131,21 @@ def test_matrices_that_fill_a_stack_alone_are_learnt_from_as_in_one(monkeypatch:
     _update(apart, _muon(apart), range(2))
     for one, other in zip(together, apart, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    "shapes", [[(96, 64)] * 6, [(64, 96)] * 3 + [(64, 64)] * 4, [(3, 96, 64), (3, 64, 96)]]
+)
+def test_an_update_takes_the_memory_that_is_planned_for_its_largest_stack(
+    shapes: list[tuple[int, ...]], tmp_path: Path
+) -> None:
+    matrices = _matrices(*shapes)
+    optimizer = _muon(matrices)
+    _update(matrices, optimizer, range(1))  # momentum is there
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorder:
+        optimizer.step()
+    recorder.export_chrome_trace(str(tmp_path / "trace.json"))
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    moments = sorted((one for one in events if one["name"] == "[memory]"), key=lambda one: one["ts"])
+    peak = max(accumulate(one["args"]["Bytes"] for one in moments))
+    assert peak == pytest.approx(orthogonalising_bytes(shapes), rel=0.05)

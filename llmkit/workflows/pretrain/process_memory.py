@@ -1,11 +1,17 @@
 """What a process of a pretraining run holds at most: its part of the model, and what passes and saves add."""
 
+import torch
+from torch import nn
+
 from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
 from llmkit.model.learnt.operations import HAS_KERNELS
+from llmkit.model.transformer import Transformer
 from llmkit.train.config import PretrainConfig
-from llmkit.train.parallel.own_part import OwnPart, own_part, parts_of_batch
+from llmkit.train.muon import orthogonalising_bytes
+from llmkit.train.optimizer import hidden_matrices
+from llmkit.train.parallel.own_part import OwnPart, layers_of, own_part, parts_of_batch
 from llmkit.train.state import checkpoint_bytes
 from llmkit.workflows.run.memory import (
     DISTRIBUTED_BYTES,
@@ -41,7 +47,8 @@ def memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, stage
 
     Weights and AdamW's moments take 12 bytes a parameter, gradients 4; they come while what the forward pass
     kept goes, but that is seldom given back: only where a process has all experts, see `has_experts_alone`.
-    Muon has one moment of a matrix. Updates whose norms are logged hold the weights twice.
+    Muon has one moment of a matrix, and works on a stack of them at once. Updates whose norms are logged
+    hold the weights twice.
 
     A process of several holds its part of these, and had the whole model before it was cut. Gradients travel
     as copies, and weights in shards (--fsdp) are whole for a while.
@@ -55,7 +62,7 @@ def memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, stage
         held += passing
     if setup.degrees.is_split:
         held = max(held, _FLOAT * architecture_of(model).parameters)
-    return _runtime_bytes(setup, config) + held
+    return _runtime_bytes(setup, config) + held + _muon_bytes(setup, model, stage)
 
 
 def checkpoint_file_bytes(setup: Setup, model: ModelConfig) -> int:
@@ -138,6 +145,16 @@ def _mask_bytes(setup: Setup, rows: int) -> int:
         return 0
     masks = rows if setup.recipe.document_mask else 1
     return masks * (1 + _FLOAT) * seq_len // cp * seq_len * (2 * cp + 1) // (4 * cp)
+
+
+def _muon_bytes(setup: Setup, model: ModelConfig, stage: int) -> int:
+    """What Muon's update of a stage takes on a CPU; a GPU has what the passes kept for it."""
+    if setup.recipe.optimizer == "adamw" or setup.device.type != "cpu":
+        return 0
+    with torch.device("meta"):
+        layers = Transformer(model).model.layers
+    own = nn.ModuleList(layers[number] for number in layers_of(stage, setup.degrees.pp, len(layers)))
+    return orthogonalising_bytes(tuple(one.shape) for one in hidden_matrices(own))
 
 
 def _muon_values(setup: Setup, model: ModelConfig) -> int:
