@@ -25,6 +25,7 @@ def save_model(
     *,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    generation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write config.json, the weights and generation_config.json into a folder.
 
@@ -36,8 +37,9 @@ def save_model(
         folder: exists, usually under a temporary name (formats/atomic.py).
         dtype: to store; None keeps the dtype that the weights have.
         max_shard_bytes: a model larger than this is written in several files with an index.
+        generation: see `save_config`.
     """
-    save_config(model, folder, dtype=dtype)
+    save_config(model, folder, dtype=dtype, generation=generation)
     write_weights(file_tensors(model, dtype), folder, max_shard_bytes)
 
 

@@ -1,7 +1,7 @@
 """A Trainer to and from a checkpoint folder, so that a resumed run goes on bit for bit."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Product:
     """Those of the run folder."""
     adapter: Callable[[Transformer, Path], None] | None = None
     """Writes them; None: the whole model is written."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """Of a whole model: what generation_config.json says beside the special ids."""
 
 
 WHOLE_MODEL = Product(MODEL_FILES)
@@ -76,7 +78,7 @@ def write_snapshot(snapshot: Snapshot, folder: Path, product: Product = WHOLE_MO
     """Write a snapshot into an empty folder."""
     model = snapshot.model
     if product.adapter is None:
-        save_model(model, folder, max_shard_bytes=_ONE_FILE)
+        save_model(model, folder, max_shard_bytes=_ONE_FILE, generation=product.generation)
     else:
         product.adapter(model, folder)
         trained = {name: one.detach().contiguous() for name, one in adapter_parameters(model).items()}

@@ -19,7 +19,8 @@ from llmkit.model.trainable import trainable_layers
 from llmkit.model.transformer import Transformer
 from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.train.objective import Reference, adapter_reference, frozen_reference
-from llmkit.train.state import MODEL_FILES, Product, load_trained, load_weights
+from llmkit.train.state import Product, load_trained, load_weights
+from llmkit.workflows.pretrain.companions import whole_model
 from llmkit.workflows.pretrain.model import ModelSource
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
@@ -33,7 +34,7 @@ def product_of(config: FinetuneConfig, base: Path) -> Product:
         base: the model that the adapter is for, as it was named.
     """
     if config.lora is None:
-        return Product(MODEL_FILES)
+        return whole_model(base)
     return Product(ADAPTER_FILES, lambda model, folder: save_adapter(model, folder, str(base)))
 
 

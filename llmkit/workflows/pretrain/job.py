@@ -20,6 +20,7 @@ from llmkit.train.config import PretrainConfig
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.state import WHOLE_MODEL, Product
 from llmkit.train.width_scaling import range_at_width
+from llmkit.workflows.pretrain.companions import whole_model
 from llmkit.workflows.pretrain.data import (
     Packing,
     PretrainData,
@@ -139,7 +140,7 @@ def open_job(
     source = _at_base_width(source, config.mup_base_width, files.overrides)
     setup = set_up(config, source.config, data, source.weights_sha256, degrees=degrees)
     source = with_router_losses(source, setup.recipe)
-    return Job(files, config, tokenizer, data, valid, source, setup)
+    return Job(files, config, tokenizer, data, valid, source, setup, whole_model(source.weights))
 
 
 def check_sources(files: PretrainFiles, degrees: Degrees, *, hint: str) -> None:

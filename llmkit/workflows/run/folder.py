@@ -32,10 +32,12 @@ from llmkit.formats.lock import LOCK
 from llmkit.formats.metrics import METRICS, begin_alike, cut_metrics, holds_metrics
 from llmkit.formats.model_folder import CONFIG
 from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
+from llmkit.formats.sentence_modules import copy_steps
 from llmkit.formats.streams import STDIO
 from llmkit.progress import Progress
 from llmkit.tokens.tokenizer import NAMED_TEMPLATES
 from llmkit.train.config import Recipe, Resume
+from llmkit.workflows.pretrain.companions import keep_steps
 from llmkit.workflows.pretrain.job import Job
 from llmkit.workflows.run.same_run import check_same_run
 
@@ -184,6 +186,7 @@ def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[
         job.tokenizer.save(out)
     if CONFIG in job.product.files:
         write_atomic(out / CONFIG, json_text(job.source.config.to_hf()))
+        keep_steps(job.source.weights, out, job.source.config.hidden_size)
     _write_origin(job, invocation)
     return []
 
@@ -271,9 +274,10 @@ def _is_another(metrics: Path) -> UsageError:
 
 
 def carry(out: Path, folder: Path) -> None:
-    """Give a checkpoint the run's tokenizer and provenance."""
+    """Give a checkpoint the run's tokenizer and provenance, and what is done with the model."""
     publish(out, folder, [name for name in CARRIED if (out / name).is_file()])
     named = sorted(file.name for file in (out / NAMED_TEMPLATES).glob("*.jinja"))
     if named:
         (folder / NAMED_TEMPLATES).mkdir(exist_ok=True)
         publish(out / NAMED_TEMPLATES, folder / NAMED_TEMPLATES, named)
+    copy_steps(out, folder)
