@@ -20,6 +20,8 @@ _MARKS = (
 )
 """Before what precedes the gap, before what follows it, and where the text in it begins, which some
 have no mark for."""
+GAP_MARKS = ("prefix", "suffix", "middle")
+"""The same where they are named: prefix_token, … in Code Llama's config, fim_pre_token_id, … in GGUF."""
 _AFTER_FIRST = ("<[fim-prefix]>", "[PREFIX]")
 """Who is told first what follows."""
 _ENDS = (
@@ -54,10 +56,16 @@ class InfillForm:
 
 def infill_form_of(tokenizer: Tokenizer) -> InfillForm | None:
     """How the model of a tokenizer is told of a gap; None: it has no tokens for that."""
-    for marks in _MARKS:
+    for marks in (_named(tokenizer), *_MARKS):
         before, after, gap = (tokenizer.id_of(one) for one in marks)
         if before is not None and after is not None and (gap is not None or not marks[2]):
             ends = (before, after, gap, *map(tokenizer.id_of, _ENDS))
             found = frozenset(one for one in ends if one is not None)
             return InfillForm(before, after, gap, found, after_first=marks[0] in _AFTER_FIRST)
     return None
+
+
+def _named(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The marks that the config names."""
+    ids = map(tokenizer.named_id, GAP_MARKS)
+    return tuple("" if one is None else tokenizer.token_text(one) for one in ids)

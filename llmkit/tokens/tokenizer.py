@@ -54,9 +54,7 @@ class Tokenizer:
         self.named_templates = dict(named_templates or {})
         self._content = canonical_json(backend) if content is None else content
         self.sha256 = digest_bytes(self._content.replace(_LATER_STEP, b""))
-        self.bos_id = self._special("bos_token")
-        self.eos_id = self._special("eos_token")
-        self.pad_id = self._special("pad_token")
+        self.bos_id, self.eos_id, self.pad_id = map(self.named_id, ("bos", "eos", "pad"))
 
     @functools.cached_property
     def vocab_size(self) -> int:
@@ -102,6 +100,11 @@ class Tokenizer:
         """The id of a piece or special token, as the vocabulary stores it."""
         return self.backend.token_to_id(piece)
 
+    def named_id(self, name: str) -> int | None:
+        """The id of the token that the config names as NAME_token: bos, pad, …; None where it names none."""
+        content = token_content(self.config.get(f"{name}_token"))
+        return None if content is None else self.backend.token_to_id(content)
+
     @property
     def special_ids(self) -> dict[str, int]:
         """The special tokens that were added to the vocabulary, by what they spell."""
@@ -142,10 +145,6 @@ class Tokenizer:
         (folder / TOKENIZER).write_bytes(self._content)
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (folder / TOKENIZER_CONFIG).write_text(text + "\n", encoding="utf-8")
-
-    def _special(self, name: str) -> int | None:
-        content = token_content(self.config.get(name))
-        return None if content is None else self.backend.token_to_id(content)
 
     @functools.cached_property
     def _vocabulary(self) -> dict[str, int]:

@@ -99,6 +99,19 @@ def test_another_file_or_another_gap_ends_the_text() -> None:
     assert form is not None and form.ends == {tokenizer.id_of(mark) for mark in QWEN}
 
 
+def test_marks_of_another_look_are_found_where_the_config_names_them() -> None:
+    tokenizer = of_marks("<A>", "<B>", "<C>", *QWEN)
+    tokenizer.config |= {"prefix_token": "<A>", "suffix_token": {"content": "<B>"}, "middle_token": "<C>"}
+    ids = PromptEncoder(tokenizer).encode_gap("x", "y")
+    assert tokenizer.decode(ids) == "<A>x<B>y<C>"
+
+
+def test_a_config_that_names_one_mark_of_three_does_not_hide_those_that_are_there() -> None:
+    tokenizer = of_marks(*QWEN)
+    tokenizer.config |= {"prefix_token": "<|file_sep|>"}
+    assert tokenizer.decode(PromptEncoder(tokenizer).encode_gap("x", "y")).startswith("<|fim_prefix|>x")
+
+
 def test_a_model_that_is_not_told_of_gaps_is_asked_for_none() -> None:
     tokenizer = of_marks("<|fim_prefix|>", "<|fim_suffix|>")
     assert infill_form_of(tokenizer) is None

@@ -24,6 +24,7 @@ from llmkit.tokens.gguf.vocabulary import (
     GgufVocabulary,
     parse_vocabulary,
 )
+from llmkit.tokens.infill import GAP_MARKS
 from llmkit.tokens.post import add_around
 from llmkit.tokens.sentencepiece import SentencePieceModel, build_backend
 from llmkit.tokens.tokenizer import Tokenizer
@@ -148,7 +149,7 @@ def _strip_after(backend: tokenizers.Tokenizer) -> None:
 
 def _config(vocabulary: GgufVocabulary) -> dict[str, Any]:
     """What tokenizer_config.json would say."""
-    names = ("bos", "eos", "unk", "pad")
+    names = ("bos", "eos", "unk", "pad", *GAP_MARKS)
     tokens = {f"{what}_token": vocabulary.special(what) for what in names}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",

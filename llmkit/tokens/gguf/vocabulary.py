@@ -24,6 +24,7 @@ SENTENCEPIECE, BYTE_LEVEL, UNIGRAM = "llama", "gpt2", "t5"
 ID_KEYS = {
     **{"bos": "bos_token_id", "eos": "eos_token_id", "eot": "eot_token_id", "eom": "eom_token_id"},
     **{"unk": "unknown_token_id", "pad": "padding_token_id", "mask": "mask_token_id"},
+    **{"prefix": "fim_pre_token_id", "suffix": "fim_suf_token_id", "middle": "fim_mid_token_id"},
 }
 """Keys of special ids; sep and cls are of encoders, which are not read."""
 TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "<|eom_id|>")

@@ -26,6 +26,7 @@ from llmkit.tokens.gguf.vocabulary import (
     UNIGRAM,
     listed_merges,
 )
+from llmkit.tokens.infill import GAP_MARKS
 from llmkit.tokens.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 from llmkit.tokens.steps import steps_of
 from llmkit.tokens.tokenizer import Tokenizer, token_content
@@ -234,6 +235,7 @@ def _special(tokenizer: Tokenizer, state: dict[str, Any]) -> dict[str, MetadataV
         )
     ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "pad": tokenizer.pad_id}
     ids |= {"unk": _unknown_id(tokenizer, state), "eot": _turn_end(tokenizer)}
+    ids |= {what: tokenizer.named_id(what) for what in GAP_MARKS}
     named: dict[str, MetadataValue] = {
         PREFIX + ID_KEYS[what]: Typed("u32", index) for what, index in ids.items() if index is not None
     }

@@ -7,8 +7,11 @@ import pytest
 
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.gguf.header import read_gguf_header
+from llmkit.formats.gguf.values import Typed
 from llmkit.tokens.gguf.read import gguf_tokenizer
 from llmkit.tokens.gguf.vocabulary import gguf_stop_ids
+from llmkit.tokens.gguf.write import gguf_tokenizer_metadata
+from llmkit.tokens.infill import infill_form_of
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.pieces import byte_characters
@@ -119,3 +122,14 @@ def test_named_templates_are_read() -> None:
     }
     ours = gguf_tokenizer(keys, "a.gguf")
     assert (ours.chat_template, ours.named_templates) == ("plain", {"tool_use": "tools"})
+
+
+def test_the_marks_of_a_gap_are_those_that_the_keys_name_and_are_written_again() -> None:
+    marks = {"fim_pre_token_id": 258, "fim_suf_token_id": 257, "fim_mid_token_id": 256}
+    ours = gguf_tokenizer(byte_level_keys(**marks), "a.gguf")
+    form = infill_form_of(ours)
+    assert form is not None and form.ids([1], [2]) == [258, 1, 257, 2, 256]
+    written = gguf_tokenizer_metadata(ours)
+    assert {key: written[f"tokenizer.ggml.{key}"] for key in marks} == {
+        key: Typed("u32", index) for key, index in marks.items()
+    }
