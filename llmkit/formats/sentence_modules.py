@@ -143,6 +143,20 @@ def read_transformer(folder: Path) -> dict[str, Any]:
     return read_json_object(path) if path.is_file() else {}
 
 
+def read_longest(folder: Path) -> int | None:
+    """Tokens that the model is given at once; None: as many as it takes.
+
+    Raises:
+        DataError: it is no number, or the file is damaged.
+    """
+    longest = read_transformer(folder).get("max_seq_length")
+    if longest is None or (type(longest) is int and longest > 0):
+        return longest
+    raise DataError(
+        f"{folder / TRANSFORMER}: max_seq_length {longest!r} is no number of tokens", hint="512, or null"
+    )
+
+
 def within(told: dict[str, Any], *keys: str, path: Path) -> dict[str, Any]:
     """An object inside an object inside …; empty where one is not there.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from llmkit.errors import ConfigError, DataError
+from llmkit.errors import ConfigError
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.json_text import json_text
@@ -20,6 +20,7 @@ from llmkit.formats.sentence_modules import (
     PROMPTS,
     TRANSFORMER,
     Step,
+    read_longest,
     read_prompts,
     read_steps,
     read_transformer,
@@ -182,10 +183,7 @@ def _longest(model: Path) -> int | None:
             raise ConfigError(
                 f"{where}: {key} {told[key]!r} is not done here", hint="take it out of the file"
             )
-    longest = given.get("max_seq_length")
-    if longest is None or (type(longest) is int and longest > 0):
-        return longest
-    raise DataError(f"{path}: max_seq_length {longest!r} is no number of tokens", hint="512, or null")
+    return read_longest(model)
 
 
 def _of_gguf(path: Path) -> Pooling:

@@ -16,6 +16,7 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.sentence_modules import (
     PROMPTS,
     TRANSFORMER,
+    read_longest,
     read_prompts,
     read_steps,
     read_transformer,
@@ -41,6 +42,12 @@ class Relevance:
     """Whether a score is told as a probability, by the logistic function."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is told beside the pair."""
+    longest: int | None = None
+    """Tokens of a pair that the model reads; None: as many as its context has."""
+
+    def room(self, context: int) -> int:
+        """Tokens of a pair, in a context of so many."""
+        return context if self.longest is None else min(context, self.longest)
 
     def messages(self, query: str, passage: str) -> list[dict[str, Any]]:
         """A pair, as the chat template takes it."""
@@ -80,7 +87,8 @@ def read_relevance(model: Path) -> Relevance | None:
             f"{model / PROMPTS}: activation_fn {activation} is not done here",
             hint=f"torch.nn.modules.activation.{_LOGISTIC}, or torch.nn.modules.linear.Identity",
         )
-    return Relevance(yes, no, read_prompts(model)[""], activation == _LOGISTIC, settings)
+    system, longest = read_prompts(model)[""], read_longest(model)
+    return Relevance(yes, no, system, activation == _LOGISTIC, settings, longest)
 
 
 def _is_id(told: Any) -> TypeGuard[int]:

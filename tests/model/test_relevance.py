@@ -56,6 +56,14 @@ def test_tokens_prompt_activation_and_template_settings_are_read(tmp_path: Path)
     assert read_pooling(folder) == OWN  # it can make vectors as any model can
 
 
+def test_a_pair_has_no_more_tokens_than_the_folder_says_and_the_context_has(tmp_path: Path) -> None:
+    judge = read_relevance(judging_folder(tmp_path, {"true_token_id": 7}, transformer={"max_seq_length": 40}))
+    assert judge is not None and (judge.room(96), judge.room(32)) == (40, 32)
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": "40"}')
+    with pytest.raises(DataError, match="max_seq_length '40' is no number"):
+        read_relevance(tmp_path)
+
+
 def test_a_score_is_a_probability_unless_another_activation_is_named(tmp_path: Path) -> None:
     found = read_relevance(judging_folder(tmp_path, {"true_token_id": 7, "false_token_id": 8}))
     assert found == Relevance(7, 8) and found.is_probability

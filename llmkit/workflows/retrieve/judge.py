@@ -37,7 +37,7 @@ class Judge:
         opened = open_inspected(InspectOptions(model=model, device=device))
         self._model, self._encoder, self._tokenizer = opened.model, opened.encoder, opened.tokenizer
         self._relevance, self._name = relevance, model
-        self._longest = opened.model.config.max_position_embeddings
+        self._longest = relevance.room(opened.model.config.max_position_embeddings)
         beyond = max(relevance.yes, relevance.no or 0)
         if beyond >= opened.model.config.vocab_size:
             raise DataError(
@@ -48,7 +48,7 @@ class Judge:
     def rank(self, query: str, found: Sequence[Hit]) -> list[Hit]:
         """The same passages, the best first; of equal ones the one that was first.
 
-        A passage that does not fit into the model's context is cut at its end.
+        A passage that does not fit into what the model reads at once is cut at its end.
 
         Raises:
             DataError: the query leaves no room for a passage, or the template has no roles for both.

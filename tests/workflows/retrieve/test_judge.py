@@ -1,5 +1,6 @@
 """Passages ranked by a model that judges, beside transformers on the same weights."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,16 @@ def test_a_long_passage_is_cut_at_its_end_and_a_long_query_is_an_error(folder: P
     with pytest.raises(DataError, match="reads 96 tokens at once"):
         judge.rank("honey? " * 40, hits("A bee."))
     assert judge.rank("honey?", []) == []
+
+
+def test_a_passage_is_cut_where_the_judges_own_length_ends(folder: Path) -> None:
+    (whole,) = open_reranker(folder, "cpu").rank("honey?", hits("A bee. " * 12))
+    told = json.loads((folder / "sentence_bert_config.json").read_text())
+    (folder / "sentence_bert_config.json").write_text(json.dumps(told | {"max_seq_length": 48}))
+    (cut,) = open_reranker(folder, "cpu").rank("honey?", hits("A bee. " * 12))
+    assert cut.score != whole.score
+    with pytest.raises(DataError, match="reads 48 tokens at once"):
+        open_reranker(folder, "cpu").rank("honey? " * 15, hits("A bee."))
 
 
 def test_a_template_without_places_for_both_is_an_error(folder: Path) -> None:
