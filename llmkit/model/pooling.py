@@ -135,9 +135,18 @@ def with_head_of(config: ModelConfig, folder: Path, names: Iterable[str]) -> Mod
         folder: that it is in.
         names: of the tensors that are there.
     """
-    if config.tie_word_embeddings or not (folder / MODULES).is_file() or not set(HEADS).isdisjoint(names):
-        return config
-    return replace(config, tie_word_embeddings=True)
+    return (
+        config if config.tie_word_embeddings else replace(config, tie_word_embeddings=is_bare(folder, names))
+    )
+
+
+def is_bare(folder: Path, names: Iterable[str]) -> bool:
+    """Whether a model was made for vectors and saved without a head, whatever its config says.
+
+    Args:
+        folder, names: see `with_head_of`.
+    """
+    return (folder / MODULES).is_file() and set(HEADS).isdisjoint(names)
 
 
 def _of_folder(model: Path, step: Step) -> Pooling:

@@ -12,7 +12,8 @@ import msgspec
 from llmkit.errors import MissingError, UsageError
 from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.read_architecture import read_architecture
-from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
+from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config, read_tensors
+from llmkit.formats.sentence_modules import MODULES
 from llmkit.formats.streams import STDIO
 from llmkit.model.quantised.section import quantised_section
 
@@ -105,14 +106,26 @@ def _of_config(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
         from llmkit.model.reshape import reshape
 
         return _of_ours(_name(path), reshape(ModelConfig.from_hf(config, source=where), overrides))
+    weights_dir = path if (path / WEIGHTS).is_file() or (path / INDEX).is_file() else None
+    if weights_dir is not None and _is_bare(weights_dir):
+        config = config | {"tie_word_embeddings": True}
     architecture = read_architecture(config, where)
     return SizedModel(
         name=_name(path),
         architecture=architecture,
         max_positions=architecture.max_position_embeddings,
         quantised=None if quantised_section(config) is None else config,
-        weights_dir=path if (path / WEIGHTS).is_file() or (path / INDEX).is_file() else None,
+        weights_dir=weights_dir,
     )
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether the weights are without a head, which the shape alone does not tell."""
+    if not (folder / MODULES).is_file():
+        return False
+    from llmkit.model.pooling import is_bare
+
+    return is_bare(folder, read_tensors(folder))
 
 
 def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from llmkit.errors import ConfigError, MissingError, UsageError
 from llmkit.estimate.cache import cache_bytes
 from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.config import EstimateConfig
 from llmkit.estimate.read_architecture import read_architecture
+from llmkit.formats.model_folder import WEIGHTS
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import PRESETS
 from llmkit.workflows.kv_estimate.kv_estimate import scheme_of
@@ -34,6 +36,18 @@ def test_a_folder_with_weights_is_their_model(tiny_model: Callable[..., Path]) -
     model = _model(paths=(folder,))
     assert (model.name, model.weights_dir, model.max_positions) == (str(folder), folder, 32)
     assert model.whole and model.architecture.num_attention_heads == 2
+
+
+def test_a_head_that_a_model_for_vectors_was_saved_without_is_not_counted(
+    tiny_model: Callable[..., Path],
+) -> None:
+    folder = tiny_model("vectors", tie_word_embeddings=False)
+    with_head = _model(paths=(folder,)).architecture.parameters
+    tensors = {name: one for name, one in load_file(folder / WEIGHTS).items() if name != "lm_head.weight"}
+    (folder / "modules.json").write_text('[{"path": "", "type": "x.Transformer"}]')
+    assert _model(paths=(folder,)).architecture.parameters == with_head
+    save_file(tensors, folder / WEIGHTS)
+    assert _model(paths=(folder,)).architecture.parameters == sum(one.size for one in tensors.values())
 
 
 def test_another_shape_than_the_weights_have_leaves_them_out(tiny_model: Callable[..., Path]) -> None:
