@@ -455,7 +455,7 @@ complete -c llmkit -n '__llmkit_at merge' -s t -l tokenizer -r -F -d 'In place o
 complete -c llmkit -n '__llmkit_at merge' -l no-tokenizer -d 'Leave the tokenizer out.'
 complete -c llmkit -n '__llmkit_at merge' -l check -d 'Compare logits with the adapter unmerged; exit 1 when they differ.'
 complete -c llmkit -n '__llmkit_at merge' -l tolerance -x -d 'Largest difference. Default: measured.'
-complete -c llmkit -n '__llmkit_at merge' -l threads -x -d 'Same bytes for any number. Default: cores.'
+complete -c llmkit -n '__llmkit_at merge' -l threads -x -d 'Same bytes for any number. Default: OMP_NUM_THREADS, or all.'
 complete -c llmkit -n '__llmkit_at merge' -l seed -x -d 'Seed of everything random.'
 complete -c llmkit -n '__llmkit_at merge' -s n -l dry-run -d 'Print the plan and write nothing.'
 complete -c llmkit -n '__llmkit_at merge' -l force -d 'Replace an existing output.'

@@ -29,7 +29,13 @@ Tolerance = Annotated[
     float | None, Option("--tolerance", metavar="X", min=0, help="Largest difference. Default: measured.")
 ]
 Threads = Annotated[
-    int | None, Option("--threads", metavar="N", min=1, help="Same bytes for any number. Default: cores.")
+    int | None,
+    Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Same bytes for any number. Default: OMP_NUM_THREADS, or all.",
+    ),
 ]
 
 

@@ -41,7 +41,9 @@ NoTokenizer = Annotated[
     bool, Option("--no-tokenizer", help="Leave the tokenizer out; -t is for the text alone.")
 ]
 Resume = Annotated[bool, Option("--resume", help="Keep what is rounded when stopped, and go on from it.")]
-Threads = Annotated[int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")]
+Threads = Annotated[
+    int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="OMP_NUM_THREADS, all")
+]
 
 
 @dataclass(frozen=True, kw_only=True)

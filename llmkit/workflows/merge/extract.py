@@ -17,7 +17,6 @@ from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
 from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.machine import cores
 from llmkit.model.adapters.load import load_adapter
 from llmkit.model.adapters.save import write_adapter
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
@@ -34,6 +33,7 @@ from llmkit.workflows.merge.merge import PACKAGES
 from llmkit.workflows.merge.options import MergeConfig
 from llmkit.workflows.merge.report import MatrixRow, MergeReport, ModelRow, TensorRow
 from llmkit.workflows.merge.source import MergeSource, check_alike, open_merge_source
+from llmkit.workflows.run.launch import threads_of
 
 _WEIGHT = ".weight"
 _EMBEDDINGS = "model.embed_"
@@ -53,7 +53,7 @@ class ExtractJob:
     @property
     def threads(self) -> int:
         """Matrices that are factorised at once; their number decides no bit."""
-        return self.config.threads or cores()
+        return self.config.threads or threads_of(1)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -11,7 +11,7 @@ from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation
-from llmkit.machine import cores, require_room
+from llmkit.machine import require_room
 from llmkit.model.algebra.algebra import linear
 from llmkit.model.algebra.mix import Recipe, mix
 from llmkit.model.config import ModelConfig
@@ -21,6 +21,7 @@ from llmkit.workflows.merge.options import DEQUANTISED, MergeConfig
 from llmkit.workflows.merge.report import MergeReport, ModelRow, TensorRow
 from llmkit.workflows.merge.source import MergeSource, check_alike, open_merge_source
 from llmkit.workflows.merge.write import FileTensor, FolderPlan, plan_folder
+from llmkit.workflows.run.launch import threads_of
 
 _COPIES = {
     "adapters": 3,
@@ -72,7 +73,7 @@ class MergeJob:
     @property
     def threads(self) -> int:
         """Groups of tensors that are made at once; their number decides no bit."""
-        return self.config.threads or cores()
+        return self.config.threads or threads_of(1)
 
     @property
     def into(self) -> str | None:

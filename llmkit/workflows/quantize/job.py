@@ -14,7 +14,7 @@ from llmkit.formats.gguf.split import refuse_parts
 from llmkit.formats.output_place import refuse_special
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available, set_threads
-from llmkit.machine import cores, require_room
+from llmkit.machine import require_room
 from llmkit.model.dtypes import dtype_of
 from llmkit.model.transformer import Transformer
 from llmkit.quant.importance import moments_of
@@ -27,6 +27,7 @@ from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 from llmkit.workflows.quantize.container import check_rounds, plan_files
 from llmkit.workflows.quantize.options import Container, QuantizeConfig
 from llmkit.workflows.quantize.text import choose_rows
+from llmkit.workflows.run.launch import threads_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class QuantizeJob:
 
     def workers(self) -> Workers:
         """Threads to work with; their number decides no bit of the result."""
-        count = self.config.threads or cores()
+        count = self.config.threads or threads_of(1)
         if available():
             set_threads(count)
         return Workers(count)

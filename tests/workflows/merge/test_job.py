@@ -50,6 +50,14 @@ def test_memory_grows_with_models_and_threads(tmp_path: Path) -> None:
     assert one.memory_bytes == 4 * 48 * 32 * (2 + 2) and two.memory_bytes == 2 * one.memory_bytes
 
 
+def test_threads_are_as_many_as_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_models(tmp_path, "one", "two")
+    models = (str(tmp_path / "one"), str(tmp_path / "two"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert _open(tmp_path, models=models, method="linear").threads == 3
+    assert _open(tmp_path, models=models, method="linear", threads=2).threads == 2
+
+
 def test_the_dtype_is_the_first_models_unless_it_is_named(tmp_path: Path) -> None:
     write_models(tmp_path, "one", "two")
     models = (str(tmp_path / "one"), str(tmp_path / "two"))

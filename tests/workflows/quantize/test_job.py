@@ -50,6 +50,14 @@ def test_score_text_alone_is_scored_and_nothing_is_weighed(place: Path, tmp_path
     assert job.calibration is None and job.scored is not None
 
 
+def test_threads_are_as_many_as_the_environment_says(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmkit.workflows.quantize.job.available", lambda: False)
+    monkeypatch.setattr("llmkit.workflows.quantize.job.Workers", int)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert opened(place).workers() == 3
+    assert opened(place, threads=2).workers() == 2
+
+
 def test_less_text_than_asked_for_is_told(place: Path, tmp_path: Path) -> None:
     job = opened(place, score=(tmp_path / "text.txt",), score_tokens=10**6)
     assert "tokens where 1,000,000 were asked for" in job.notes[-1]
