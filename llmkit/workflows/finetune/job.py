@@ -156,7 +156,7 @@ def open_finetune(
         None if valid is None else valid.data,
         with_router_losses(source, setup.recipe),
         setup,
-        product_of(resolved, files.model),
+        product_of(resolved, files.model, tokenizer),
         longest=opened.longest,
         audit=opened.audit,
         samples=opened.samples,

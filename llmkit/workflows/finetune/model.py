@@ -17,6 +17,8 @@ from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import read_plain_tensors
 from llmkit.model.trainable import trainable_layers
 from llmkit.model.transformer import Transformer
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.train.objective import Reference, adapter_reference, frozen_reference
 from llmkit.train.state import Product, load_trained, load_weights
@@ -26,15 +28,16 @@ from llmkit.workflows.pretrain.model import ModelSource
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
-def product_of(config: FinetuneConfig, base: Path) -> Product:
+def product_of(config: FinetuneConfig, base: Path, tokenizer: Tokenizer) -> Product:
     """What a run makes: PEFT's folder of an adapter, or a whole model.
 
     Args:
         config: says which.
-        base: the model that the adapter is for, as it was named.
+        base: the model that is trained, or that the adapter is for, as it was named.
+        tokenizer: with the chat template of the examples.
     """
     if config.lora is None:
-        return whole_model(base)
+        return whole_model(base, PromptEncoder(tokenizer).turn_end)
     return Product(ADAPTER_FILES, lambda model, folder: save_adapter(model, folder, str(base)))
 
 

@@ -1,19 +1,23 @@
 """What goes with a model that is trained on and stays true: how it is sampled, how vectors are made of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.sentence_modules import copy_steps, step_files
 from llmkit.model.pooling import read_pooling, write_pooling
-from llmkit.model.source import read_model_generation
+from llmkit.model.source import read_model_config, read_model_generation
 from llmkit.train.state import MODEL_FILES, WHOLE_MODEL, Product
 
 
-def whole_model(weights: Path | None) -> Product:
+def whole_model(weights: Path | None, turn_end: int | None = None) -> Product:
     """What a run makes that trains a model itself; what cannot be kept of it is found now.
 
     Args:
         weights: the folder or GGUF file that it goes on from; None: they are drawn.
+        turn_end: the token that ends an answer in what it learns. It is told as one that stops the model:
+            programs that take the chat template as it is do not know where an answer ends in it.
 
     Raises:
         ConfigError: vectors are made in a way that is not supported, so that it cannot be written.
@@ -26,7 +30,16 @@ def whole_model(weights: Path | None) -> Product:
     else:
         step_files(weights)
     generation, _ = read_model_generation(weights)
-    return Product(MODEL_FILES, generation=generation)
+    return Product(MODEL_FILES, generation=generation | _stops(weights, generation, turn_end))
+
+
+def _stops(weights: Path, generation: Mapping[str, Any], turn_end: int | None) -> dict[str, Any]:
+    """What is to be told anew of the tokens that stop it."""
+    told = generation.get("eos_token_id", read_model_config(weights).get("eos_token_id"))
+    known = told if isinstance(told, list) else [] if told is None else [told]
+    if turn_end is None or turn_end in known:
+        return {}
+    return {"eos_token_id": [*known, turn_end] if known else turn_end}
 
 
 def keep_steps(weights: Path | None, folder: Path, width: int) -> None:

@@ -18,6 +18,7 @@ from llmkit.model.quantised.linear import QuantisedLinear
 from llmkit.model.save import save_model
 from llmkit.model.stretched import read_stretched
 from llmkit.model.transformer import Transformer
+from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.workflows.finetune.model import build_finetuned, build_reference, is_quantised, product_of
 from llmkit.workflows.pretrain.model import ModelSource
@@ -105,10 +106,10 @@ def test_the_reference_is_the_base_whatever_was_learnt(base: Path, lora: LoraCon
         assert (model(IDS) - expected).abs().max() > 1e-3
 
 
-def test_a_run_makes_a_model_or_pefts_folder(base: Path, tmp_path: Path) -> None:
-    assert product_of(FinetuneConfig(), base).adapter is None
+def test_a_run_makes_a_model_or_pefts_folder(base: Path, byte_tokenizer: Tokenizer, tmp_path: Path) -> None:
+    assert product_of(FinetuneConfig(), base, byte_tokenizer).adapter is None
     config = FinetuneConfig(lora=LoraConfig(r=2))
-    product = product_of(config, Path("base"))
+    product = product_of(config, Path("base"), byte_tokenizer)
     assert product.adapter is not None
     folder = tmp_path / "adapter"
     folder.mkdir()

@@ -10,6 +10,7 @@ import pytest
 from llmkit.errors import DataError
 from llmkit.formats.sentence_modules import step_files
 from llmkit.model.pooling import Pooling, read_pooling
+from llmkit.tokens.load import load_tokenizer
 from llmkit.train.state import WHOLE_MODEL
 from llmkit.workflows.pretrain.companions import keep_steps, whole_model
 
@@ -53,6 +54,24 @@ def test_a_model_trained_on_makes_vectors_and_is_sampled_as_before(
         assert read_pooling(folder) == Pooling("last", query="Q: ")
         told = json.loads((folder / "generation_config.json").read_text())
         assert SAMPLING.items() <= told.items()
+
+
+def test_an_answer_stops_transformers_where_the_chat_template_ends_it(
+    spelled_model: Callable[..., Path],
+    llmkit_run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from transformers import GenerationConfig
+
+    monkeypatch.chdir(tmp_path)
+    base = spelled_model("base", eos_token_id=0)
+    (tmp_path / "data.jsonl").write_text('{"prompt": "one", "completion": "two"}\n' * 20)
+    done = llmkit_run("finetune", base, "-o", "run", *LINE)
+    assert done.status == 0, done.err
+    end = load_tokenizer(base).id_of("<|im_end|>")
+    assert GenerationConfig.from_pretrained(tmp_path / "run").eos_token_id == [0, end]
+    assert "eos_token_id" not in whole_model(base, 0).generation
 
 
 def test_what_an_adapter_is_trained_beside_stays_in_the_base(
