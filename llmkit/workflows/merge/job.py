@@ -19,7 +19,7 @@ from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.workflows.merge.adapters import Adapters, open_adapters
 from llmkit.workflows.merge.options import DEQUANTISED, MergeConfig
 from llmkit.workflows.merge.report import MergeReport, ModelRow, TensorRow
-from llmkit.workflows.merge.source import MergeSource, check_alike, open_merge_source
+from llmkit.workflows.merge.source import MergeSource, check_alike, open_merge_source, template_notes
 from llmkit.workflows.merge.write import FileTensor, FolderPlan, plan_folder
 from llmkit.workflows.run.launch import threads_of
 
@@ -202,6 +202,8 @@ def open_merge(config: MergeConfig, out: Path, *, force: bool, invocation: Invoc
     if config.into == DEQUANTISED:
         _refuse_plain(first, None)
     adapters = open_adapters(config.adapters, first) if config.adapters else None
+    if config.tokenizer is None:
+        notes += template_notes(companion, [one.path for one in config.adapters])
     dtype = DTYPES[config.dtype] if config.dtype else dtype_of(first.weights.config)
     shape, shapes = first.weights.config, first.weights.shapes
     if adapters is not None and adapters.unties:

@@ -9,6 +9,7 @@ from torch import Tensor
 from llmkit.errors import DataError, MissingError, some_of
 from llmkit.model.finite import check_finite
 from llmkit.model.lazy_weights import LazyWeights
+from llmkit.tokens.load import read_config, read_templates
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 from llmkit.workflows.diff.tokenizer import TokenizerDiff, diff_tokenizers
@@ -97,6 +98,26 @@ def check_alike(first: MergeSource, others: Sequence[MergeSource]) -> list[str]:
             )
         notes += [*_dtype_notes(first, other), *_tokenizer_notes(first, other)]
     return notes
+
+
+def template_notes(base: MergeSource, adapters: Sequence[Path]) -> list[str]:
+    """A sentence for each adapter's folder that has another chat template than its base: what it learnt.
+
+    Raises:
+        DataError: a template is damaged.
+    """
+    tokenizer = base.source.tokenizer
+    if tokenizer is None:
+        return []
+    own = tokenizer.named_templates
+    own = own if tokenizer.chat_template is None else {**own, "default": tokenizer.chat_template}
+    theirs = {one: read_templates(one, read_config(one)) for one in adapters if one.is_dir()}
+    has = f"that of {base.path}" if own else f"none, like {base.path}"
+    return [
+        f"{one}: another chat template; the output has {has} (-t {one}: the adapter's)"
+        for one, found in theirs.items()
+        if found and found != own
+    ]
 
 
 def _tensor_differences(first: MergeSource, other: MergeSource) -> list[str]:

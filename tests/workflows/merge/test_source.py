@@ -1,12 +1,14 @@
 """Models that do not belong together are refused before any weight is read, with the first difference."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llmkit.errors import DataError, MissingError
 from llmkit.model.lazy_weights import LazyWeights
+from llmkit.workflows.scaled_path import ScaledPath
 from tests.workflows.merging import merged, write_models
 
 
@@ -85,6 +87,21 @@ def test_another_chat_template_is_only_told(tmp_path: Path, byte_level_dir: Path
     (tmp_path / "two/additional_chat_templates/tool_use.jinja").write_text("x")
     report = merged(tmp_path, "out", "one", "two", method="linear", dry_run=True)
     assert len(report.notes) == 1 and "another chat template" in report.notes[0]
+
+
+def test_a_chat_template_that_an_adapter_was_trained_with_is_told(
+    spelled_model: Callable[..., Path], tiny_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    base, adapter = spelled_model("base", num_key_value_heads=1), tiny_adapter()
+    folded = {"adapters": (ScaledPath(adapter, 1.0),), "dry_run": True}
+    assert not merged(tmp_path, "out", "base", **folded).notes
+    (adapter / "chat_template.jinja").write_text("x")
+    (note,) = merged(tmp_path, "out", "base", **folded).notes
+    assert f"another chat template; the output has that of {base} (-t {adapter}" in note
+    assert not merged(tmp_path, "out", "base", **folded, tokenizer=base).notes
+    template = json.loads((base / "tokenizer_config.json").read_text())["chat_template"]
+    (adapter / "chat_template.jinja").write_text(template)
+    assert not merged(tmp_path, "out", "base", **folded).notes
 
 
 def test_a_missing_model_is_missing(tmp_path: Path) -> None:
