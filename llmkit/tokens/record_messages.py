@@ -19,6 +19,8 @@ _SHAREGPT_ROLES = {
     **{"assistant": "assistant", "model": "assistant", "system": "system", "tool": "tool"},
     **{"observation": "tool", "function_response": "tool", "function_call": "assistant"},
 }
+_MARKS = ("weight", "train", "training")
+"""Keys of a message that say whether it is learnt."""
 
 
 def read_messages(line: Line, key: str) -> list[Message]:
@@ -64,8 +66,14 @@ def _turn(key: str, number: int, turn: dict[str, Any]) -> Message:
             hint=f"from: {', '.join(sorted(_SHAREGPT_ROLES))}",
         )
     said = _calls(key, number, turn) if who == "function_call" else {"content": turn.get("value")}
-    weight = {"weight": turn["weight"]} if "weight" in turn else {}
-    return {"role": _SHAREGPT_ROLES[who], **said, **weight}
+    marks = {key: turn[key] for key in _MARKS if key in turn}
+    return {"role": _SHAREGPT_ROLES[who], **said, **marks}
+
+
+def is_left_out(message: Message) -> bool:
+    """Whether an answer is not to be learnt: a weight of 0 in files for OpenAI, train false in axolotl's."""
+    weight, *told = map(message.get, _MARKS)
+    return weight == 0 or False in told
 
 
 def _calls(key: str, number: int, turn: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from llmkit.tokens.answers import AnswerFinder
 from llmkit.tokens.audit import ExampleError, Fault
 from llmkit.tokens.examples import Conversation
 from llmkit.tokens.ordinary import ordinary_backend, parsing_backend
+from llmkit.tokens.record_messages import is_left_out
 from llmkit.tokens.spans import token_spans
 from llmkit.tokens.special_text import SpecialText
 from llmkit.tokens.supervise_config import SuperviseConfig
@@ -209,13 +210,13 @@ def cut(example: Supervised, limit: int, config: SuperviseConfig) -> tuple[Super
 
 
 def _is_wanted(number: int, told: Told, conversation: Conversation) -> bool:
-    """Whether a message is to be learnt; a weight of 0 takes an answer out, as OpenAI's files have it.
+    """Whether a message is to be learnt.
 
     Raises:
         ExampleError: it was made of several answers, of which only some are.
     """
     sources = [(place, conversation.messages[place]) for place in told.places[number]]
-    wanted = {place >= conversation.learn_from and one.get("weight") != 0 for place, one in sources}
+    wanted = {place >= conversation.learn_from and not is_left_out(one) for place, one in sources}
     if len(wanted) > 1 and told.messages[number].get("role") == "assistant":
         raise ExampleError(
             "mask.unclear",

@@ -9,6 +9,7 @@ import pytest
 from llmkit.formats.jsonl import Line
 from llmkit.tokens.audit import ExampleError
 from llmkit.tokens.record_messages import (
+    is_left_out,
     led_by_system,
     read_history,
     read_messages,
@@ -34,6 +35,16 @@ def line(record: dict[str, Any]) -> Line:
 )
 def test_roles_and_content_and_the_turns_of_sharegpt_are_the_same_messages(written: Any) -> None:
     assert read_messages(line({"said": written}), "said") == [USER, ANSWER]
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"training": False}])
+def test_what_says_that_an_answer_is_not_learnt_is_kept(mark: dict[str, Any]) -> None:
+    for answer in (ANSWER | mark, {"from": "gpt", "value": "Hello", **mark}):
+        (message,) = read_messages(line({"said": answer}), "said")
+        assert is_left_out(message)
+    assert not any(
+        map(is_left_out, (ANSWER, ANSWER | {"weight": 1}, ANSWER | {"train": True, "weight": None}))
+    )
 
 
 def test_a_single_message_needs_no_list_around_it() -> None:

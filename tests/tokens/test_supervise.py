@@ -129,8 +129,9 @@ def test_messages_without_a_template_are_missing_one(byte_level_dir: Path) -> No
 def test_only_what_is_to_be_learnt_is(supervisor: Supervisor) -> None:
     talk = messages_of([("user", "a"), ("assistant", "one"), ("user", "b"), ("assistant", "two")])
     assert text_learnt(supervisor, Conversation(talk, learn_from=2)) == "two<|im_end|>"
-    talk[3]["weight"] = 0
-    assert text_learnt(supervisor, Conversation(talk)) == "one<|im_end|>"
+    for mark in ({"weight": 0}, {"train": False}, {"training": False}):
+        marked = [*talk[:3], talk[3] | mark]
+        assert text_learnt(supervisor, Conversation(marked)) == "one<|im_end|>"
 
 
 def test_some_of_several_answers_in_one_block_cannot_be_told(byte_level_dir: Path) -> None:
