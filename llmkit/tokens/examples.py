@@ -9,6 +9,7 @@
 {"prompt" | "messages" | "instruction", "chosen", "rejected"}    texts or (lists of) messages; both answers
 {"chosen": [messages], "rejected": [messages]}                   their common beginning is the prompt
 {"prompt", "completion", "label": bool}                          an answer and whether it is wanted
+{"messages" | "instruction" and "output", "label" | "kto_tag"}   the last answer and whether it is wanted
 
 All but a text may have a "system" beside these, which stands before the first message.
 """
@@ -35,6 +36,8 @@ Kind = Literal["answer", "pair", "label", "prompt"]
 """What a method learns from: answers (sft, kd), pairs of them (dpo, orpo, simpo), labelled ones (kto), or
 nothing but prompts (grpo)."""
 
+_LABELS = ("label", "kto_tag")
+"""Where a record says whether its answer is wanted; the second is LLaMA-Factory's."""
 _ALPACA = (
     "Below is an instruction that describes a task{input}. Write a response that appropriately completes the "
     "request.\n\n### Instruction:\n{instruction}\n\n{given}### Response:\n"
@@ -141,15 +144,27 @@ def _read_pair(line: Line) -> list[Example]:
 
 
 def _read_label(line: Line) -> list[Example]:
-    record = line.record
-    if "label" in record and "completion" in record:
-        label = decode_field(line, "label", bool)
-        return [Example("labelled", (_answered(line, _prompt(line), "completion"),), label)]
+    label = next((key for key in _LABELS if key in line.record), None)
+    if label is not None and "chosen" not in line.record and (last := _last_answer(line)) is not None:
+        return [Example("labelled", (last,), decode_field(line, label, bool))]
     return [
         Example("preference", (answer,), label)
         for pair in _read_pair(line)
         for answer, label in zip(pair.answers, (True, False), strict=True)
     ]
+
+
+def _last_answer(line: Line) -> Conversation | None:
+    """What a record's label judges: its answer, or the last of a conversation."""
+    record = line.record
+    for answer in ("completion", "output", "response"):
+        if answer in record and (answer == "completion" or "instruction" in record):
+            return _answered(line, _prompt(line), answer)
+    for key in ("messages", "conversations"):
+        if key in record:
+            whole = _whole(line, read_messages(line, key))
+            return replace(whole, learn_from=max(0, len(whole.messages) - 1))
+    return None
 
 
 def _read_prompt(line: Line) -> list[Example]:

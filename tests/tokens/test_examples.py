@@ -69,6 +69,21 @@ def test_equal_answers_of_a_pair_are_not_taken_for_its_prompt() -> None:
     assert chosen == rejected == Conversation([USER, ANSWER], 1)
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"messages": [USER, ANSWER, USER, REJECTED], "label": False},
+        {"conversations": [USER, ANSWER, USER, REJECTED], "kto_tag": False},
+        {"instruction": "Hi", "output": "Go", "history": [["Hi", "Hello"]], "kto_tag": False},
+        {"messages": [USER, ANSWER, USER], "completion": "Go", "label": False},
+    ],
+)
+def test_a_label_judges_the_last_answer_of_a_conversation(record: dict[str, Any]) -> None:
+    example = read(record, "label")
+    assert example.answers == (Conversation([USER, ANSWER, USER, REJECTED], 3),)
+    assert example.label is False
+
+
 def test_a_labelled_record_keeps_its_label() -> None:
     example = read({"prompt": "Hi", "completion": "Go", "label": False}, "label")
     assert (example.label, example.answers[0].messages) == (False, [USER, REJECTED])
