@@ -7,6 +7,7 @@ from llmkit.estimate.architecture import TensorSpec
 from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.training_settings import QLORA_BITS
+from llmkit.model.adapters.lora import LowRankChange
 from llmkit.model.config import ModelConfig
 from llmkit.model.learnt.operations import HAS_KERNELS
 from llmkit.model.source import config_source, read_model_config
@@ -108,10 +109,23 @@ def _needs(job: FinetuneJob) -> Needs:
 
 def trained_parameters(job: FinetuneJob) -> int:
     """Numbers that are learnt."""
+    return sum(one.numel() for one in _shape(job).parameters() if one.requires_grad)
+
+
+def _shape(job: FinetuneJob) -> Transformer:
+    """The model to train, without its numbers."""
     with torch.device("meta"):
         model = Transformer(job.source.config)
         choose_trained(model, job.config)
-    return sum(one.numel() for one in model.parameters() if one.requires_grad)
+    return model
+
+
+def _narrow_bytes(job: FinetuneJob) -> int:
+    """What adapters keep for the backward pass: of every token as many numbers as the rank, each."""
+    setup = job.setup
+    ranks = sum(len(one.lora_A) for one in _shape(job).modules() if isinstance(one, LowRankChange))
+    size = 2 if setup.recipe.dtype == "bfloat16" else 4
+    return setup.micro_batch_rows * setup.recipe.seq_len * ranks * size
 
 
 def finetune_memory_bytes(job: FinetuneJob) -> int:
@@ -143,6 +157,7 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
         wide_logits=config.method != "sft",
     )
     kept += attention_scratch_bytes(model, rows, length, dtype, threads=setup.threads) if native else 0
+    kept += 0 if config.recomputes else _narrow_bytes(job)
     runtime, gradients = RUNTIME_BYTES[setup.device.type], 4 * trained
     if setup.degrees.world > 1:
         runtime, gradients = runtime + DISTRIBUTED_BYTES[setup.device.type], 2 * gradients
