@@ -31,9 +31,11 @@ from llmkit.model.transformer import Transformer
 from llmkit.tokens.add_tokens import add_tokens
 from llmkit.tokens.gguf.write import gguf_tokenizer_metadata, lost_in_gguf
 from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
 from llmkit.workflows.convert.options import ConvertConfig
+from llmkit.workflows.stop_tokens import with_turn_end
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _PICKLES = {b"PK\x03\x04": "a zip or pickle checkpoint", b"\x80\x02": "a pickle"}
@@ -67,8 +69,12 @@ class ConvertSource:
 
     @property
     def own_generation(self) -> dict[str, Any]:
-        """`generation` without the version of the program that wrote it."""
-        return {name: value for name, value in self.generation.items() if name != "transformers_version"}
+        """`generation` without the version of the program that wrote it; a tokenizer in place of the model's
+        own has a chat template of its own, whose answers end in its own way."""
+        own = {name: value for name, value in self.generation.items() if name != "transformers_version"}
+        if self.tokenizer is None or self.tokenizer_path == self.path:
+            return own
+        return with_turn_end(own, self.config.eos_token_ids, PromptEncoder(self.tokenizer).turn_end)
 
     def load(self, dtype: torch.dtype | None = None) -> Transformer:
         """The model as it is, its weights mapped where that can be.

@@ -1,14 +1,14 @@
 """What goes with a model that is trained on and stays true: how it is sampled, how vectors are made of it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.sentence_modules import copy_steps, step_files
+from llmkit.model.config import ModelConfig
 from llmkit.model.pooling import read_pooling, write_pooling
-from llmkit.model.source import read_model_config, read_model_generation
+from llmkit.model.source import config_source, read_model_config, read_model_generation
 from llmkit.train.state import MODEL_FILES, WHOLE_MODEL, Product
+from llmkit.workflows.stop_tokens import with_turn_end
 
 
 def whole_model(weights: Path | None, turn_end: int | None = None) -> Product:
@@ -30,16 +30,8 @@ def whole_model(weights: Path | None, turn_end: int | None = None) -> Product:
     else:
         step_files(weights)
     generation, _ = read_model_generation(weights)
-    return Product(MODEL_FILES, generation=generation | _stops(weights, generation, turn_end))
-
-
-def _stops(weights: Path, generation: Mapping[str, Any], turn_end: int | None) -> dict[str, Any]:
-    """What is to be told anew of the tokens that stop it."""
-    told = generation.get("eos_token_id", read_model_config(weights).get("eos_token_id"))
-    known = told if isinstance(told, list) else [] if told is None else [told]
-    if turn_end is None or turn_end in known:
-        return {}
-    return {"eos_token_id": [*known, turn_end] if known else turn_end}
+    stops = ModelConfig.from_hf(read_model_config(weights), source=config_source(weights)).eos_token_ids
+    return Product(MODEL_FILES, generation=with_turn_end(generation, stops, turn_end))
 
 
 def keep_steps(weights: Path | None, folder: Path, width: int) -> None:

@@ -69,3 +69,13 @@ def test_a_folders_named_templates_are_copied(
     (tmp_path / "to").mkdir()
     source.copy_tokenizer(tmp_path / "to")
     assert load_tokenizer(tmp_path / "to").named_templates == {"tool_use": "tools"}
+
+
+def test_a_tokenizer_in_place_of_the_models_own_brings_the_token_that_ends_its_turns(
+    spelled_model: Callable[..., Path], byte_level_dir: Path
+) -> None:
+    folder = spelled_model(eos_token_id=0)
+    end = load_tokenizer(byte_level_dir).id_of("<|im_end|>")
+    named = open_convert_source(folder, ConvertConfig(tokenizer=byte_level_dir))
+    assert named.own_generation == {"eos_token_id": [0, end]}
+    assert open_convert_source(folder, ConvertConfig()).own_generation == {}
