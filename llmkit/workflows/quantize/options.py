@@ -118,7 +118,7 @@ class QuantizeConfig:
     def type_of(self, out: Path) -> str:
         """What most matrices become."""
         container = self.container_of(out)
-        return self.type or type_of_bits(container, self.bits or 4, self.group)
+        return self.type or type_of_bits(container, 4 if self.bits is None else self.bits, self.group)
 
 
 def type_of_bits(container: Container, bits: int, group: int | None = None) -> str:

@@ -48,6 +48,8 @@ def test_choices_that_do_not_go_together_are_refused(settings: dict[str, Any], p
 
 
 def test_bits_that_a_container_does_not_have_are_refused_with_those_it_has() -> None:
+    with pytest.raises(UsageError, match="gguf has no type of 0 bits"):
+        QuantizeConfig(bits=0).type_of(Path("q.gguf"))
     with pytest.raises(UsageError, match="awq has no type of 3 bits") as error:
         type_of_bits("awq", 3)
     assert error.value.hint.startswith("4, or name one")
