@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from llmkit.errors import ConfigError, UsageError
+from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.digest import digest_bytes, digest_file
@@ -130,6 +130,11 @@ def open_finetune(
         held_out = listed if fraction else files.valid
         quiet = RejectLog(skip_bad=log.on_bad is not None)
         valid = read(held_out, "valid", quiet, 0) if held_out else None
+    if config.method == "kto" and len(opened.data.rows) < 2:
+        raise DataError(
+            "one answer to learn from: KTO compares answers with each other",
+            hint="give more records; one that came before is left out, and --rejects FILE lists it",
+        )
     source = choose_model("", files.model, {}, opened.data, {}, files.rope_scaling)
     resolved = _resolved(config, model, opened)
     longest = max(one.longest for one in (opened, valid) if one is not None)

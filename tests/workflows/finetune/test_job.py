@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.errors import ConfigError, ResourceError, UsageError
+from llmkit.errors import ConfigError, DataError, ResourceError, UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available
 from llmkit.model.adapters.config import LoraConfig
@@ -135,6 +135,15 @@ def test_both_answers_of_a_pair_fit_into_learned_positions(
 def test_stdin_is_not_shared_by_processes(open_job: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="stdin is read by one process, the run has 2"):
         open_job({"data": (Path("-"),)}, degrees=Degrees(dp=2))
+
+
+def test_one_answer_is_too_few_for_kto_however_often_it_is_given(
+    open_job: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = tmp_path / "same.jsonl"
+    data.write_text('{"prompt": "a", "completion": "b", "label": true}\n' * 3)
+    with pytest.raises(DataError, match="one answer to learn from"):
+        open_job({"data": (data,)}, method="kto")
 
 
 def test_layers_that_are_computed_again_are_planned_with_less(open_job: Callable[..., Any]) -> None:
