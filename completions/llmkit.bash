@@ -160,7 +160,7 @@ _llmkit() {
             esac
             ;;
         "pack")
-            flags="-o --out -t --tokenizer --seq-len --strategy --long --boundary --shuffle --no-shuffle --seed --shard-tokens --field --threads --workers --resume --force --skip-bad --rejects -MF --make-rule -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out -t --tokenizer --seq-len --strategy --long --boundary --fim --fim-rate --fim-spm --fim-spm-rate --shuffle --no-shuffle --seed --shard-tokens --field --threads --workers --resume --force --skip-bad --rejects -MF --make-rule -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -168,6 +168,8 @@ _llmkit() {
                 --strategy) flags="" words="best-fit greedy concat" ;;
                 --long) flags="" words="split truncate drop" ;;
                 --boundary) flags="" words="auto none bos eos both" ;;
+                --fim|--fim-rate) flags="" words="" ;;
+                --fim-spm|--fim-spm-rate) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --shard-tokens) flags="" words="" ;;
                 --field) flags="" words="" ;;

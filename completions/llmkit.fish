@@ -220,6 +220,8 @@ complete -c llmkit -n '__llmkit_at pack' -l seq-len -x -d 'Targets of a row, whi
 complete -c llmkit -n '__llmkit_at pack' -l strategy -x -a 'best-fit greedy concat' -d 'best-fit and greedy cut no document that fits a row; concat fills every row.'
 complete -c llmkit -n '__llmkit_at pack' -l long -x -a 'split truncate drop' -d 'What becomes of a document longer than a row.'
 complete -c llmkit -n '__llmkit_at pack' -l boundary -x -a 'auto none bos eos both' -d 'Tokens put around a document, where missing; auto: those that -t has.'
+complete -c llmkit -n '__llmkit_at pack' -l fim -l fim-rate -x -d 'Documents told with a gap, to learn to fill in the middle: of those that fit a row. Text is cut between characters, ids between tokens.'
+complete -c llmkit -n '__llmkit_at pack' -l fim-spm -l fim-spm-rate -x -d 'Of these, how many tell first what follows the gap.'
 complete -c llmkit -n '__llmkit_at pack' -l shuffle -l no-shuffle -d 'Rows in random order, or in that of their documents.'
 complete -c llmkit -n '__llmkit_at pack' -l seed -x -d 'Seed of everything random.'
 complete -c llmkit -n '__llmkit_at pack' -l shard-tokens -x -d 'Begin another shard after so many ids.'

@@ -238,6 +238,19 @@ def byte_level_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def marked_dir(byte_level_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`byte_level_dir` with StarCoder's tokens that mark a gap."""
+    from tokenizers import Tokenizer
+
+    folder = tmp_path_factory.mktemp("marked") / "tok"
+    shutil.copytree(byte_level_dir, folder)
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_special_tokens(["<fim_prefix>", "<fim_suffix>", "<fim_middle>"])
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 @pytest.fixture
 def tiny_model(tmp_path: Path) -> Callable[..., Path]:
     """Write a Llama-shaped model folder of a few kilobytes: `tiny_model("m", vocab_size=64)`."""

@@ -125,8 +125,20 @@ class PackConfig:
     seed: int = 0
     shard_tokens: int = 100_000_000
     """Ids of a shard, about."""
+    fim: float = 0.0
+    """The share of documents that are told with a gap and what belongs in it (fill in the middle)."""
+    fim_spm: float | None = None
+    """Of these, the share that tell first what follows the gap; None: half, where a model has both forms."""
 
     def __post_init__(self) -> None:
+        for name in ("fim", "fim_spm"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
+                flag = name.replace("_", "-")
+                raise UsageError(
+                    f"--{flag} is a share from 0 to 1 (found {getattr(self, name)})", hint=f"--{flag} 0.5"
+                )
+        if self.fim_spm is not None and not self.fim:
+            raise UsageError("--fim-spm does nothing without --fim", hint="--fim 0.5: of half the documents")
         for name in ("seq_len", "shard_tokens"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")

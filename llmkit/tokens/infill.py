@@ -6,6 +6,9 @@ Source: Bavarian et al., Efficient Training of Language Models to Fill in the Mi
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from llmkit.formats.token_documents import TokenIds
 from llmkit.tokens.tokenizer import Tokenizer
 
 _MARKS = (
@@ -29,6 +32,8 @@ _ENDS = (
     *("<|repo_name|>", "<repo_name>", "<reponame>", "▁<EOT>", "[MIDDLE]"),
 )
 """What models write where the gap is filled and another file would begin."""
+_END = "▁<EOT>"
+"""What Code Llama's text in a gap ends with, where others' ends as every text does."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class InfillForm:
     ends: frozenset[int]
     """What ends the text in the gap, beside what ends any."""
     after_first: bool = False
+    end: int | None = None
+    """A token of its own that ends the text in the gap; None: it ends as every text does."""
 
     def ids(self, before: Sequence[int], after: Sequence[int]) -> list[int]:
         """A prompt, without what the tokenizer puts before every text.
@@ -53,6 +60,20 @@ class InfillForm:
         first, then = reversed(sides) if self.after_first else sides
         return [*first, *then, *([] if self.gap is None else [self.gap])]
 
+    def whole(self, before: TokenIds, middle: TokenIds, after: TokenIds, *, spm: bool) -> TokenIds:
+        """A text to learn from: its prompt, and what belongs in the gap.
+
+        Args:
+            before: tokens before the gap.
+            middle: those in it.
+            after: those after it.
+            spm: what follows comes first, and what precedes the gap goes on into it (Bavarian's second
+                variant, as StarCoder has it). A model that is always told so has one form only.
+        """
+        if spm and not self.after_first and self.gap is not None:
+            return np.concatenate([_ids(self.before, self.after), after, _ids(self.gap), before, middle])
+        return np.concatenate([np.array(self.ids(before.tolist(), after.tolist()), np.uint32), middle])
+
 
 def infill_form_of(tokenizer: Tokenizer) -> InfillForm | None:
     """How the model of a tokenizer is told of a gap; None: it has no tokens for that."""
@@ -61,7 +82,8 @@ def infill_form_of(tokenizer: Tokenizer) -> InfillForm | None:
         if before is not None and after is not None and (gap is not None or not marks[2]):
             ends = (before, after, gap, *map(tokenizer.id_of, _ENDS))
             found = frozenset(one for one in ends if one is not None)
-            return InfillForm(before, after, gap, found, after_first=marks[0] in _AFTER_FIRST)
+            first = marks[0] in _AFTER_FIRST
+            return InfillForm(before, after, gap, found, after_first=first, end=tokenizer.id_of(_END))
     return None
 
 
@@ -69,3 +91,7 @@ def _named(tokenizer: Tokenizer) -> tuple[str, ...]:
     """The marks that the config names."""
     ids = map(tokenizer.named_id, GAP_MARKS)
     return tuple("" if one is None else tokenizer.token_text(one) for one in ids)
+
+
+def _ids(*ids: int) -> TokenIds:
+    return np.array(ids, np.uint32)

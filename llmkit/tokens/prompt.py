@@ -113,12 +113,19 @@ class PromptEncoder:
         sides = self.encode(before, special=False), self._encode_later(after)
         return [*self.before_texts, *self.infill_form.ids(*sides)]
 
-    def _encode_later(self, text: str) -> list[int]:
-        """The ids of a text that no text begins with: SentencePiece puts a space before one that does."""
+    @cached_property
+    def later_lead(self) -> tuple[str, list[int]]:
+        """What is put before a text that no text begins with, and its ids, which are taken off again:
+        SentencePiece puts a space before one that does."""
         lead = self.encode(_LEAD, special=False)
         if self.encode(f"{_LEAD}a", special=False) == [*lead, *self.encode("a", special=False)]:
-            return self.encode(text, special=False)
-        return self.encode(_LEAD + text, special=False)[len(lead) :]
+            return "", []
+        return _LEAD, lead
+
+    def _encode_later(self, text: str) -> list[int]:
+        """The ids of a text that no text begins with."""
+        lead, ids = self.later_lead
+        return self.encode(lead + text, special=False)[len(ids) :]
 
     def render(self, messages: list[dict[str, Any]], tools: list[Any] | None = None, **settings: Any) -> str:
         """The text of a conversation, ending with the opening of the assistant's turn.

@@ -1,11 +1,12 @@
 """A gap is asked for as each family's card writes it, whatever the texts beside it look like."""
 
+import numpy as np
 import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, pre_tokenizers, processors
 
 from llmkit.errors import DataError
-from llmkit.tokens.infill import infill_form_of
+from llmkit.tokens.infill import InfillForm, infill_form_of
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 
@@ -117,3 +118,13 @@ def test_a_model_that_is_not_told_of_gaps_is_asked_for_none() -> None:
     assert infill_form_of(tokenizer) is None
     with pytest.raises(DataError, match="no tokens that mark a gap"):
         PromptEncoder(tokenizer).encode_gap("a", "b")
+
+
+def test_what_is_learnt_has_the_layouts_of_the_papers() -> None:
+    before, middle, after = (np.array(ids, np.uint32) for ids in ([1, 2], [3], [4, 5]))
+    form = InfillForm(90, 91, 92, frozenset())
+    assert form.whole(before, middle, after, spm=False).tolist() == [90, 1, 2, 91, 4, 5, 92, 3]
+    assert form.whole(before, middle, after, spm=True).tolist() == [90, 91, 4, 5, 92, 1, 2, 3]
+    for spm in (False, True):
+        alone = InfillForm(90, 91, None, frozenset(), after_first=True)  # Codestral
+        assert alone.whole(before, middle, after, spm=spm).tolist() == [91, 4, 5, 90, 1, 2, 3]

@@ -52,6 +52,26 @@ def pack(
         Boundary,
         Option(help="Tokens put around a document, where missing; auto: those that -t has."),
     ] = Default.boundary,
+    fim: Annotated[
+        float,
+        Option(
+            "--fim",
+            "--fim-rate",
+            metavar="SHARE",
+            help="Documents told with a gap, to learn to fill in the middle: of those that fit a row. Text "
+            "is cut between characters, ids between tokens.",
+        ),
+    ] = Default.fim,
+    fim_spm: Annotated[
+        float | None,
+        Option(
+            "--fim-spm",
+            "--fim-spm-rate",
+            metavar="SHARE",
+            help="Of these, how many tell first what follows the gap.",
+            show_default="half, where a tokenizer's models know both forms",
+        ),
+    ] = Default.fim_spm,
     shuffle: Annotated[
         bool, Option(help="Rows in random order, or in that of their documents.")
     ] = Default.shuffle,
@@ -108,6 +128,8 @@ def pack(
         shuffle=shuffle,
         seed=seed,
         shard_tokens=shard_tokens,
+        fim=fim,
+        fim_spm=fim_spm,
     )
     sources = PackSources(
         inputs=inputs_or_stdin(inputs, USAGE),

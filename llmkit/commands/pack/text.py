@@ -23,6 +23,9 @@ def describe_report(report: Any) -> str:
         ("documents", _documents(report)),
         ("boundary", BOUNDARIES[report.boundary]),
     ]
+    if gaps := report.fim_psm_documents + report.fim_spm_documents:
+        told = f"{plural(gaps, 'document')}, {report.fim_spm_documents:,} with what follows first"
+        rows.append(("gaps", told))
     if report.lost_tokens:
         rows.append(("lost", f"{report.lost_tokens:,} tokens of long documents, as --long asked"))
     if report.bad_lines:

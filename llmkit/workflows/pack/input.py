@@ -13,6 +13,7 @@ from llmkit.formats.token_files import INDEX_SUFFIX, SUFFIX, is_token_file, open
 from llmkit.tokens.boundary import Markers
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.encode import EncodeOptions, encode_pairs
+from llmkit.tokens.gaps import GapMaker
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.tokenize.input import is_chat, text_reader
 
@@ -29,6 +30,8 @@ class PackJob:
     field: str
     workers: int | None
     """Threads that encode and compress; None: one for each core."""
+    gaps: GapMaker | None = None
+    """What tells some of them with a gap; None: all stay whole."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,26 @@ def read_packable(job: PackJob, on_bad: OnBad | None) -> Iterator[Document]:
             yield document
 
 
-def encode_packable(documents: Iterable[Document], job: PackJob) -> Iterator[TokenDocument]:
-    """The token documents of what `read_packable` gives, in the same order."""
+def encode_packable(documents: Iterable[Document], job: PackJob, first: int = 0) -> Iterator[TokenDocument]:
+    """The token documents of what `read_packable` gives, in the same order.
+
+    Args:
+        documents: to encode.
+        job: how.
+        first: the number of the first among all that are read, by which gaps are drawn.
+    """
     options = EncodeOptions(special=lambda document: is_chat(document, job.field), threads=job.workers)
-    for encoded, group in groupby(documents, lambda document: isinstance(document, Encoded)):
+    numbered = enumerate(documents, first)
+    for encoded, group in groupby(numbered, lambda one: isinstance(one[1], Encoded)):
         if encoded:
-            for document in group:
+            for number, document in group:
                 assert isinstance(document, Encoded) and document.tokens is not None
-                yield document.tokens
+                tokens = document.tokens
+                yield tokens if job.gaps is None else job.gaps.cut_tokens(number, tokens)
+        elif job.gaps is not None:
+            yield from job.gaps.encode(group, options)
         elif job.tokenizer is not None:
-            for document, ids in encode_pairs(job.tokenizer, group, options):
+            for document, ids in encode_pairs(job.tokenizer, (one for _, one in group), options):
                 yield TokenDocument(document.id, ids, None, document.where, document.record)
 
 

@@ -22,9 +22,11 @@ from llmkit.formats.shards import INDEX, ShardIndex
 from llmkit.formats.streams import STDIO, is_stream
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
-from llmkit.tokens.boundary import markers_of
+from llmkit.tokens.boundary import Markers, markers_of
 from llmkit.tokens.config import PackConfig
+from llmkit.tokens.gaps import GapMaker
 from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.version import __version__
 from llmkit.workflows.pack.input import PackJob
 from llmkit.workflows.pack.shards import write_shards
@@ -71,6 +73,10 @@ class PackReport(msgspec.Struct, frozen=True, kw_only=True):
     empty_documents: int
     lost_tokens: int
     """Of documents truncated or dropped, as --long asked."""
+    fim_psm_documents: int
+    """Told with a gap, as --fim asked: what precedes it first."""
+    fim_spm_documents: int
+    """The same, what follows it first."""
     bad_lines: int
     boundary: str
     dtype: str
@@ -159,14 +165,24 @@ def open_job(sources: PackSources, config: PackConfig) -> PackJob:
             raise MissingError(f"{sources.make_rule.parent}: no such folder", hint="make it, or name another")
     check_rejects(sources.rejects, force=sources.force, inputs=inputs, out=sources.out)
     tokenizer = None if sources.tokenizer is None else load_tokenizer(sources.tokenizer)
+    markers = markers_of(config.boundary, tokenizer)
     return PackJob(
         inputs=inputs,
         tokenizer=tokenizer,
-        markers=markers_of(config.boundary, tokenizer),
+        markers=markers,
         config=config,
         field=sources.field,
         workers=sources.workers,
+        gaps=_gaps(config, tokenizer, markers),
     )
+
+
+def _gaps(config: PackConfig, tokenizer: Tokenizer | None, markers: Markers) -> GapMaker | None:
+    if not config.fim:
+        return None
+    if tokenizer is None:
+        raise UsageError("--fim needs a tokenizer, to know what marks a gap", hint="add -t TOKENIZER")
+    return GapMaker(tokenizer, config, lambda one: len(markers.around(one)[0]) <= config.row_length)
 
 
 def _key(sources: PackSources, job: PackJob, inputs: dict[str, str]) -> str:
@@ -193,6 +209,8 @@ def _report(out: Path, index: ShardIndex, tally: Tally, cut: int, bad: int, seco
         dropped_documents=tally.dropped,
         empty_documents=tally.empty,
         lost_tokens=tally.lost_tokens,
+        fim_psm_documents=tally.fim_psm,
+        fim_spm_documents=tally.fim_spm,
         bad_lines=bad,
         boundary=index.boundary,
         dtype=index.dtype,

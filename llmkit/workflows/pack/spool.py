@@ -19,6 +19,7 @@ from llmkit.formats.token_spool import DOCUMENTS as SPOOLED
 from llmkit.formats.token_spool import IdType, TokenSpool
 from llmkit.progress import Progress
 from llmkit.text.history import origin_of
+from llmkit.tokens.gaps import GapDocument
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.pack.input import PackJob, encode_packable, read_packable
 
@@ -36,6 +37,8 @@ class Tally(msgspec.Struct):
     long: int = 0
     dropped: int = 0
     lost_tokens: int = 0
+    fim_psm: int = 0
+    fim_spm: int = 0
 
 
 @contextmanager
@@ -60,7 +63,7 @@ def spool_documents(
         tally = msgspec.convert(spool.state.notes, Tally)
         if documents is None:
             rest = islice(read_packable(job, on_bad), tally.seen, None)  # what is spooled is only read again
-            documents = encode_packable(rest, job)
+            documents = encode_packable(rest, job, tally.seen)
         last = time.monotonic()
         for document in documents:
             _add(spool, tally, document, job)
@@ -108,6 +111,10 @@ def _add(spool: TokenSpool, tally: Tally, document: TokenDocument, job: PackJob)
             tally.lost_tokens += lost
             line |= {"num_tokens": config.row_length, "lost_tokens": lost}
             tokens, runs = _truncate(tokens, runs, config.row_length)
+    if isinstance(document, GapDocument):
+        line["fim"] = document.form
+        tally.fim_psm += document.form == "psm"
+        tally.fim_spm += document.form == "spm"
     spool.add(tokens, runs, encode_line(line | origin_of(document.record)))
 
 

@@ -86,6 +86,27 @@ def test_each_flag_does_what_it_says(
     assert check(ShardFolder.open(tmp_path / "out"))
 
 
+def test_gaps_are_cut_by_share_and_form(
+    llmkit_run: Callable[..., Any], docs: Path, marked_dir: Path, tmp_path: Path
+) -> None:
+    def counts(name: str, *flags: object) -> tuple[int, int]:
+        done = llmkit_run("pack", docs, "-t", marked_dir, "-o", tmp_path / name, "--json", *flags)
+        report = json.loads(done.out)
+        return report["fim_psm_documents"], report["fim_spm_documents"]
+
+    assert counts("none") == (0, 0)
+    assert counts("psm", "--fim", 1, "--fim-spm", 0) == (29, 0)
+    assert counts("spm", "--fim-rate", 1, "--fim-spm-rate", 1) == (0, 29)
+    assert 0 < sum(counts("some", "--fim", "0.5")) < 29
+
+
+def test_gaps_need_marks(llmkit_run: Callable[..., Any], docs: Path, byte_level_dir: Path) -> None:
+    bare = llmkit_run("pack", docs, "-o", docs.parent / "out", "--fim", "0.5")
+    assert bare.status == 2 and "--fim needs a tokenizer" in bare.err
+    done = llmkit_run("pack", docs, "-t", byte_level_dir, "-o", docs.parent / "out", "--fim", "0.5")
+    assert done.status == 3 and "no tokens that mark a gap" in done.err
+
+
 def test_another_seed_is_another_order_of_the_same_rows(pack: Callable[..., Any], tmp_path: Path) -> None:
     for seed in (0, 1):
         pack("--seq-len", 63, "--seed", seed, out=f"seed{seed}")
@@ -110,6 +131,9 @@ def test_bad_lines_are_kept_with_their_reason(pack: Callable[..., Any], docs: Pa
         (("--boundary", "nonsense"), 2, "nonsense"),
         (("--resume",), 2, "stdin or a pipe cannot be read a second time"),
         (("--threads", "0"), 2, "--threads"),
+        (("--fim", "1.5"), 2, "--fim is a share from 0 to 1 (found 1.5)"),
+        (("--fim", "nan"), 2, "--fim is a share from 0 to 1 (found nan)"),
+        (("--fim-spm", "0.5"), 2, "--fim-spm does nothing without --fim"),
         (("--workers", "0"), 2, "--threads"),
     ],
 )

@@ -7,6 +7,7 @@ from llmkit.commands.pack.text import describe_plan, describe_report
 REPORT = {
     **{"out": "shards", "rows": 1234, "seq_len": 1023, "tokens": 1_260_000, "padding_tokens": 3616},
     **{"documents": 800, "cut_documents": 12, "dropped_documents": 0, "empty_documents": 0},
+    **{"fim_psm_documents": 0, "fim_spm_documents": 0},
     **{"lost_tokens": 0, "bad_lines": 0, "boundary": "both", "dtype": "u2", "shards": 1},
     **{"size_bytes": 1_184_400, "seconds": 2.0},
 }
@@ -30,6 +31,12 @@ def test_what_was_lost_or_left_out_is_said() -> None:
     assert "lost       5,000 tokens of long documents, as --long asked" in text
     assert "7 dropped as too long, 1 empty" in text
     assert "bad        1 line passed over" in text
+
+
+def test_documents_with_a_gap_are_counted() -> None:
+    report = REPORT | {"fim_psm_documents": 1200, "fim_spm_documents": 800}
+    text = describe_report(SimpleNamespace(**report))
+    assert "gaps       2,000 documents, 800 with what follows first" in text
 
 
 def test_a_plan_of_stdin_says_only_what_is_known() -> None:

@@ -153,6 +153,36 @@ def test_the_same_bytes_whatever_the_workers(
     assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "all")
 
 
+def test_rows_with_gaps_decode_to_their_documents_whatever_the_workers(
+    pack: Callable[..., PackReport], documents: Path, tmp_path: Path, marked_dir: Path
+) -> None:
+    config = PackConfig(seq_len=200, fim=0.6)
+    for name, workers in (("one", 1), ("two", 2)):
+        report = pack(name, documents, config=config, tokenizer=marked_dir, workers=workers)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    backend = tokenizers.Tokenizer.from_file(str(marked_dir / "tokenizer.json"))
+    forms = {"psm": 0, "spm": 0}
+    for text, ids in zip(TEXTS, documents_of(tmp_path / "one").values(), strict=True):
+        content = backend.decode(ids, skip_special_tokens=False)
+        content = content.removeprefix("<|endoftext|>").removesuffix("<|endoftext|>")
+        if content.startswith("<fim_prefix><fim_suffix>") and not content.endswith("<fim_middle>"):
+            after, last = content.removeprefix("<fim_prefix><fim_suffix>").split("<fim_middle>")
+            content, form = last + after, "spm"
+        elif content.startswith("<fim_prefix>"):
+            before, rest = content.removeprefix("<fim_prefix>").split("<fim_suffix>")
+            after, middle = rest.split("<fim_middle>")
+            content, form = before + middle + after, "psm"
+        else:
+            assert content == text
+            continue
+        forms[form] += 1
+        assert content == text
+    assert forms == {"psm": report.fim_psm_documents, "spm": report.fim_spm_documents}
+    assert min(forms.values()) > 5 and sum(forms.values()) < 50
+    index = ShardFolder.open(tmp_path / "one").index
+    assert index.bytes == sum(len(text.encode()) for text in TEXTS)
+
+
 def test_loss_masks_are_carried(pack: Callable[..., PackReport], tmp_path: Path) -> None:
     lines = [
         {"id": "a", "tokens": [5, 6, 7, 8], "mask": [[1, 2]]},

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import zstandard
@@ -13,6 +14,7 @@ from llmkit.formats.token_documents import TokenDocument
 from llmkit.progress import SILENT
 from llmkit.tokens.boundary import Markers
 from llmkit.tokens.config import PackConfig
+from llmkit.tokens.gaps import GapMaker
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.pack.input import PackJob
 from llmkit.workflows.pack.spool import Tally, clear_spool, id_type_of, spool_documents
@@ -87,6 +89,32 @@ def test_a_kept_spool_is_committed_and_gone_on_with(tmp_path: Path, monkeypatch:
         assert spool.state.documents == 9
     with spool_documents(tmp_path / "s", job, on_bad=None, is_kept=True, progress=SILENT) as (spool, tally):
         assert (spool.state.documents, tally.seen, spool.tokens().tolist()) == (9, 9, list(range(9)))
+
+
+def test_gaps_of_a_spool_that_is_gone_on_with_are_those_of_one_run(
+    tmp_path: Path, marked_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{"id": str(n), "text": f"text number {n}"} for n in range(9)]
+    config, marks = PackConfig(seq_len=60, fim=0.5), load_tokenizer(marked_dir)
+    job = PackJob(
+        inputs=[tmp_path / "in.jsonl"], tokenizer=marks, markers=Markers(), config=config, field="text",
+        workers=1, gaps=GapMaker(marks, config, lambda one: True),
+    )  # fmt: skip
+    found = []
+    for name, amounts in (("once", [9]), ("twice", [4, 9])):
+        for amount in amounts:
+            (tmp_path / "in.jsonl").write_bytes(b"".join(map(encode_line, records[:amount])))
+            with spool_documents(tmp_path / name, job, on_bad=None, is_kept=True, progress=SILENT) as (
+                spool,
+                tally,
+            ):
+                kept = spool.tokens().tolist()
+        lines = (tmp_path / name / "documents").read_bytes()
+        found.append((kept, lines, tally))
+    assert found[0] == found[1]
+    forms = [msgspec.json.decode(line).get("fim") for line in found[0][1].splitlines()]
+    assert (forms.count("psm"), forms.count("spm")) == (found[0][2].fim_psm, found[0][2].fim_spm)
+    assert 0 < found[0][2].fim_psm + found[0][2].fim_spm < 9
 
 
 def test_documents_that_are_given_are_spooled_instead_and_the_spool_can_be_cleared(tmp_path: Path) -> None:
