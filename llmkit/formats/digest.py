@@ -1,6 +1,7 @@
 """SHA-256 digests: of bytes, of text, of files and of whole folders."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,7 +24,8 @@ def digest_path(path: Path) -> str:
         return digest_file(path)
     names = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        names.update(f"{file.relative_to(path).as_posix()}\0{digest_file(file)}\n".encode())
+        name = os.fsencode(file.relative_to(path).as_posix())  # which need not be UTF-8
+        names.update(name + f"\0{digest_file(file)}\n".encode())
     return names.hexdigest()
 
 

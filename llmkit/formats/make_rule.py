@@ -1,5 +1,6 @@
 """A rule for make that says what a file was made of, as compilers write it for -MF."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,8 @@ def write_make_rule(path: Path, target: Path, inputs: Iterable[Path]) -> None:
     """
     names = list(dict.fromkeys(_escaped(one) for one in inputs))
     rule = " \\\n  ".join([f"{_escaped(target)}:", *names])
-    write_atomic(path, "\n".join([rule, *(f"\n{name}:" for name in names), ""]).encode())
+    lines = [rule, *(f"\n{name}:" for name in names), ""]
+    write_atomic(path, os.fsencode("\n".join(lines)))  # names as they are, UTF-8 or not
 
 
 def _escaped(path: Path) -> str:

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def test_a_folder_is_its_names_and_contents_not_its_place(tmp_path: Path) -> Non
     assert first == digest_path(tmp_path / "two")
     (tmp_path / "two" / "b").rename(tmp_path / "two" / "c")
     assert digest_path(tmp_path / "two") != first
+
+
+def test_a_folder_may_hold_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    name = b"caf\xe9.txt"
+    (tmp_path / os.fsdecode(name)).write_text("a")
+    line = name + b"\0" + hashlib.sha256(b"a").hexdigest().encode() + b"\n"
+    assert digest_path(tmp_path) == hashlib.sha256(line).hexdigest()
 
 
 def test_a_content_id_is_the_start_of_the_texts_digest() -> None:

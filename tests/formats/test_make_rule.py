@@ -14,7 +14,7 @@ from llmkit.formats.make_rule import write_make_rule
 def test_make_builds_again_when_an_input_is_newer_whatever_its_name_and_not_when_one_is_gone(
     tmp_path: Path,
 ) -> None:
-    names = ["a b.txt", "c#d", "e$f", "g:h", "i%j", "plain"]
+    names = ["a b.txt", "c#d", "e$f", "g:h", "i%j", "plain", os.fsdecode(b"caf\xe9")]
     for name in names:
         (tmp_path / name).touch()
     write_make_rule(tmp_path / "rule.mk", Path("out.bin"), [Path(name) for name in [*names, "plain"]])
