@@ -1,7 +1,7 @@
 """Settings of the tokenizing commands: torch- and numpy-free, so that flags can show their defaults."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from llmkit.errors import UsageError
 
@@ -131,7 +131,7 @@ class PackConfig:
     """Of these, the share that tell first what follows the gap; None: half, where a model has both forms."""
 
     def __post_init__(self) -> None:
-        for name in ("fim", "fim_spm"):
+        for name in _GAPS:
             if not 0 <= (getattr(self, name) or 0) <= 1:
                 flag = name.replace("_", "-")
                 raise UsageError(
@@ -152,7 +152,15 @@ class PackConfig:
         """Ids stored in a row."""
         return self.seq_len + 1
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """What rows are known by that were packed before. Without gaps nothing is said of them: rows that
+        are older than these are found again, and runs that read them go on."""
+        settings = asdict(self)
+        return settings if self.fim else {name: settings[name] for name in settings if name not in _GAPS}
 
+
+_GAPS = ("fim", "fim_spm")
 TokenizerType = Literal["bpe", "unigram"]
 PatternName = Literal["gpt2", "gpt4", "llama3", "qwen2"]
 Normalization = Literal["none", "nfc", "nfkc"]

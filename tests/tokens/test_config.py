@@ -47,3 +47,12 @@ def test_rows_and_shards_of_nothing_are_refused_by_the_name_of_their_flag(name: 
     with pytest.raises(UsageError, match=rf"--{flag} must be at least 1 \(found {value}\)") as caught:
         PackConfig(**{name: value})
     assert caught.value.hint.startswith(f"--{flag} ")
+
+
+def test_rows_without_gaps_are_known_by_what_they_were_known_by_before_there_were_any() -> None:
+    assert list(PackConfig().key) == [
+        *("seq_len", "strategy", "long", "boundary", "shuffle", "seed", "shard_tokens"),
+    ]
+    assert PackConfig(fim=0.5, fim_spm=0.0).key | {"fim": 0.5, "fim_spm": 0.0} == PackConfig(
+        fim=0.5, fim_spm=0.0
+    ).key

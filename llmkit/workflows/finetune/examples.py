@@ -103,7 +103,7 @@ def open_examples(
 
     with spooled_files(paths, cache) as (files, digest):
         key = {
-            **{"examples": digest, "side": side, "packing": asdict(packing), "config": asdict(config)},
+            **{"examples": digest, "side": side, "packing": packing.key, "config": asdict(config)},
             **{
                 "tokenizer": tokenizer.sha256,
                 "template": tokenizer.chat_template,

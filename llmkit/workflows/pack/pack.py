@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -192,7 +192,7 @@ def _key(sources: PackSources, job: PackJob, inputs: dict[str, str]) -> str:
             "--resume: stdin or a pipe cannot be read a second time", hint="put it into a file and name that"
         )
     tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
-    parts = {"inputs": inputs, "config": asdict(job.config), "field": job.field, "tokenizer": tokenizer}
+    parts = {"inputs": inputs, "config": job.config.key, "field": job.field, "tokenizer": tokenizer}
     return digest_bytes(encode_json(parts | {"version": __version__}))
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -182,7 +182,7 @@ def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progr
             hint="add -t TOKENIZER, or give a folder that llmkit pack wrote",
         )
     with spooled_files(paths, packing.cache) as (files, digest):
-        key = {"documents": digest, "tokenizer": packing.tokenizer.sha256, "packing": asdict(packing.config)}
+        key = {"documents": digest, "tokenizer": packing.tokenizer.sha256, "packing": packing.config.key}
         target = packing.cache / digest_bytes(msgspec.json.encode(key, order="sorted"))[:16]
         if not is_shard_folder(target):
             progress.note(f"packing {len(files)} file{'s' * (len(files) != 1)} into {target}")
