@@ -10,6 +10,8 @@ _BEGINNINGS = {
     b"7z\xbc\xaf\x27\x1c": "7z e -so {}",
     b"%PDF-": "pdftotext {} -",
     b"ARROW1": "an Arrow file: write it as parquet or JSON lines first",
+    b"\xff\xff\xff\xff": "an Arrow file: write it as parquet or JSON lines first",  # as datasets saves them
+    b"PAR1": "a parquet file: give it a name that ends in .parquet",
 }
 
 

@@ -9,18 +9,24 @@ from llmkit.formats.streams import look_ahead
 
 StdinKind = Literal["jsonl", "text", "blank", "empty"]
 _PARQUET = b"PAR1"
+_WARC = b"WARC/1."
 
 
 def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
     """jsonl where it begins with a brace, else text; and a stream that still has what was looked at.
 
     Raises:
-        UsageError: it is parquet.
+        UsageError: it is parquet or WARC.
         DataError: it is one JSON array of records.
     """
     start, whole = look_ahead(stream, _tells_kind)
     if start.startswith(_PARQUET):
         raise UsageError("stdin: parquet cannot be piped, its index is at the end", hint="name the file")
+    if start.startswith(_WARC):
+        raise UsageError(
+            "stdin: a WARC file, which is told by its name only",
+            hint="llmkit clean NAME.warc.gz makes documents of its pages",
+        )
     if not start:
         return "empty", whole
     start = start.removeprefix(BYTE_ORDER_MARK).lstrip()
@@ -33,7 +39,7 @@ def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
 
 def _tells_kind(start: bytes) -> bool:
     """Whether some first bytes are more than the beginning of what stands before the first word."""
-    if BYTE_ORDER_MARK.startswith(start) or _PARQUET.startswith(start):
-        return start == _PARQUET
+    if any(one.startswith(start) for one in (BYTE_ORDER_MARK, _PARQUET, _WARC)):
+        return start in (_PARQUET, _WARC)
     word = start.removeprefix(BYTE_ORDER_MARK).lstrip()
     return bool(word) and not may_begin_array(word)

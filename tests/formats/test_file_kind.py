@@ -113,3 +113,13 @@ def test_a_stream_is_jsonl_by_its_name_alone_and_else_by_its_first_byte() -> Non
     assert not holds_json_lines(STDIO)
     kind, stream = kind_of_input(STDIO, io.BufferedReader(io.BytesIO(b'{"broken')))
     assert kind == "jsonl" and stream.read() == b'{"broken'
+
+
+@pytest.mark.parametrize("name", ["a.warc", "a.warc.gz", "a.warc.wet.gz"])
+def test_a_warc_file_is_no_text(tmp_path: Path, name: str) -> None:
+    content = b"WARC/1.0\r\n\r\n"
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with open_input(path) as stream, pytest.raises(DataError, match="a WARC file") as caught:
+        kind_of_input(path, stream)
+    assert caught.value.hint == f"llmkit clean {path} makes documents of its pages"

@@ -40,6 +40,18 @@ def test_the_hint_makes_utf_8_of_the_file(tmp_path: Path, kind: str) -> None:
 def test_stdin_and_unknown_bytes_have_the_usual_one() -> None:
     assert utf8_hint("-") == utf8_hint("stdin", b"a\xe4b") == "iconv -f latin1 -t utf-8 FILE"
     assert "parquet" in utf8_hint("data.arrow", b"ARROW1\0\0")
+    assert "a parquet file" in utf8_hint("blob", b"PAR1\x15\x04")
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_arrow_files_are_told_by_how_they_begin(tmp_path: Path, kind: str) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"text": ["a"]})
+    path = tmp_path / "data-00000-of-00001.arrow"
+    make = arrow.ipc.new_file if kind == "file" else arrow.ipc.new_stream  # datasets saves the latter
+    with make(str(path), table.schema) as writer:
+        writer.write_table(table)
+    assert utf8_hint(path, path.read_bytes()[:16]).startswith("an Arrow file")
 
 
 @pytest.mark.parametrize(

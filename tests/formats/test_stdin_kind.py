@@ -20,6 +20,7 @@ from tests.formats.test_streams import Dripping
         (b"[", "text"),
         (b"[{{ name }}]", "text"),
         (b"PAR", "text"),
+        (b"WARC/", "text"),
         (b" \n\n", "blank"),
         (b"\xef\xbb\xbf", "blank"),
         (b"", "empty"),
@@ -37,6 +38,12 @@ def test_parquet_is_refused_in_words_that_help() -> None:
         with pytest.raises(UsageError, match="stdin: parquet cannot be piped") as caught:
             kind_of_stdin(io.BufferedReader(raw))
         assert caught.value.hint == "name the file"
+
+
+def test_a_warc_file_is_no_text_however_slowly_it_comes() -> None:
+    for raw in (io.BytesIO(b"WARC/1.0\r\nWARC-Type: "), Dripping(b"WARC/1.1\r\n")):
+        with pytest.raises(UsageError, match="stdin: a WARC file, which is told by its name only"):
+            kind_of_stdin(io.BufferedReader(raw))
 
 
 @pytest.mark.parametrize("content", [b'[{"text": "a"}]\n', b'\xef\xbb\xbf[\n  {\n    "id": 1, "text": "a"'])

@@ -53,6 +53,7 @@ def test_rows_without_gaps_are_known_by_what_they_were_known_by_before_there_wer
     assert list(PackConfig().key) == [
         *("seq_len", "strategy", "long", "boundary", "shuffle", "seed", "shard_tokens"),
     ]
-    assert PackConfig(fim=0.5, fim_spm=0.0).key | {"fim": 0.5, "fim_spm": 0.0} == PackConfig(
-        fim=0.5, fim_spm=0.0
-    ).key
+    assert (
+        PackConfig(fim=0.5, fim_spm=0.0).key | {"fim": 0.5, "fim_spm": 0.0}
+        == PackConfig(fim=0.5, fim_spm=0.0).key
+    )
