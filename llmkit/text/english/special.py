@@ -1,4 +1,4 @@
-"""Chunks whose words no rule finds, and the code points of each of their words.
+"""Chunks whose words no rule finds, and the code points of each of their words: all of spaCy's.
 
 `don't` is do n't, `cannot` can not, `10am` 10 am; those of english/whole.py are one word each. A contraction
 is known in small letters and with a capital at its beginning.
@@ -12,40 +12,24 @@ from itertools import product
 
 from llmkit.text.english.whole import WHOLE
 
-_AUXILIARIES = (
-    "ai are ca could dare did do does had has have is may might must need ought sha should was wo would"
-)
+_AUXILIARIES = "ca could did do does had may might must need ought sha should wo would"
 _ASKING = "how it that there these they this those what when where who why you"
-_MARKED = (  # ' stands for itself and for ’
-    (f"{_AUXILIARIES} were", "n't", "- 've"),
+_MARKED = (  # ' stands for itself, for ’, and but for _OTHER_WORDS for nothing
+    (f"{_AUXILIARIES} ai are dare has have is was were", "n't"),
+    (_AUXILIARIES, "n't", "'ve"),
     (f"{_ASKING} he i she we", "'d 'll", "- 've"),
-    (f"{_ASKING} he let she", "'s"),
-    ("could how i might must should that they we what where who would you", "'ve"),
-    ("how they there these those we what when where who why you", "'re"),
+    ("he how it let she that there this what when where who why", "'s"),
+    ("could how i might must not should there these they those we what when where who why would you", "'ve"),
+    ("how there these they those we what when where who why you", "'re"),
     ("i", "'m", "- a"),
-    ("y", "'all"),
+    ("how", "'d", "'y"),
+    ("y'", "all"),
     ("c'm", "on"),
 )
-_GLUED = (
-    (_AUXILIARIES, "nt", "- ve"),
-    ("can not", "not ve"),
-    ("gon", "na"),
-    ("got", "ta"),
-    ("y", "all"),
-    (f"{_ASKING} i", "d", "- ve"),
-    ("he she we", "d", "ve"),
-    ("he", "d"),
-    (f"{_ASKING} he she we i", "ll", "ve"),
-    ("how it that there these they this those what when where why you who", "ll"),
-    ("he how she that there this what when where who why", "s"),
-    ("how there these they those what when where why you", "re"),
-    ("could how i might must should they we what where who would you", "ve"),
-    ("i", "m", "- a"),
-)
-_TIMES = (
-    [*map(str, range(10)), *(f"{hour:02}" for hour in range(100))],
-    ["am", "a.m", "am.", "a.m.", "pm", "p.m", "pm.", "p.m."],
-)
+_OTHER_WORDS = ("shed", "hell", "ill", "shell", "well", "its", "lets", "were", "whore", "howdy", "cmon")
+_PLAIN = (("can", "not"), ("gon", "na"), ("got", "ta"), ("°", "c f k C F K", "."))
+_ONLY_SMALL = ("y'all", "y’all", "yall")
+_TIMES = ([*map(str, range(1, 13))], ["am", "a.m.", "pm", "p.m."])
 
 
 @cache
@@ -56,17 +40,19 @@ def special_chunks() -> dict[str, tuple[int, ...]]:
         lengths = tuple(map(len, words))
         chunk = "".join(words)
         found.setdefault(chunk, lengths)
-        found.setdefault(chunk[0].upper() + chunk[1:], lengths)
+        if chunk not in _ONLY_SMALL:
+            found.setdefault(chunk[0].upper() + chunk[1:], lengths)
     return found
 
 
 def _contractions() -> Iterator[list[str]]:
-    for forms in (*_MARKED, *_GLUED):
+    for forms in _MARKED:
         for words in product(*(form.split() for form in forms)):
-            marked = [_apostrophes(word) for word in words if word != "-"]
-            yield from map(list, product(*marked))
+            marked = [word for word in words if word != "-"]
+            yield from ([word.replace("'", mark) for word in marked] for mark in "'’")
+            glued = [word.replace("'", "") for word in marked]
+            if "".join(glued) not in _OTHER_WORDS:
+                yield glued
+    for forms in _PLAIN:
+        yield from map(list, product(*(form.split() for form in forms)))
     yield from map(list, product(*_TIMES))
-
-
-def _apostrophes(word: str) -> tuple[str, ...]:
-    return (word, word.replace("'", "’")) if "'" in word else (word,)

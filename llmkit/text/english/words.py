@@ -2,8 +2,7 @@
 
 The filters of FineWeb count spaCy's words, so their thresholds mean something in those words only. The
 rules, in spaCy's order: special cases; affixes stripped from both ends (quotes, brackets, final stops,
-currencies, units); addresses left whole; infixes (hyphens between letters, `a,b`, `...`). Of its emoticons
-only the common ones are here.
+currencies, units); addresses left whole; infixes (hyphens between letters, `a,b`, `...`).
 
 Source: spaCy 3.8 `lang/en`, `lang/punctuation.py` and `tokenizer.pyx` (MIT).
 """

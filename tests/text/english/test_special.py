@@ -38,6 +38,12 @@ def test_those_of_one_word_are_the_whole_ones() -> None:
     assert {chunk for chunk, lengths in special_chunks().items() if len(lengths) == 1} == WHOLE
 
 
-@pytest.mark.parametrize("chunk", ["DON'T", "dOn't", "10AM", "100am", "wentnt", "thosewillve"])
+def test_there_are_as_many_as_spacy_has_without_white_space() -> None:
+    assert len(special_chunks()) == 1343
+
+
+@pytest.mark.parametrize(
+    "chunk", ["DON'T", "dOn't", "10AM", "100am", "13pm", "5pm.", "wentnt", "thosewillve", "shed", "isn'tve"]
+)
 def test_other_capitals_and_words_are_not_special(chunk: str) -> None:
     assert chunk not in special_chunks()

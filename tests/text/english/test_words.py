@@ -40,6 +40,18 @@ SPACY = {
     "him…….I’ll": "him … … .I’ll",
     "--": "--",
     "were": "were",
+    "werent": "were nt",
+    "Wed": "We d",
+    "there've": "there 've",
+    "that've": "that've",
+    "y'all": "y' all",
+    "Y'all": "Y'all",
+    "lovin'": "lovin'",
+    "5pm.": "5 pm .",
+    "13pm": "13pm",
+    ":))": ":))",
+    "¯\\(ツ)/¯": "¯\\(ツ)/¯",
+    "values[1:]": "values[1 :]",
 }
 
 
