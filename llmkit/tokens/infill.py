@@ -49,6 +49,11 @@ class InfillForm:
     end: int | None = None
     """A token of its own that ends the text in the gap; None: it ends as every text does."""
 
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """All that tell of a gap, and stand for no text."""
+        return tuple(one for one in (self.before, self.after, self.gap, self.end) if one is not None)
+
     def ids(self, before: Sequence[int], after: Sequence[int]) -> list[int]:
         """A prompt, without what the tokenizer puts before every text.
 

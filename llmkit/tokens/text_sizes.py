@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from llmkit.tokens.infill import infill_form_of
 from llmkit.tokens.tokenizer import Tokenizer
 
 _SPACE = b" "
@@ -21,7 +22,8 @@ class TextSizes:
     """
 
     behind: NDArray[Any]
-    """(V,) bytes behind each id, 0 where it is special or no token; floats where they are a mean."""
+    """(V,) bytes behind each id, 0 where it is special, marks a gap or is no token; floats where they are a
+    mean."""
     own_space: NDArray[np.bool_] | None = None
     """(V,) ids that begin with a space which is the tokenizer's where a text begins; None: it adds none."""
 
@@ -31,6 +33,9 @@ class TextSizes:
         sizes = tokenizer.byte_lengths
         behind = np.zeros(vocab_size or len(sizes), np.int64)
         behind[: len(sizes)] = sizes[: len(behind)]
+        form = infill_form_of(tokenizer)
+        if form is not None:  # Qwen's marks of a gap are added as ordinary tokens
+            behind[[one for one in form.marks if one < len(behind)]] = 0
         text = [one for one in tokenizer.encode(_ANY_TEXT) if sizes[one]]
         if not text or not tokenizer.token_bytes(text[0]).startswith(_SPACE):
             return cls(behind)

@@ -183,6 +183,17 @@ def test_rows_with_gaps_decode_to_their_documents_whatever_the_workers(
     assert index.bytes == sum(len(text.encode()) for text in TEXTS)
 
 
+def test_marks_of_a_gap_are_no_text_where_the_tokenizer_has_them_as_ordinary_tokens(
+    pack: Callable[..., PackReport], documents: Path, tmp_path: Path, shared_data: Path
+) -> None:
+    qwen = (
+        shared_data / "tokenizers" / "qwen2"
+    )  # whose added tokens <|fim_prefix|> and others are not special
+    report = pack("out", documents, config=PackConfig(seq_len=200, fim=1.0), tokenizer=qwen)
+    assert report.fim_psm_documents + report.fim_spm_documents > 50
+    assert ShardFolder.open(tmp_path / "out").index.bytes == sum(len(text.encode()) for text in TEXTS)
+
+
 def test_loss_masks_are_carried(pack: Callable[..., PackReport], tmp_path: Path) -> None:
     lines = [
         {"id": "a", "tokens": [5, 6, 7, 8], "mask": [[1, 2]]},
