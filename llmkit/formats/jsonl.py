@@ -20,6 +20,7 @@ from llmkit.formats.streams import input_name, open_input
 _Parsed = TypeVar("_Parsed")
 Record = dict[str, Raw]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what some programs put before UTF-8
+_PASS_OVER = "or pass over bad lines with --skip-bad"
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What is wrong with JSON: also bytes that are not UTF-8 in a string, and lists in lists without end."""
 
@@ -139,12 +140,12 @@ def parse_line(
         hint = utf8_hint(name, content if number <= 1 else b"")
         raise DataError(
             f"{name}:{number}: {not_utf8(error, ' of the line')}",
-            hint=f"{hint}, or pass over bad lines with --skip-bad",
+            hint=f"{hint}, {_PASS_OVER}",
         ) from None
     except MALFORMED as error:
         raise DataError(
             f"{name}:{number}: {_describe(content, error)}",
-            hint="mend the line, or pass over bad lines with --skip-bad",
+            hint=f"mend the line, {_PASS_OVER}",
         ) from None
 
 
@@ -186,15 +187,18 @@ def decode_text(line: Line, key: str) -> str:
     """The text of a document, at the key that --field names.
 
     Raises:
-        DataError: as `decode_field`; the hint names the longest string that the record has, if any.
+        DataError: as `decode_field`; the hint names the longest string that the record has, if any, or where
+            the key has no string (null, in many a corpus) how to pass over it.
     """
     try:
         return str(decode_field(line, key, str))
     except DataError as error:
         values = {name: bytes(value) for name, value in line.record.items()}
+        if key in values:
+            raise DataError(error.problem, hint=f"{error.hint}: mend the line, {_PASS_OVER}") from None
         strings = {name: len(value) for name, value in values.items() if value.startswith(b'"')}
         strings.pop("id", None)
-        if key in line.record or not strings:
+        if not strings:
             raise
         other = max(strings, key=strings.__getitem__)
         hint = (

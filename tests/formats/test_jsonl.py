@@ -109,8 +109,9 @@ def test_of_a_record_without_text_the_longest_string_is_named(tmp_path: Path) ->
     with pytest.raises(DataError) as caught:
         decode_text(bare, "text")
     assert caught.value.hint == "every line needs 'text'"
-    with pytest.raises(DataError, match="Expected `str`, got `int`"):
+    with pytest.raises(DataError, match="Expected `str`, got `int`") as caught:
         decode_text(wrong, "text")
+    assert caught.value.hint.endswith(": mend the line, or pass over bad lines with --skip-bad")
 
 
 @pytest.mark.parametrize(
