@@ -2,9 +2,10 @@
 
 {"id"?: str, "text": str, ...}      .jsonl, .jsonl.zst, .jsonl.gz; every other key passes through
 the same                             .json, an unknown suffix or none, where it begins so: see `file_kind`
-rows of parquet                      .parquet, .pq; the same object as a record
+rows of parquet, of Arrow            .parquet, .pq, .arrow; the same object as a record
 anything else                        .txt, .md, source code: the file is one document, its path the id
-a folder                             its files but llmkit.json and hidden ones, sorted by relative paths
+a folder                             its files but llmkit.json, hidden ones and those by which `datasets`
+                                     describes its rows, sorted by relative paths
 -                                    stdin: jsonl when it starts with {, one plain document otherwise
 a pipe, /dev/stdin                   as stdin is
 """
@@ -32,6 +33,9 @@ from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.provenance import FILE_NAME as PROVENANCE
 from llmkit.formats.streams import STDIO, input_name, is_stream, no_such_input, open_input
+
+_OF_DATASETS = {"dataset_info.json", "dataset_dict.json"}
+"""What `datasets` writes beside its rows, with a state.json."""
 
 
 @dataclass(frozen=True)
@@ -188,10 +192,11 @@ def _decode(content: bytes, name: str, on_bad: OnBad | None) -> str | None:
 
 
 def _files_inside(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of those in it but hidden ones, and the record of how they were made."""
+    """The files of a folder and of those in it but hidden ones, and the records of how they were made."""
     for place, folders, names in os.walk(folder, onerror=_refuse):  # rglob passes over what it may not read
         folders[:] = [name for name in folders if not name.startswith(".")]
-        files = (Path(place, name) for name in names if name != PROVENANCE and not name.startswith("."))
+        ours = {PROVENANCE} if _OF_DATASETS.isdisjoint(names) else {PROVENANCE, "state.json", *_OF_DATASETS}
+        files = (Path(place, name) for name in names if name not in ours and not name.startswith("."))
         yield from (file for file in files if file.is_file())
 
 

@@ -9,8 +9,8 @@ _BEGINNINGS = {
     b"PK\x03\x04": "unzip -p {}",
     b"7z\xbc\xaf\x27\x1c": "7z e -so {}",
     b"%PDF-": "pdftotext {} -",
-    b"ARROW1": "an Arrow file: write it as parquet or JSON lines first",
-    b"\xff\xff\xff\xff": "an Arrow file: write it as parquet or JSON lines first",  # as datasets saves them
+    b"ARROW1": "an Arrow file: give it a name that ends in .arrow",
+    b"\xff\xff\xff\xff": "an Arrow file: give it a name that ends in .arrow",  # as datasets saves them
     b"PAR1": "a parquet file: give it a name that ends in .parquet",
 }
 

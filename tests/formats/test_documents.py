@@ -46,6 +46,17 @@ def test_what_made_a_folder_is_none_of_its_documents(folder: Path) -> None:
     assert list_files([folder / "llmkit.json"]) == [folder / "llmkit.json"]  # named, it is read
 
 
+def test_what_datasets_writes_beside_its_rows_is_no_document(tmp_path: Path) -> None:
+    rows = tmp_path / "saved" / "train"
+    rows.mkdir(parents=True)
+    (tmp_path / "state.json").write_text("{}")  # somebody's own
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    for name in ("data-00000-of-00001.arrow", "dataset_info.json", "state.json"):
+        (rows / name).write_text("{}")
+    found = [str(path.relative_to(tmp_path)) for path in list_files([tmp_path])]
+    assert found == ["saved/train/data-00000-of-00001.arrow", "state.json"]
+
+
 def test_plain_files_are_a_document_each_and_json_lines_one_a_line(folder: Path) -> None:
     documents = list(read_documents([folder]))
     assert [document.text for document in documents] == ["one\r\n", "two", "three", "four"]

@@ -2,7 +2,9 @@
 
 import datetime
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -97,3 +99,38 @@ def test_a_string_that_is_not_utf_8_makes_its_row_a_bad_one(tmp_path: Path) -> N
     seen: list[BadLine] = []
     assert [line.number for line in read_parquet(out, on_bad=seen.append)] == [2]
     assert json.loads(seen[0].content) == {"text": "x"}
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_rows_of_arrow_are_those_of_the_same_table_as_parquet(tmp_path: Path, path: Path, kind: str) -> None:
+    out = tmp_path / "data-00000-of-00001.arrow"
+    table = pyarrow.Table.from_pylist(ROWS)
+    make = pyarrow.ipc.new_file if kind == "file" else pyarrow.ipc.new_stream  # datasets saves streams
+    with make(str(out), table.schema) as writer:
+        writer.write_table(table, max_chunksize=70)
+    assert is_parquet(out)
+    arrow, plain = ([(one.record, one.number) for one in read_parquet(file)] for file in (out, path))
+    assert [({key: bytes(value) for key, value in one.items()}, number) for one, number in arrow] == [
+        ({key: bytes(value) for key, value in one.items()}, number) for one, number in plain
+    ]
+    out.write_bytes(out.read_bytes()[: out.stat().st_size // 2])
+    with pytest.raises(DataError, match="not an Arrow file, or a damaged one"):
+        list(read_parquet(out))
+
+
+def test_a_large_batch_of_arrow_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmkit.formats import parquet as tables
+
+    seen: list[int] = []
+
+    def rows_of(batch: Any) -> Iterator[tuple[dict[str, Any], None]]:
+        seen.append(batch.num_rows)
+        yield from (({"n": number}, None) for number in batch.column(0).to_pylist())
+
+    monkeypatch.setattr(tables, "BATCH_ROWS", 100)
+    monkeypatch.setattr(tables, "rows_of", rows_of)
+    table = pyarrow.table({"n": list(range(250))})
+    with pyarrow.ipc.new_stream(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    found = [int(bytes(line.record["n"])) for line in read_parquet(tmp_path / "a.arrow")]
+    assert (found, seen) == (list(range(250)), [100, 100, 50])

@@ -51,8 +51,8 @@ def clean(
 
     \b
     Reads   {"text"} or {"html"} a line (jsonl, .zst, .gz), text, HTML, WARC,
-            parquet, folders, stdin; a file whose name does not tell (.json,
-            no suffix) is jsonl if its first two lines are objects
+            parquet, Arrow, folders, stdin; a file whose name does not tell
+            (.json, no suffix) is jsonl if its first two lines are objects
     Writes  documents as they came but for repairs, to stdout, a file, or
             FOLDER/part-00000.jsonl.zst: stopped, the same line goes on
 

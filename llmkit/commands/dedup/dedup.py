@@ -53,7 +53,7 @@ def dedup(
     """Remove duplicates: documents, paragraphs, lines or spans of words.
 
     \b
-    Reads   {"id"?, "text", ...}   jsonl (.zst, .gz), text files, parquet
+    Reads   {"id"?, "text", ...}   jsonl (.zst, .gz), text, parquet, Arrow
     Writes  the same documents, one of each cluster
 
     \b

@@ -96,7 +96,7 @@ def mix(
 
     \b
     Reads   {"text"} or {"messages"} a line (jsonl, .zst, .gz), text files,
-            parquet, folders, stdin
+            parquet, Arrow, folders, stdin
     Writes  the documents, in an order in which every stretch has the mixture;
             "source" where there was none, and metadata.history
 

@@ -103,7 +103,7 @@ def pack(
     \b
     Reads   {"tokens": [int, ...], "mask"?: [[start, length], ...]} a line, or
             with -t text files, {"text"}, {"messages"} (jsonl, .zst, .gz,
-            parquet)
+            parquet, Arrow)
             ids of nanoGPT and llm.c (.bin; -t tells what ends a document),
             of Megatron (.bin with .idx)
     Writes  FOLDER/shard-00000.tok.zst   rows: zstd -dc | od -An -tu2

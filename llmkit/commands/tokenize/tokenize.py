@@ -43,9 +43,9 @@ def tokenize(
 
     \b
     Reads   text files, folders, documents {"text"}, chats {"messages"} (jsonl,
-            .zst, .gz, parquet), stdin; a file whose name does not tell (.json,
-            no suffix) is jsonl if its first two lines are objects. A chat is
-            rendered by the tokenizer's template.
+            .zst, .gz, parquet, Arrow), stdin; a file whose name does not
+            tell (.json, no suffix) is jsonl if its first two lines are
+            objects. A chat is rendered by the tokenizer's template.
     Writes  counts: tokens, bytes, (cost,) (tokens over --max,) name
 
     Text that looks like a special token is ordinary text, except in a rendered

@@ -85,7 +85,7 @@ def train_tokenizer(
 
     \b
     Reads   text files, folders, documents {"text", "source"?} (jsonl, .zst,
-            .gz, parquet), stdin
+            .gz, parquet, Arrow), stdin
     Writes  FOLDER/tokenizer.json           opened by transformers and vLLM
             FOLDER/tokenizer_config.json    bos, eos, pad, chat template
             FOLDER/chat_template.jinja      ChatML
