@@ -9,10 +9,13 @@ _BEGINNINGS = {
     b"PK\x03\x04": "unzip -p {}",
     b"7z\xbc\xaf\x27\x1c": "7z e -so {}",
     b"%PDF-": "pdftotext {} -",
-    b"ARROW1": "an Arrow file: give it a name that ends in .arrow",
-    b"\xff\xff\xff\xff": "an Arrow file: give it a name that ends in .arrow",  # as datasets saves them
-    b"PAR1": "a parquet file: give it a name that ends in .parquet",
 }
+_TABLES = {
+    b"ARROW1": ("an Arrow file", ".arrow"),
+    b"\xff\xff\xff\xff": ("an Arrow file", ".arrow"),  # as datasets saves them
+    b"PAR1": ("a parquet file", ".parquet"),
+}
+"""What is read as rows where its name says so."""
 
 
 def not_utf8(error: UnicodeDecodeError, within: str = "") -> str:
@@ -39,6 +42,14 @@ def told_by_beginning(file: object, head: bytes) -> str | None:
     for beginning, command in _BEGINNINGS.items():
         if head.startswith(beginning):
             return command.format(file)
+    for beginning, (kind, suffix) in _TABLES.items():
+        if head.startswith(beginning):
+            is_named = str(file).endswith(suffix)
+            return f"{kind}: " + (
+                f"llmkit clean {file} prints its rows"
+                if is_named
+                else f"give it a name that ends in {suffix}"
+            )
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.formats.not_utf8 import is_utf8, utf8_hint
+from llmkit.formats.not_utf8 import is_utf8, told_by_beginning, utf8_hint
 
 TEXT = "Über den Flüssen.\nEs war einmal.\n"
 KINDS: dict[str, tuple[bytes, str]] = {
@@ -39,7 +39,8 @@ def test_the_hint_makes_utf_8_of_the_file(tmp_path: Path, kind: str) -> None:
 
 def test_stdin_and_unknown_bytes_have_the_usual_one() -> None:
     assert utf8_hint("-") == utf8_hint("stdin", b"a\xe4b") == "iconv -f latin1 -t utf-8 FILE"
-    assert "a parquet file" in utf8_hint("blob", b"PAR1\x15\x04")
+    assert utf8_hint("blob", b"PAR1\x15\x04") == "a parquet file: give it a name that ends in .parquet"
+    assert told_by_beginning("a.parquet", b"PAR1") == "a parquet file: llmkit clean a.parquet prints its rows"
 
 
 @pytest.mark.parametrize("kind", ["file", "stream"])
