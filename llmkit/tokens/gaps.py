@@ -19,6 +19,7 @@ from llmkit.formats.token_documents import TokenDocument, TokenIds
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.encode import EncodeOptions, encode_pairs
 from llmkit.tokens.infill import InfillForm, infill_form_of
+from llmkit.tokens.permutation import seed_key
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 
@@ -84,7 +85,7 @@ class GapMaker:
             number: of the document among all that are read.
             length: places at which it can be cut, less one.
         """
-        key = self._config.seed.to_bytes(16, "little", signed=True)
+        key = seed_key(self._config.seed)
         digest = hashlib.blake2b(number.to_bytes(8, "little"), digest_size=32, key=key).digest()
         chance, form, *cuts = (int.from_bytes(digest[at : at + 8], "little") for at in range(0, 32, 8))
         if not length or chance >= self._config.fim * _RANGE:

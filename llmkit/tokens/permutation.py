@@ -14,6 +14,11 @@ def permutation(count: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable")
 
 
+def seed_key(seed: int) -> bytes:
+    """A seed of any size as the key of a hash: its lowest 128 bits, with its sign."""
+    return (seed & (1 << 128) - 1).to_bytes(16, "little")
+
+
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser (Steele, Lea and Flood 2014) on every value; unsigned overflow is meant."""
     x = x * np.uint64(_GOLDEN)

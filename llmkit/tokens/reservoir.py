@@ -11,6 +11,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llmkit.tokens.permutation import seed_key
+
 
 @dataclass(frozen=True)
 class Part:
@@ -38,7 +40,7 @@ class Reservoir:
         self.bytes = 0
         self.is_sample = False
         self._max_bytes = max_bytes
-        self._key = seed.to_bytes(16, "little", signed=True)
+        self._key = seed_key(seed)
         self._kept: list[tuple[int, str, bytes]] = []  # a heap, the largest number first
 
     def add(self, part: Part) -> None:

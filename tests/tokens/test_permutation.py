@@ -1,8 +1,9 @@
 """A seeded order: every number once, the same everywhere, and no pattern in it."""
 
 import numpy as np
+import pytest
 
-from llmkit.tokens.permutation import permutation
+from llmkit.tokens.permutation import permutation, seed_key
 
 
 def splitmix64(state: int) -> int:
@@ -28,3 +29,12 @@ def test_rows_next_to_each_other_are_no_nearer_than_chance_would_have_it() -> No
     order = permutation(10_000, seed=0, epoch=0)
     steps = np.abs(np.diff(order))
     assert abs(steps.mean() - 10_000 / 3) < 100  # the mean distance of two random points of a line is a third
+
+
+@pytest.mark.parametrize("seed", [0, 1, -5, 2**127 - 1, -(2**127)])
+def test_the_key_of_a_seed_is_its_bytes(seed: int) -> None:
+    assert seed_key(seed) == seed.to_bytes(16, "little", signed=True)
+
+
+def test_a_seed_of_any_size_has_a_key() -> None:
+    assert len({seed_key(seed) for seed in (10**40 + 1, 10**40 + 2, -(10**40))}) == 3
