@@ -131,6 +131,11 @@ class PackConfig:
     """Of these, the share that tell first what follows the gap; None: half, where a model has both forms."""
 
     def __post_init__(self) -> None:
+        if self.seq_len > LONGEST_ROW:
+            raise UsageError(
+                f"--seq-len {self.seq_len} is more than the {LONGEST_ROW} that a row can have",
+                hint="--seq-len 1M",
+            )
         for name in _GAPS:
             if not 0 <= (getattr(self, name) or 0) <= 1:
                 flag = name.replace("_", "-")
@@ -160,6 +165,7 @@ class PackConfig:
         return settings if self.fim else {name: settings[name] for name in settings if name not in _GAPS}
 
 
+LONGEST_ROW = 1_000_000_000
 _GAPS = ("fim", "fim_spm")
 TokenizerType = Literal["bpe", "unigram"]
 PatternName = Literal["gpt2", "gpt4", "llama3", "qwen2"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from llmkit.commands.values import parse_share, parse_size
 from llmkit.workflows.dedup.options import (
@@ -34,8 +34,18 @@ Rejects = Annotated[
 Clusters = Annotated[
     Path | None, Option(metavar="FILE", help="A line a cluster: keeper, members, similarity.")
 ]
+_LEAST_MEMORY = 1 << 20  # of less, parts are too many to come to an end, or hold nothing
+
+
+def _parse_memory(text: str | float) -> int:
+    size = parse_size(text)
+    if size < _LEAST_MEMORY:
+        raise BadParameter(f"{text} is less than 1MiB")
+    return size
+
+
 Memory = Annotated[
-    int, Option(parser=parse_size, metavar="SIZE", help="Sort in parts of this.", show_default="4GiB")
+    int, Option(parser=_parse_memory, metavar="SIZE", help="Sort in parts of this.", show_default="4GiB")
 ]
 FailOver = Annotated[
     float | None,

@@ -51,6 +51,12 @@ def test_a_report_is_on_stdout_where_documents_are_not(llmkit_run, documents: by
     assert refused.status == 2 and refused.out == b"" and "--report" in refused.err
 
 
+@pytest.mark.parametrize("size", ["0", "1", "100k"])
+def test_memory_in_which_nothing_can_be_sorted_is_refused(llmkit_run, documents: bytes, size: str) -> None:
+    done = llmkit_run("dedup", "docs.jsonl", "--memory", size)
+    assert done.status == 2 and f"{size} is less than 1MiB" in done.err
+
+
 def test_flags_reach_what_they_are_for(llmkit_run, documents: bytes) -> None:
     def kept(*flags: object) -> list[str]:
         done = llmkit_run("dedup", "docs.jsonl", *flags)

@@ -131,6 +131,7 @@ def test_bad_lines_are_kept_with_their_reason(pack: Callable[..., Any], docs: Pa
         (("--boundary", "nonsense"), 2, "nonsense"),
         (("--resume",), 2, "stdin or a pipe cannot be read a second time"),
         (("--threads", "0"), 2, "--threads"),
+        (("--seq-len", "1e30"), 2, "that a row can have"),
         (("--fim", "1.5"), 2, "--fim is a share from 0 to 1 (found 1.5)"),
         (("--fim", "nan"), 2, "--fim is a share from 0 to 1 (found nan)"),
         (("--fim-spm", "0.5"), 2, "--fim-spm does nothing without --fim"),
