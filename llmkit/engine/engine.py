@@ -20,7 +20,7 @@ from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.offload import HostMemory
 from llmkit.engine.parallel.alone import ALONE, Alone
 from llmkit.engine.request import Drawn, Event, FinishReason, Request
-from llmkit.engine.sampling import sampler_of, scored
+from llmkit.engine.sampling import sampler_of, told
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.speculation import Speculation
 from llmkit.engine.speculation_report import SpeculationReport
@@ -242,7 +242,7 @@ class Engine:
 
     def _draw(self, work: Work, rows: Floats) -> Iterator[Event]:
         """Tokens after the last known one: those given, the drafts that are drawn anyway, and one more."""
-        text, sampling = work.text, work.text.request.sampling
+        text = work.text
         drafts = text.drafts[: work.num_drafts]
         text.drafts = []
         known, num_given = len(text.tokens), min(len(text.given), len(drafts) + 1)
@@ -259,8 +259,7 @@ class Engine:
                 drawn = Drawn(token, finish := "stop", completes=True)
             else:
                 drawn = Drawn(token, finish)
-            if sampling.logprobs is not None:
-                drawn = scored(drawn, rows[place], sampling.logprobs)
+            drawn = told(drawn, rows[place], text.request)
             yield Event(text.number, drawn, from_cache=text.from_cache)
             if finish is not None or place == len(drafts) or token != drafts[place]:
                 break

@@ -43,6 +43,9 @@ class Request:
     """Whether the stop string that ends the text is part of it."""
     scores_from: int = 1
     """The first token of such a prompt that is scored; those before it are read as any prompt is."""
+    logits_of: tuple[int, ...] = ()
+    """Tokens whose scores come out with each that is drawn. A judge is asked for nothing else: its prompt may
+    fill the context."""
 
     def cached_under(self, adapter: str = "") -> tuple[str, ...]:
         """What keys and values depend on beside its tokens, and whose they are; see `blocks.root_key`.
@@ -70,7 +73,7 @@ class Request:
                 hint="one token at least stands before those that are scored",
             )
         context = config.max_position_embeddings
-        drawn = 0 if self.scores_prompt == "only" else 1  # at least
+        drawn = 0 if self.scores_prompt == "only" or self.logits_of else 1  # at least
         if len(self.prompt) + drawn > context:
             raise UsageError(
                 f"the prompt has {len(self.prompt):,} tokens, "
@@ -138,6 +141,8 @@ class Drawn:
     """Whether the text is complete with it, by its grammar: it ends the text and belongs to it."""
     given: bool = False
     """Whether it is a token of the prompt, which was only scored."""
+    logits: tuple[float, ...] = ()
+    """The model's scores of the request's `logits_of` at this place, as they are."""
 
     @property
     def is_text(self) -> bool:

@@ -171,6 +171,21 @@ def draw(logits: Scores, chance: float) -> int:
     return int(starts[block] + np.searchsorted(within, rest, side="right"))
 
 
+def told(drawn: Drawn, logits: Scores, request: Request) -> Drawn:
+    """A token with what its request asks to know of its place.
+
+    logits: (V,) as the model scored them.
+
+    Raises:
+        DataError: a score is not a number.
+    """
+    if request.logits_of:
+        asked = logits[list(request.logits_of)]
+        drawn = replace(drawn, logits=tuple(finite(one) for one in asked.tolist()))
+    count = request.sampling.logprobs
+    return drawn if count is None else scored(drawn, logits, count)
+
+
 def scored(drawn: Drawn, logits: Scores, count: int) -> Drawn:
     """A token with what the model itself thinks of it, and of the `count` best.
 

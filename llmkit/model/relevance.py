@@ -6,8 +6,9 @@ mean yes and no, and the chat template has roles called query and document.
 Source: sentence-transformers 6, cross_encoder/modules/logit_score.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -48,6 +49,43 @@ class Relevance:
     def room(self, context: int) -> int:
         """Tokens of a pair, in a context of so many."""
         return context if self.longest is None else min(context, self.longest)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Those whose scores count."""
+        return (self.yes,) if self.no is None else (self.yes, self.no)
+
+    @property
+    def rendering(self) -> dict[str, Any]:
+        """How the chat template is rendered: no turn is opened behind a pair unless it is said so."""
+        return {"add_generation_prompt": False, **self.settings}
+
+    def check(self, vocab_size: int, model: Path) -> None:
+        """Refuse tokens that the model does not have.
+
+        Raises:
+            DataError: one is none of its.
+        """
+        if (beyond := max(self.tokens)) >= vocab_size:
+            raise DataError(
+                f"{model}: judges by token {beyond:,}, and has {vocab_size:,}",
+                hint="the modules.json and the config.json of one model belong together",
+            )
+
+    def score(self, logits: Sequence[float]) -> float:
+        """By which pairs are ranked. logits: the model's scores of `tokens`."""
+        return logits[0] - sum(logits[1:])
+
+    def told(self, score: float) -> float:
+        """A score as it is told."""
+        if not self.is_probability:
+            return score
+        weight = exp(-abs(score))  # 1 at most, whatever the score
+        return (1.0 if score >= 0 else weight) / (1.0 + weight)
+
+    def has_both(self, rendered: str, query: str, passage: str) -> bool:
+        """Whether a chat template wrote a pair down, as one without roles for both does not."""
+        return passage.strip() in rendered and query.strip() in rendered
 
     def messages(self, query: str, passage: str) -> list[dict[str, Any]]:
         """A pair, as the chat template takes it."""

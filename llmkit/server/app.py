@@ -12,7 +12,9 @@ from llmkit.server.health import health, ready
 from llmkit.server.listing import list_models, show_load, show_metrics, show_model, show_openapi
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
+from llmkit.server.rerank import rerank
 from llmkit.server.tokens_api import apply_template, count_tokens, detokenize, tokenize
+from llmkit.server.wire.rerank import RERANK
 from llmkit.server.worker_api import load_adapter, show_adapters, take_left, unload_adapter
 
 
@@ -44,6 +46,7 @@ def build_app(
         route("/v1/chat/completions", chat, "POST"),
         route("/v1/responses", responses, "POST"),
         route("/v1/embeddings", embeddings, "POST"),
+        *(route(path, rerank, "POST") for path in RERANK),
         route("/v1/messages", messages, "POST"),
         route("/v1/messages/count_tokens", count_tokens, "POST"),
         route("/tokenize", tokenize, "POST"),

@@ -14,6 +14,7 @@ import msgspec
 
 from llmkit.engine.grammar import Rule
 from llmkit.formats.frames import LENGTH, frame
+from llmkit.server.each import each
 from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.prompt_worker import as_error
 from llmkit.server.turns import Turns
@@ -144,25 +145,15 @@ class PromptPool:
             ApiError: see `encode`; the others are given up.
         """
         work = partial(self.encode, whole=whole, suffix=suffix, param=param, tenant=tenant)
-        return await self._all(work, texts)
+        return await self.each(work, texts)
 
     async def decode_all(self, prompts: Sequence[Sequence[int]], *, tenant: str = "") -> list[str]:
         """The texts of the prompts of one request that came as ids, as `encode_all` has it."""
-        return await self._all(partial(self.decode, tenant=tenant), prompts)
+        return await self.each(partial(self.decode, tenant=tenant), prompts)
 
-    async def _all(self, work: Callable[[S], Coroutine[Any, Any, T]], given: Sequence[S]) -> list[T]:
-        at_once = asyncio.Semaphore(len(self._processes))
-
-        async def done(one: S) -> T:
-            async with at_once:
-                return await work(one)
-
-        tasks = [asyncio.ensure_future(done(one)) for one in given]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
+    async def each(self, work: Callable[[S], Coroutine[Any, Any, T]], given: Sequence[S]) -> list[T]:
+        """What some work here gives of each, no more at once than there are processes."""
+        return await each(work, given, at_once=len(self._processes))
 
     async def encode_chat(
         self,
@@ -171,6 +162,7 @@ class PromptPool:
         tools: tuple[dict[str, Any], ...] = (),
         kwargs: dict[str, Any] | None = None,
         prefill: str = "",
+        param: str = "messages",
         tenant: str = "",
     ) -> tuple[list[int], str]:
         """The ids of a conversation that the assistant is to go on with, and its text.
@@ -179,12 +171,10 @@ class PromptPool:
             ApiError: 400: as for `encode`, or the template refuses the messages.
         """
         message = {
-            "messages": messages,
-            "tools": tools or None,
-            "kwargs": kwargs or {},
-            "prefill": prefill,
+            **{"messages": messages, "tools": tools or None},
+            **{"kwargs": kwargs or {}, "prefill": prefill},
         }
-        answer = await self._ask(message, "messages", tenant)
+        answer = await self._ask(message, param, tenant)
         return list(answer["ids"]), str(answer["text"])
 
     async def decode(self, ids: Sequence[int], param: str = "prompt", *, tenant: str = "") -> str:

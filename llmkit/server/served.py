@@ -17,6 +17,7 @@ from llmkit.engine.seeds import SEED_BITS, derive_seed
 from llmkit.errors import DataError, LlmkitError
 from llmkit.model.config import ModelConfig
 from llmkit.model.pooling import OWN, Pooling
+from llmkit.model.relevance import Relevance
 from llmkit.server.adapters import ServedAdapters
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
@@ -90,6 +91,7 @@ class Served:
         tells_thoughts: bool = True,
         adapters: ServedAdapters | None = None,
         pooling: Pooling = OWN,
+        relevance: Relevance | None = None,
     ) -> None:
         """
         Args:
@@ -107,6 +109,7 @@ class Served:
             tells_thoughts: whether what it thinks is told apart from its answer.
             adapters: those that its engine has; None: none.
             pooling: how vectors are made of its hidden states.
+            relevance: how it judges pairs of texts; None: it was not made for that.
 
         Raises:
             ConfigError: there is no form of this name.
@@ -120,6 +123,7 @@ class Served:
         self.base = base
         self.context = context
         self.pooling = pooling
+        self.relevance = relevance
         self.created = int(time.time())
         self.adapters = ServedAdapters() if adapters is None else adapters
         self._form = form_of(tokenizer, tool_form, turns=tool_turns)

@@ -133,15 +133,17 @@ class PromptEncoder:
         Args:
             messages: the conversation.
             tools: JSON schemas of the functions that the model may call.
-            settings: what the template asks for beside these.
+            settings: what the template asks for beside these; add_generation_prompt=False leaves the opening
+                out.
 
         Raises:
             MissingError, ConfigError, DataError: see `render_chat`.
         """
         from llmkit.tokens.chat import render_chat  # jinja2: a plain prompt need not wait
 
+        opens = bool(settings.pop("add_generation_prompt", True))
         return render_chat(
-            self._tokenizer, messages, tools=tools, add_generation_prompt=True, settings=settings
+            self._tokenizer, messages, tools=tools, add_generation_prompt=opens, settings=settings
         )
 
     def render_told(

@@ -227,6 +227,20 @@ def test_a_text_ends_with_every_id_that_ends_texts_unless_told_to_go_on(make_mod
     assert _ids(asked) == free[: free.index(free[1]) + 1] and asked[-1].finish == "stop"
 
 
+def test_scores_of_single_tokens_are_those_of_one_full_pass_and_their_prompt_may_fill_the_context(
+    make_model: Make,
+) -> None:
+    model = make_model(max_position_embeddings=12)
+    for length in (5, 12):
+        prompt = tuple(range(length))
+        (drawn,) = Engine(model).run(Request(prompt, SamplingConfig(max_tokens=1), logits_of=(3, 1)))
+        with torch.no_grad():
+            scores = model(torch.tensor([prompt]))[0, -1]
+        assert drawn.logits == pytest.approx(scores[[3, 1]].tolist(), abs=1e-5)
+    with pytest.raises(UsageError, match="leaves no room"):
+        list(Engine(model).run(Request(tuple(range(12)), SamplingConfig(max_tokens=1))))
+
+
 def test_what_the_model_cannot_do_is_refused_when_the_text_begins(make_model: Make) -> None:
     engine = Engine(make_model(max_position_embeddings=8))
     with pytest.raises(UsageError, match="context of 8"):

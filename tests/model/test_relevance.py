@@ -95,3 +95,12 @@ def test_what_is_not_done_is_refused_by_its_name(
     folder = judging_folder(tmp_path, score, **settings)
     with pytest.raises(error, match=message):
         read_relevance(folder)
+
+
+def test_a_score_is_the_yes_less_the_no_and_is_told_as_the_logistic_function_of_it() -> None:
+    both, alone = Relevance(7, 8), Relevance(7, is_probability=False)
+    assert (both.tokens, alone.tokens) == ((7, 8), (7,))
+    assert both.score([2.0, 5.0]) == -3.0 and alone.score([2.0]) == alone.told(2.0) == 2.0
+    assert both.told(-3.0) == pytest.approx(0.04742587317756678, rel=1e-15)  # 1 / (1 + e^3)
+    assert (both.told(0.0), both.told(2000.0), both.told(-2000.0)) == (0.5, 1.0, 0.0)
+    assert both.told(-40.0) == pytest.approx(4.248354255291589e-18, rel=1e-15)

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.model.config import ModelConfig
+from llmkit.model.relevance import Relevance
 from llmkit.model.transformer import Transformer
 from llmkit.server.adapters import Reader, ServedAdapters
 from llmkit.server.app import build_app
@@ -36,6 +37,7 @@ CHATML = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+JUDGING = Relevance(70, 71, system="Judge.")
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +94,7 @@ async def served_app(
     behind_router: bool = False,
     **settings: Any,
 ) -> AsyncIterator[tuple[Starlette, EngineThread]]:
-    """An application that serves a model as `tiny`, and its engine's thread.
+    """An application that serves a model as `tiny`, which judges too, and its engine's thread.
 
     Args:
         model: random weights do.
@@ -111,6 +113,7 @@ async def served_app(
     prompts = PromptPool(folder, workers=1)
     if read is not None:
         settings["adapters"] = ServedAdapters(thread=thread, read=read)
+    settings.setdefault("relevance", JUDGING)
     served = Served(
         "tiny",
         fingerprint="fp_test",

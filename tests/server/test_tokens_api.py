@@ -148,6 +148,7 @@ def test_what_only_looks_at_tokens_counts_as_a_request_of_its_key(
         ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "a"}]}, {"messages": []}),
         ("/v1/completions", {"prompt": "a", "max_tokens": 1}, {"prompt": "a", "max_tokens": -1}),
         ("/v1/embeddings", {"input": "a"}, {"input": []}),
+        ("/v1/rerank", {"query": "a", "documents": ["a"]}, {"query": "a", "documents": []}),
     ],
 )
 def test_what_is_refused_at_sight_counts_against_no_key_at_any_endpoint(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from llmkit.server.wire.openapi import OPERATIONS
+from llmkit.server.wire.rerank import RERANK
 from tests.server_checks.conftest import Shared
 
 SAID = [{"role": "user", "content": "see https://example.invalid/a.png"}]
@@ -14,6 +15,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": SAID, "max_tokens": 2},
     "/v1/responses": {"input": "a", "max_output_tokens": 2},
     "/v1/embeddings": {"input": "a"},
+    **{key: {"query": "a", "documents": ["https://example.invalid/b"]} for key in RERANK},
     "/v1/messages": {"messages": SAID, "max_tokens": 2},
     "/v1/messages/count_tokens": {"messages": SAID},
     "/tokenize": {"prompt": "a"},

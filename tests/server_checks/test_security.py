@@ -25,6 +25,7 @@ from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.prompt_worker import Worker
 from llmkit.server.prompts import PromptPool
 from llmkit.server.usage import UsageStore
+from llmkit.server.wire.rerank import RERANK
 from tests.server.conftest import Serving
 from tests.server_checks.conftest import IDS, Shared
 
@@ -36,6 +37,7 @@ WITH_BODY = {
     CHAT: {"messages": HELLO, "max_tokens": 1},
     "/v1/responses": {"input": "hello", "max_output_tokens": 1},
     "/v1/embeddings": {"input": "hello"},
+    **{key: {"query": "hello", "documents": ["hello"]} for key in RERANK},
     "/v1/messages": {"messages": HELLO, "max_tokens": 1},
     "/v1/messages/count_tokens": {"messages": HELLO},
     "/tokenize": {"prompt": "hello"},

@@ -22,6 +22,7 @@ from llmkit.server.listener import open_port
 from llmkit.server.router.fleet import Version
 from llmkit.server.router.worker import Card, Worker
 from llmkit.server.run import HEADER_BYTES, http_server
+from llmkit.server.wire.rerank import RERANK
 from tests.server.conftest import Serving
 from tests.server.router.fakes import Routing, routed
 from tests.server.router.test_manage import managed
@@ -68,14 +69,23 @@ def test_behind_a_router_too_a_second_key_finds_nothing_of_the_first_ones_prompt
     assert alice == bob == 0 and again == bob_again > 0
 
 
-def test_behind_a_router_a_key_pays_for_vectors_what_the_worker_has_read(serving: Serving) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": [WORDS, "a"]}),
+        *((path, {"query": "a", "documents": [WORDS, "a"]}) for path in RERANK),
+    ],
+)
+def test_behind_a_router_a_key_pays_what_the_worker_has_read_where_nothing_is_written(
+    path: str, body: dict[str, Any], serving: Serving
+) -> None:
     async def go() -> tuple[int, dict[str, Any]]:
         async with serving(gate=WorkerGate()) as client:
             client.app.state.serve.behind_router = True  # type: ignore[attr-defined]
             worker = Worker("w", client, is_own=True)
             worker.up((Card("tiny", 256, "fp_test"),))
             router = Routing(Version("", 100.0, [worker]))
-            answer = await router.client.post("/v1/embeddings", json={"input": [WORDS, "a"]})
+            answer = await router.client.post(path, json=body)
             return answer.json()["usage"]["total_tokens"], router.log[0]
 
     total, record = asyncio.run(go())

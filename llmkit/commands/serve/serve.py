@@ -43,6 +43,7 @@ def serve(
     OpenAI      /v1/completions /v1/chat/completions /v1/responses /v1/embeddings
               /v1/models
     Anthropic   /v1/messages /v1/messages/count_tokens
+    Jina        /v1/rerank for models that judge (Qwen3-Reranker)
     ours        /tokenize /detokenize /apply-template /health /ready /metrics
     a page      / with chat, settings, and how sure the model was of each token
 

@@ -14,13 +14,14 @@ from llmkit.server.gate import Caller
 from llmkit.server.metrics import CONTENT_TYPE, families_text
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
+from llmkit.server.router.asked import UNWRITTEN
 from llmkit.server.router.fleet import Fleet
 from llmkit.server.router.listing import list_models, show_load, show_model, show_openapi
 from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker_metrics import engines_text
 
-CHARGED = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")
+CHARGED = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", *UNWRITTEN)
 FREE = ("/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template")
 
 

@@ -10,10 +10,14 @@ from llmkit.server.errors import ApiError, refused
 from llmkit.server.router.routing import BYTES_PER_TOKEN, prefixes_of
 from llmkit.server.strict_json import as_whole, decode
 from llmkit.server.wire.completions import DEFAULT_MAX_TOKENS
+from llmkit.server.wire.rerank import RERANK
 from llmkit.server.wire.sampling import HINTS
 
 _MAX_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _OWNERS = (*HINTS, "user", "safety_identifier", "conversation")
+UNWRITTEN = ("/v1/embeddings", *RERANK)
+"""Endpoints for which tokens are read and none is written."""
+_READ = ("tools", "system", "instructions", "messages", "input", "prompt", "query", "documents")
 DEFAULT_CONTEXT = 4096
 """Where a worker does not say how long its texts may be."""
 _BEGINNING = 256
@@ -58,7 +62,7 @@ class Asked:
             path: of the endpoint.
             context: positions that the model has; None: it does not say.
         """
-        if path == "/v1/embeddings":
+        if path in UNWRITTEN:
             return 0
         told = (as_whole(self.content.get(name)) for name in _MAX_TOKENS)
         most = next((one for one in told if one is not None), None)
@@ -91,9 +95,7 @@ def read_asked(body: bytes) -> Asked:
     if not isinstance(stream, bool | None):
         raise refused("stream", "true or false", code="invalid_type")
     try:
-        prompt = msgspec.json.encode(
-            [content.get(name) for name in ("tools", "system", "instructions", "messages", "input", "prompt")]
-        )
+        prompt = msgspec.json.encode([content.get(name) for name in _READ])
         digest = hashlib.sha256(msgspec.json.encode(content)).digest()
     except UnicodeEncodeError:
         raise ApiError(400, "the body has half a character", code="invalid_json") from None

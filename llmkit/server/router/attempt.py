@@ -11,7 +11,7 @@ import httpx
 from llmkit.server.ending import until
 from llmkit.server.gate import Caller, Slot
 from llmkit.server.handoff import SLOT_HEADER, pack_caller, read_slot
-from llmkit.server.router.asked import Asked
+from llmkit.server.router.asked import UNWRITTEN, Asked
 from llmkit.server.router.fleet import Group, Version
 from llmkit.server.router.foreign import for_worker
 from llmkit.server.router.relay import Relay
@@ -187,5 +187,5 @@ def _read_took(response: httpx.Response, whole: bytes, job: Job) -> None:
         read_slot(response.headers[SLOT_HEADER], job.slot)
         return
     read_usage(whole, job.slot)
-    if job.path == "/v1/embeddings":  # which have no word for how they ended
+    if job.path in UNWRITTEN:  # which have no word for how they ended
         job.slot.finished = "stop"

@@ -45,8 +45,8 @@ async def write_text(request: Request) -> Response:
     request.state.model = name = job.group.known_name(job.asked.model)
     request.state.user = job.asked.user
     if state.log_prompts:
-        asked = job.asked.content
-        request.state.prompt = asked.get("messages") or asked.get("prompt") or asked.get("input")
+        asked, names = job.asked.content, ("messages", "prompt", "input", "documents")
+        request.state.prompt = next((asked[name] for name in names if asked.get(name)), None)
     began = time.monotonic()
     stack = AsyncExitStack()
     stack.enter_context(state.adapters.held(job.asked.model))

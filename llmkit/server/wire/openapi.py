@@ -21,6 +21,7 @@ from llmkit.server.wire.messages import MessagesRequest
 from llmkit.server.wire.openapi_bodies import as_decoded, body_schema
 from llmkit.server.wire.openapi_parts import PARTS
 from llmkit.server.wire.openapi_sampling import Facts
+from llmkit.server.wire.rerank import RERANK, RerankRequest
 from llmkit.server.wire.responses import ResponsesRequest
 from llmkit.server.wire.tokenize import DetokenizeRequest, TemplateRequest, TokenizeRequest
 from llmkit.version import __version__
@@ -123,6 +124,11 @@ def _tool(path: str, summary: str, body: type[msgspec.Struct], answer: type[msgs
     return Operation("POST", path, summary, body, answer, refusals=_COUNTED)
 
 
+def _ranking(path: str) -> Operation:
+    told = (RerankRequest, answers.Ranking)
+    return Operation("POST", path, "Documents by how well they answer", *told, refusals=_CHARGED)
+
+
 OPERATIONS = (
     Operation("GET", "/health", "Whether every engine lives", None, answers.Status, is_open=True),
     Operation("GET", "/ready", "Whether a request would be taken in", None, answers.Status, is_open=True),
@@ -139,6 +145,7 @@ OPERATIONS = (
         *(EmbeddingRequest, answers.EmbeddingList),
         refusals=_CHARGED,
     ),
+    *(_ranking(path) for path in RERANK),
     _text("/v1/messages", "Reply, by Anthropic's endpoint", MessagesRequest, answers.MessageAnswer),
     Operation(
         *("POST", "/v1/messages/count_tokens", "Tokens of a conversation"),

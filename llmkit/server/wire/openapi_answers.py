@@ -236,6 +236,24 @@ class EmbeddingList(msgspec.Struct):
     usage: ReadTokens
 
 
+class Ranked(msgspec.Struct):
+    """A document by its place in the request, and how well it answers."""
+
+    index: int
+    relevance_score: float
+    document: Object | UnsetType = UNSET
+
+
+class Ranking(msgspec.Struct):
+    """The answer of /v1/rerank, the best document first."""
+
+    id: str
+    object: Literal["list"]
+    model: str
+    results: list[Ranked]
+    usage: ReadTokens
+
+
 class TokenPiece(msgspec.Struct):
     """A token and how it is spelled."""
 

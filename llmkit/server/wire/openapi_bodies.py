@@ -43,6 +43,7 @@ from llmkit.server.wire.openapi_sampling import (
     token_ids,
     unsaid,
 )
+from llmkit.server.wire.rerank import MOST_DOCUMENTS, RerankRequest
 from llmkit.server.wire.tokenize import MOST_TOKENS, DetokenizeRequest, TemplateRequest, TokenizeRequest
 from llmkit.server.wire.tools import MOST_TOOLS
 
@@ -207,6 +208,18 @@ def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     return fields, []
 
 
+def _rerank(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    document = either(TEXT, record({"text": TEXT}, required=("text",), more=True))
+    fields = {
+        "model": named_model(facts),
+        "query": {"type": "string", "pattern": r"\S"},
+        "documents": array(document, least=1, most=MOST_DOCUMENTS),
+        "top_n": or_null(integer(minimum=1)),
+        "priority": or_null(integer()),
+    }
+    return fields, []
+
+
 def _tokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     talk = _talk(facts, *_CHAT)
     fields = {"model": talk["model"], "tools": talk["tools"], "messages": talk["messages"]}
@@ -238,6 +251,7 @@ _NARROWED = {
     responses.ResponsesRequest: _response,
     messages.MessagesRequest: _message,
     EmbeddingRequest: _embedding,
+    RerankRequest: _rerank,
     TokenizeRequest: _tokenize,
     DetokenizeRequest: _detokenize,
     TemplateRequest: _template,

@@ -14,7 +14,6 @@ from llmkit.errors import DataError
 from llmkit.model.relevance import Relevance
 from llmkit.retrieve.embed import PASS_TOKENS
 from llmkit.retrieve.hits import Hit
-from llmkit.tokens.chat import render_chat
 from llmkit.workflows.inspect_attention.open import InspectOptions, open_inspected
 
 _PAIRS = 64
@@ -38,12 +37,7 @@ class Judge:
         self._model, self._encoder, self._tokenizer = opened.model, opened.encoder, opened.tokenizer
         self._relevance, self._name = relevance, model
         self._longest = relevance.room(opened.model.config.max_position_embeddings)
-        beyond = max(relevance.yes, relevance.no or 0)
-        if beyond >= opened.model.config.vocab_size:
-            raise DataError(
-                f"{model}: judges by token {beyond:,}, and has {opened.model.config.vocab_size:,}",
-                hint="the modules.json and the config.json of one model belong together",
-            )
+        relevance.check(opened.model.config.vocab_size, model)
 
     def rank(self, query: str, found: Sequence[Hit]) -> list[Hit]:
         """The same passages, the best first; of equal ones the one that was first.
@@ -61,19 +55,18 @@ class Judge:
             pass
         scores = self._scores(reading.sums)
         best = torch.argsort(scores, descending=True, stable=True).tolist()
-        told = (torch.sigmoid(scores) if self._relevance.is_probability else scores).tolist()
+        told = list(map(self._relevance.told, scores.tolist()))
         return [msgspec.structs.replace(found[place], score=told[place]) for place in best]
 
     def _scores(self, hidden: NDArray[np.float64]) -> Tensor:
         """(N,) from the hidden states (N, D) of each pair's last token."""
         weight = self._model.model.embed_tokens.weight
         states = torch.from_numpy(hidden).to(weight.device, weight.dtype)
-        yes, no = self._relevance.yes, self._relevance.no
-        tokens = [yes] if no is None else [yes, no]
+        tokens = list(self._relevance.tokens)
         with torch.no_grad():
             parts = [self._model.logits(part)[:, tokens] for part in states.split(_PAIRS)]
         logits = torch.cat(parts).double()
-        return logits[:, 0] if no is None else logits[:, 0] - logits[:, 1]
+        return logits[:, 0] - logits[:, 1:].sum(1)
 
     def _row(self, query: str, passage: Hit) -> list[int]:
         text = f"{passage.heading}\n{passage.text}" if passage.heading else passage.text
@@ -91,14 +84,9 @@ class Judge:
         return ids
 
     def _pair(self, query: str, text: str) -> list[int]:
-        settings = dict(self._relevance.settings)
-        rendered = render_chat(
-            self._tokenizer,
-            self._relevance.messages(query, text),
-            add_generation_prompt=bool(settings.pop("add_generation_prompt", False)),
-            settings=settings,
-        )
-        if text.strip() not in rendered or query.strip() not in rendered:
+        told = self._relevance.messages(query, text)
+        rendered = self._encoder.render(told, **self._relevance.rendering)
+        if not self._relevance.has_both(rendered, query, text):
             raise DataError(
                 f"{self._name}: the chat template has no place for a query and a document",
                 hint="the chat_template.jinja that came with its modules.json",

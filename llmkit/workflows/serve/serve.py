@@ -11,7 +11,6 @@ from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.gguf.parts import name_of
 from llmkit.formats.streams import STDIO
-from llmkit.model.fingerprint import model_fingerprint
 from llmkit.server.config import ServeConfig
 from llmkit.server.gate import Gate
 from llmkit.server.keyed_gate import KeyedGate
@@ -25,15 +24,13 @@ from llmkit.workflows.serve.adapters import served_adapters
 from llmkit.workflows.serve.aids import Aids, check_aids, open_aids
 from llmkit.workflows.serve.front import Front, address_of, check_places, end_as, open_front
 from llmkit.workflows.serve.reload import reading_keys_again
+from llmkit.workflows.serve.served import served_model
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from llmkit.server.adapters import ServedAdapters
-    from llmkit.server.engine_thread import EngineThread
     from llmkit.server.handlers import State
     from llmkit.server.prompts import PromptPool, TemplateFacts
-    from llmkit.server.served import Served
 
 
 @dataclass(frozen=True)
@@ -156,12 +153,6 @@ def model_name(job: Job, name: str | None) -> str:
     return found
 
 
-def fingerprint_of(job: Job, version: str) -> str:
-    """What is told as `system_fingerprint`: of the weights, and the version's name where it has one."""
-    digest = f"fp_{model_fingerprint(job.files.model, job.model)[:16]}"
-    return f"{digest}-{version}" if version else digest
-
-
 async def _serve(job: Job, front: Front, aids: Aids, name: str | None, note: Callable[[str], None]) -> Ending:
     config = front.config
     opened = opened_app(
@@ -235,7 +226,7 @@ async def opened_app(
         if template.problem:
             note(f"{template.problem}, so that chats may be refused")
         adapters = served_adapters(job, thread, placement.device)
-        models = Models([_served(job, config, name, context, thread, prompts, template, adapters)])
+        models = Models([served_model(job, config, name, context, thread, prompts, template, adapters)])
         keyed = gate if isinstance(gate, KeyedGate) else None  # else the router has it
         if keyed is not None:
             keyed.admission.limit_long(placement.texts - 1)  # short ones have one of its places
@@ -255,37 +246,6 @@ async def opened_app(
         thread.start()
         host = None if behind_router else config.listens_on  # a router says another one
         yield build_app(state, tell=tell, origins=config.cors, host=host), state
-
-
-def _served(
-    job: Job,
-    config: ServeConfig,
-    name: str,
-    context: int,
-    thread: "EngineThread",
-    prompts: "PromptPool",
-    template: "TemplateFacts",
-    adapters: "ServedAdapters",
-) -> "Served":
-    from llmkit.server.served import Served
-
-    assert job.tokenizer is not None
-    return Served(
-        name,
-        fingerprint=fingerprint_of(job, config.version),
-        config=job.model,
-        tokenizer=job.tokenizer,
-        thread=thread,
-        prompts=prompts,
-        base=job.sampling,
-        context=context,
-        turn_end=template.turn_end,
-        tool_form=config.tool_form,
-        tool_turns=template.turns,
-        tells_thoughts=config.reasoning_format == "auto",
-        adapters=adapters,
-        pooling=job.pooling,
-    )
 
 
 async def _give_up(work: "asyncio.Task[TemplateFacts]") -> None:

@@ -47,6 +47,7 @@ def test_a_whole_number_with_a_point_counts_as_for_the_worker() -> None:
         ("/v1/completions", {"prompt": [[1] * 60] * 3, "max_tokens": 50, "n": 2}, 6 * 40),
         ("/v1/completions", {"prompt": [[1] * 40] * 5, "max_tokens": 50}, 5 * 50),
         ("/v1/embeddings", {"input": "a text"}, 0),
+        ("/v2/rerank", {"query": "a", "documents": ["a text"]}, 0),
     ],
 )
 def test_what_it_may_come_to_is_bounded_by_the_context(path: str, body: dict[str, Any], most: int) -> None:

@@ -6,17 +6,20 @@ import msgspec
 import pytest
 
 from llmkit.server.wire.openapi import OPERATIONS, Operation
+from llmkit.server.wire.rerank import RERANK
 from tests.server_checks.conftest import Shared, shared
 
 __all__ = ["shared"]
 
 SAID = [{"role": "user", "content": "a"}]
 PROMPT = {"prompt": [5, 6], "max_tokens": 2}
+RANK = {"query": "a", "documents": ["b", {"text": "c", "id": 1}]}
 ASKED: dict[str, list[dict[str, Any]]] = {
     "/v1/completions": [PROMPT, {**PROMPT, "logprobs": 2, "echo": True}, {**PROMPT, "regex": "a"}],
     "/v1/chat/completions": [{"messages": SAID, "max_tokens": 2, "logprobs": True, "top_logprobs": 1}],
     "/v1/responses": [{"input": "a", "max_output_tokens": 2}, {"input": "a", "text": {"format": None}}],
     "/v1/embeddings": [{"input": "a"}, {"input": ["a", "b"], "encoding_format": "base64"}],
+    **{key: [RANK, {**RANK, "return_documents": True}] for key in RERANK},
     "/v1/messages": [{"messages": SAID, "max_tokens": 2}],
     "/v1/messages/count_tokens": [{"messages": SAID}],
     "/tokenize": [{"prompt": "a"}, {"content": "a", "with_pieces": True, "return_token_strs": True}],

@@ -10,6 +10,7 @@ from hypothesis.internal.conjecture import providers
 
 from llmkit.server.wire.openapi import OPERATIONS, Operation
 from llmkit.server.wire.openapi_bodies import as_decoded
+from llmkit.server.wire.rerank import RERANK
 from tests.server_checks.conftest import Shared, shared
 from tests.server_checks.from_schema import Document
 
@@ -22,6 +23,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": SAID, "max_tokens": 1},
     "/v1/responses": {"input": "a", "max_output_tokens": 1},
     "/v1/embeddings": {"input": "a"},
+    **{key: {"query": "a", "documents": ["b"]} for key in RERANK},
     "/v1/messages": {"messages": SAID, "max_tokens": 1},
     "/v1/messages/count_tokens": {"messages": SAID},
     "/tokenize": {"prompt": "a"},
@@ -33,7 +35,7 @@ UNSAID = (
     r"tool_choice: no tool is called",
     r"min_tokens: from 0 to max_tokens",
     r"(logit_bias|stop_token_ids): token id \d+ is not in the model's vocabulary",
-    r"(messages|input): .* and the context has",
+    r"(messages|input|documents\[\d+\]): .* and the context has",
     r"messages\[\d+\]: an answer that is to be gone on with",
     r"(json_schema|regex|grammar|response_format|text\.format|tools|guided_\w+|structured_outputs).*",
 )

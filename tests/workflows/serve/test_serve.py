@@ -16,7 +16,6 @@ from llmkit.server.gate import OpenGate
 from llmkit.workflows.generate import model as opening
 from llmkit.workflows.serve.aids import Aids
 from llmkit.workflows.serve.serve import (
-    fingerprint_of,
     model_name,
     open_serve_job,
     opened_app,
@@ -30,7 +29,6 @@ def test_a_model_is_called_as_its_folder_unless_it_has_a_name(shared_data: Path)
     assert model_name(job, None) == "stories260K" and model_name(job, "small") == "small"
     with pytest.raises(UsageError, match="no colon"):
         model_name(job, "a:b")
-    assert fingerprint_of(job, "v2") == f"{fingerprint_of(job, '')}-v2"
     plan = plan_serve(job, ServeConfig(port=9), "small")
     assert (plan.name, plan.listens, plan.keys) == ("small", "http://127.0.0.1:9", None)
     assert plan.cache_positions >= plan.context == 512

@@ -1,0 +1,132 @@
+"""POST /v1/rerank: documents by how well they answer a query, as a model judges that was made for it.
+
+Each pair is a prompt like any other: it has its turn among the texts that are written, and its beginning is
+found in the cache. No token of an answer counts, only the scores of those that mean yes and no, as with
+`llmkit retrieve --rerank`. A document is never cut.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.request import Request as EngineRequest
+from llmkit.errors import DataError, LlmkitError
+from llmkit.model.relevance import Relevance
+from llmkit.server.each import each
+from llmkit.server.errors import ApiError, as_api_error, refused
+from llmkit.server.front import as_json, until_gone
+from llmkit.server.gate import Caller, Sizes, Slot
+from llmkit.server.handlers import State
+from llmkit.server.handoff import SLOT_HEADER, slot_line
+from llmkit.server.served import Served
+from llmkit.server.strict_json import decode
+from llmkit.server.wire.rerank import RerankAsk, RerankRequest, read_rerank, rerank_object
+
+_JUDGING = SamplingConfig(max_tokens=1, temperature=0.0)
+"""A pair has settings of sampling, though nothing of what is drawn counts."""
+
+
+async def rerank(request: Request) -> Response:
+    """POST /v1/rerank."""
+    state: State = request.app.state.serve
+    caller: Caller = request.state.caller
+    began = time.monotonic()
+    body = decode(await request.body(), RerankRequest)
+    served = state.models.find(body.model, caller)
+    ask = read_rerank(body)
+    relevance = _relevance_of(served)
+    request.state.model = name = served.name if ask.adapter is None else f"{served.name}:{ask.adapter}"
+    request.state.user = body.user or ""
+    if state.log_prompts:
+        request.state.prompt = [body.query, *ask.documents]
+    answers = min(len(ask.documents), state.limits.answers)
+
+    async def work(adapter: str | None) -> Response:
+        rows = await _encode(ask, relevance, served, caller)
+        tokens = sum(map(len, rows))
+        asked = EngineRequest(
+            (0,),
+            _JUDGING,
+            priority=max(body.priority or 0, caller.lowest_priority),
+            key=caller.tenant,
+            salt=body.cache_salt or "",
+            adapter=adapter,
+            logits_of=relevance.tokens,
+        )
+        sizes = Sizes(prompt_tokens=tokens, answers=answers)
+        async with state.gate.enter(caller, sizes, model=name) as slot:
+            request.state.slot = slot
+            slot.usage.prompt_tokens, slot.answers = tokens, answers
+            requests = [replace(asked, prompt=tuple(row)) for row in rows]
+            logits = await each(partial(_judge, served, slot, began), requests, at_once=answers)
+            slot.finished = "stop"
+        scores = list(map(relevance.score, logits))
+        best = sorted(range(len(scores)), key=lambda place: -scores[place])[: ask.most]
+        ranked = [(place, relevance.told(scores[place])) for place in best]
+        told = rerank_object(f"rerank-{secrets.token_hex(12)}", name, ranked, body, slot.usage)
+        took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
+        return as_json(told, headers=took)
+
+    least = Sizes(prompt_tokens=len(ask.documents), answers=answers)
+    with served.adapters.held(ask.adapter) as adapter, state.gate.begin(caller, least):
+        return await until_gone(request, work(adapter))
+
+
+def _relevance_of(served: Served) -> Relevance:
+    if served.relevance is None:
+        problem = "this one was not made to judge documents, as Qwen3-Reranker was (modules.json: LogitScore)"
+        raise refused("model", problem, code="unsupported_model")
+    return served.relevance
+
+
+async def _encode(
+    ask: RerankAsk, relevance: Relevance, served: Served, caller: Caller
+) -> Sequence[Sequence[int]]:
+    """Token ids of each pair.
+
+    Raises:
+        ApiError: 400: one is longer than the context, or the chat template has no place for both texts.
+    """
+    pairs = [tuple(relevance.messages(ask.query, text)) for text in ask.documents]
+    encode = partial(
+        served.prompts.encode_chat, kwargs=relevance.rendering, param="documents", tenant=caller.tenant
+    )
+    rows = []
+    for place, (ids, rendered) in enumerate(await served.prompts.each(encode, pairs)):
+        if not relevance.has_both(rendered, ask.query, ask.documents[place]):
+            raise refused("model", "its chat template has no place for a query and a document")
+        if len(ids) > served.context:
+            raise refused(
+                f"documents[{place}]",
+                f"{len(ids):,} tokens with the query, and the context has {served.context:,}",
+                code="context_length_exceeded",
+            )
+        rows.append(ids)
+    return rows
+
+
+async def _judge(served: Served, slot: Slot, began: float, pair: EngineRequest) -> tuple[float, ...]:
+    """The model's scores of the tokens that count, behind a pair.
+
+    Raises:
+        ApiError: the engine could not.
+    """
+    try:
+        async with aclosing(served.thread.stream(pair)) as pieces:
+            piece = await anext(pieces)
+    except LlmkitError as error:
+        if isinstance(error, DataError):  # the model's: all ids are its tokenizer's
+            raise ApiError(500, error.problem, code="model_failed") from None
+        raise as_api_error(error, "documents") from None
+    if slot.first_token_seconds is None:
+        slot.first_token_seconds = time.monotonic() - began
+    slot.usage.cached_tokens += piece.cached
+    assert piece.token is not None
+    return piece.token.logits
