@@ -19,6 +19,16 @@ class ToolChoice:
     """The one that it must call; only with `required`."""
 
 
+@dataclass(frozen=True)
+class LineRule:
+    """What ends a text that fills a gap in a program, behind its first line."""
+
+    indent: int = 0
+    """Spaces and tabs that each line begins with at least; one with fewer is cut off, and ends it."""
+    seconds: float = 0.0
+    """From its first token on; 0: any time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """One request for texts. Of `texts`, `ids` and `messages`, one is set.
@@ -32,8 +42,13 @@ class Ask:
     sampling: SamplingConfig
     texts: tuple[str, ...] = ()
     """Prompts as text."""
-    suffix: str = ""
-    """What comes after the text that is asked for, which fills the gap behind each of `texts`."""
+    suffix: str | None = None
+    """What comes after the text that is asked for, which fills the gap behind each of `texts`; None: nothing,
+    and there is no gap."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Names and texts of other files, told before one with a gap."""
+    lines: LineRule | None = None
+    """When the text ends by its lines; None: never."""
     ids: tuple[tuple[int, ...], ...] = ()
     """Prompts as token ids."""
     messages: tuple[dict[str, Any], ...] = ()

@@ -24,6 +24,7 @@ from llmkit.server.front import HeldStream, as_json, until_gone
 from llmkit.server.gate import Caller, Gate, Sizes, Slot
 from llmkit.server.handoff import SLOT_HEADER, slot_comment, slot_line
 from llmkit.server.left_answers import LeftAnswers
+from llmkit.server.lines import by_lines
 from llmkit.server.metrics import Metrics
 from llmkit.server.models import Models
 from llmkit.server.replies import Reply, first_token
@@ -239,7 +240,8 @@ async def _answer(
         reader=served.reader(prepared),
         one_call=not ask.parallel_tool_calls,
     )
-    async for piece in served.write(one, reply, ask):
+    pieces = served.write(one, reply, ask)
+    async for piece in pieces if ask.lines is None else by_lines(pieces, ask.lines):
         if slot.first_token_seconds is None:
             slot.first_token_seconds = time.monotonic() - began
         slot.usage.completion_tokens += piece.drawn

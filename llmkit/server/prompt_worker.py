@@ -4,7 +4,8 @@ Neither a chat template nor a tokenizer promises to be quick: a sandbox does not
 and a megabyte of one letter takes a tokenizer a quarter of a minute. Here they hold nobody up.
 
 One message a prompt each way, as msgpack behind four bytes of length:
-    {"text": str, "special": bool, "whole": bool, "suffix": str} | {"ids": [int]} | {"template": true} |
+    {"text": str, "special": bool, "whole": bool, "suffix": str | None, "files": [[str, str]]} |
+    {"ids": [int]} | {"template": true} |
     {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str} |
     {"rule": [kind, …], "vocab_size": int}
 and back
@@ -63,8 +64,8 @@ class Worker:
             return {"ids": []}
         if "template" in message:
             return {"turn_end": self._encoder.turn_end, "turns": asdict(self._encoder.tool_turns)}
-        if message.get("suffix", ""):
-            return {"ids": self._encoder.encode_gap(message["text"], message["suffix"])}
+        if message.get("suffix") is not None:
+            return {"ids": self._encoder.encode_gap(message["text"], message["suffix"], message["files"])}
         if message.get("whole", False):
             return {"ids": self._encoder.encode_whole(message["text"])}
         if "text" in message:

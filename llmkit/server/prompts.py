@@ -109,7 +109,8 @@ class PromptPool:
         *,
         special: bool = True,
         whole: bool = False,
-        suffix: str = "",
+        suffix: str | None = None,
+        files: Sequence[tuple[str, str]] = (),
         param: str = "prompt",
         tenant: str = "",
     ) -> list[int]:
@@ -119,14 +120,15 @@ class PromptPool:
             text: the prompt.
             special: whether what belongs before a text is put there.
             whole: whether what belongs behind one is put there too.
-            suffix: what comes after a gap behind it; empty: there is no gap.
+            suffix: what comes after a gap behind it; None: there is no gap.
+            files: names and texts of other files, told before one with a gap.
             param: what the request calls it.
             tenant: whose it is.
 
         Raises:
             ApiError: 400: it is too long, takes too long, or the tokenizer refuses it; 503: too many wait.
         """
-        message = {"text": text, "special": special, "whole": whole, "suffix": suffix}
+        message = {"text": text, "special": special, "whole": whole, "suffix": suffix, "files": files}
         answer = await self._ask(message, param, tenant)
         return list(answer["ids"])
 
@@ -135,7 +137,8 @@ class PromptPool:
         texts: Sequence[str],
         *,
         whole: bool = False,
-        suffix: str = "",
+        suffix: str | None = None,
+        files: Sequence[tuple[str, str]] = (),
         param: str = "prompt",
         tenant: str = "",
     ) -> list[list[int]]:
@@ -144,7 +147,7 @@ class PromptPool:
         Raises:
             ApiError: see `encode`; the others are given up.
         """
-        work = partial(self.encode, whole=whole, suffix=suffix, param=param, tenant=tenant)
+        work = partial(self.encode, whole=whole, suffix=suffix, files=files, param=param, tenant=tenant)
         return await self.each(work, texts)
 
     async def decode_all(self, prompts: Sequence[Sequence[int]], *, tenant: str = "") -> list[str]:

@@ -197,7 +197,7 @@ class Served:
     def _stop_ids_of(self, ask: Ask) -> frozenset[int]:
         if ask.kind == "chat":
             return self._stop_ids
-        return self._infill_form.ends if ask.suffix and self._infill_form else frozenset()
+        return frozenset() if ask.suffix is None or self._infill_form is None else self._infill_form.ends
 
     def reader(self, prepared: Prepared) -> CallReader | None:
         """What finds the thoughts and calls of one answer; None where there can be none."""
@@ -256,10 +256,10 @@ class Served:
             return [(ids, text)]
         if ask.ids:
             return [(list(one), "") for one in ask.ids]
-        if ask.suffix and self._infill_form is None:
+        if ask.suffix is not None and self._infill_form is None:
             problem = "this model has no tokens that mark a gap"
             raise refused("suffix", problem, code="unsupported_parameter")
-        encoded = await self.prompts.encode_all(ask.texts, suffix=ask.suffix, tenant=tenant)
+        encoded = await self.prompts.encode_all(ask.texts, suffix=ask.suffix, files=ask.files, tenant=tenant)
         return list(zip(encoded, ask.texts, strict=True))
 
     def _fit(self, ask: Ask, prompt_tokens: int) -> SamplingConfig:

@@ -27,6 +27,10 @@ GAP_MARKS = ("prefix", "suffix", "middle")
 """The same where they are named: prefix_token, … in Code Llama's config, fim_pre_token_id, … in GGUF."""
 _AFTER_FIRST = ("<[fim-prefix]>", "[PREFIX]")
 """Who is told first what follows."""
+_REPO = ("<|repo_name|>", "<repo_name>", "<reponame>")
+"""Before the name of a project, whose files follow."""
+_FILE = ("<|file_sep|>", "<file_sep>", "<|file_separator|>")
+"""Before the name of a file, whose text follows."""
 _ENDS = (
     *("<|fim_pad|>", "<fim_pad>", "<fim-pad>", "<|file_sep|>", "<file_sep>", "<|file_separator|>"),
     *("<|repo_name|>", "<repo_name>", "<reponame>", "▁<EOT>", "[MIDDLE]"),
@@ -48,6 +52,10 @@ class InfillForm:
     after_first: bool = False
     end: int | None = None
     """A token of its own that ends the text in the gap; None: it ends as every text does."""
+    repo: int | None = None
+    """Before the name of a project."""
+    file: int | None = None
+    """Before the name of a file; None: the model knows of one file alone."""
 
     @property
     def marks(self) -> tuple[int, ...]:
@@ -87,8 +95,9 @@ def infill_form_of(tokenizer: Tokenizer) -> InfillForm | None:
         if before is not None and after is not None and (gap is not None or not marks[2]):
             ends = (before, after, gap, *map(tokenizer.id_of, _ENDS))
             found = frozenset(one for one in ends if one is not None)
-            first = marks[0] in _AFTER_FIRST
-            return InfillForm(before, after, gap, found, after_first=first, end=tokenizer.id_of(_END))
+            first, end = marks[0] in _AFTER_FIRST, tokenizer.id_of(_END)
+            repo, file = (_first(tokenizer, names) for names in (_REPO, _FILE))
+            return InfillForm(before, after, gap, found, first, end, repo, file)
     return None
 
 
@@ -96,6 +105,11 @@ def _named(tokenizer: Tokenizer) -> tuple[str, ...]:
     """The marks that the config names."""
     ids = map(tokenizer.named_id, GAP_MARKS)
     return tuple("" if one is None else tokenizer.token_text(one) for one in ids)
+
+
+def _first(tokenizer: Tokenizer, names: Sequence[str]) -> int | None:
+    """The first of some tokens that there is."""
+    return next((one for one in map(tokenizer.id_of, names) if one is not None), None)
 
 
 def _ids(*ids: int) -> TokenIds:

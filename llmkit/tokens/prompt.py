@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 TRIAL = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "Four."}]
 """A conversation by which templates are tried out."""
+_PROJECT, _THIS_FILE, _SNIPPET = "myproject\n", "filename", "\n\n--- snippet ---\n\n"
+"""What llama.cpp's server calls a project and the file with the gap, and what it puts before the text of each
+other file where a model has no mark for them."""
 _LEAD = "☺"
 """Is in no vocabulary with what follows it; Code Llama and Codestral have it before what follows a gap."""
 
@@ -99,8 +102,13 @@ class PromptEncoder:
         """
         return self._tokenizer.backend.post_process(_encode(self._plain, text)).ids
 
-    def encode_gap(self, before: str, after: str) -> list[int]:
+    def encode_gap(self, before: str, after: str, files: Sequence[tuple[str, str]] = ()) -> list[int]:
         """The ids of a prompt that asks for what belongs between two texts.
+
+        Args:
+            before: the gap.
+            after: it.
+            files: names and texts of others, which are told first as llama.cpp's server tells them.
 
         Raises:
             DataError: the model has no tokens to say so, or the tokenizer none for a part of a text.
@@ -111,7 +119,19 @@ class PromptEncoder:
                 hint="a model that was trained to fill in the middle, such as Qwen2.5-Coder's base",
             )
         sides = self.encode(before, special=False), self._encode_later(after)
-        return [*self.before_texts, *self.infill_form.ids(*sides)]
+        return [*self.before_texts, *self._told_files(files), *self.infill_form.ids(*sides)]
+
+    def _told_files(self, files: Sequence[tuple[str, str]]) -> list[int]:
+        """The ids of other files, and of the name of the one with the gap."""
+        form = self.infill_form
+        if not files or form is None:
+            return []
+        if form.file is None:
+            return [one for _, text in files for one in self.encode(_SNIPPET + text, special=False)]
+        ids = [] if form.repo is None else [form.repo, *self.encode(_PROJECT, special=False)]
+        for name, text in (*files, (_THIS_FILE, "")):
+            ids += [form.file, *self.encode(f"{name}\n{text}", special=False)]
+        return ids
 
     @cached_property
     def later_lead(self) -> tuple[str, list[int]]:

@@ -51,10 +51,12 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = ["<|end|>", "<|im_start|>", "<|im_end|>"]
+    gap = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
     trainer = trainers.BpeTrainer(
         vocab_size=300, initial_alphabet=sorted(alphabet), special_tokens=special, show_progress=False
     )
     backend.train_from_iterator(["the quick brown fox jumps over the lazy dog " * 4], trainer)
+    backend.add_special_tokens(gap)
     folder = tmp_path_factory.mktemp("tokenizer")
     backend.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|end|>"}')

@@ -28,7 +28,8 @@ def alone(model: Transformer, tokenizer: Tokenizer, path: str | None, tokens: in
     sampling = SamplingConfig(temperature=0.0, max_tokens=tokens, ignore_eos=True)
     request = Request(tuple(PROMPT), sampling, adapter=None if path is None else "a")
     ids = [one.id for one in engine.run(request)]
-    return tokenizer.decode([*PROMPT, *ids])[len(tokenizer.decode(PROMPT)) :]
+    whole, before = (tokenizer.backend.decode(row) for row in ([*PROMPT, *ids], PROMPT))  # no special token
+    return whole[len(before) :]
 
 
 def adapters(client: httpx.AsyncClient) -> ServedAdapters:

@@ -166,7 +166,7 @@ def test_a_fault_in_a_pass_is_logged_with_the_place_where_it_came_about(
     assert "in faulty_pass" in caplog.text and "ZeroDivisionError: secret" in caplog.text
 
 
-def test_a_gap_is_filled_between_prompt_and_suffix(tmp_path: Path, serving: Serving) -> None:
+def test_a_gap_is_filled_between_prompt_and_suffix(tmp_path: Path) -> None:
     folder = calling_folder(tmp_path)
     backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     marks = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<fim_pad>")
@@ -175,14 +175,15 @@ def test_a_gap_is_filled_between_prompt_and_suffix(tmp_path: Path, serving: Serv
     ids = [backend.encode(f"<fim_prefix>{one}<fim_suffix>)<fim_middle>").ids for one in ("f(", "")]
     gap = replace(ASK, texts=("f(", ""), suffix=")")
 
-    async def go() -> Prepared:
+    async def go(folder: Path) -> Prepared:
         async with served_app(calling_model(folder, 64), folder) as (app, _):
             found: Prepared = await app.state.serve.models.find(None, Caller()).prepare(gap, Caller())
             return found
 
-    prepared = asyncio.run(go())
+    prepared = asyncio.run(go(folder))
     assert [list(one.prompt) for one in prepared.requests] == ids
     assert backend.token_to_id("<fim_pad>") in prepared.requests[0].stop_ids
+    (tmp_path / "plain").mkdir()
     with pytest.raises(ApiError, match="no tokens that mark a gap") as caught:
-        prepare(serving, gap)
+        asyncio.run(go(calling_folder(tmp_path / "plain")))
     assert caught.value.param == "suffix"

@@ -75,6 +75,27 @@ def test_marks_that_are_written_in_a_text_are_text() -> None:
     assert tokenizer.decode(ids, skip_special=True) == "<|fim_middle|><|fim_prefix|>"
 
 
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        (
+            (*QWEN, "<|repo_name|>"),
+            "<|repo_name|>myproject\n<|file_sep|>a.py\nimport x\n<|file_sep|>b.py\ny<|file_sep|>filename\n",
+        ),
+        (QWEN, "<|file_sep|>a.py\nimport x\n<|file_sep|>b.py\ny<|file_sep|>filename\n"),
+        (QWEN[:3], "\n\n--- snippet ---\n\nimport x\n\n\n--- snippet ---\n\ny"),
+    ],
+)
+def test_other_files_are_told_first_as_llama_cpps_server_tells_them(
+    marks: tuple[str, ...], told: str
+) -> None:
+    tokenizer = of_marks(*marks, bos="<s>")
+    files = [("a.py", "import x\n"), ("b.py", "y")]
+    text = told + "<|fim_prefix|>BEFORE<|fim_suffix|>AFTER<|fim_middle|>"
+    found = PromptEncoder(tokenizer).encode_gap("BEFORE", "AFTER", files)
+    assert found == tokenizer.encode(text, special_tokens=True)
+
+
 def test_either_side_may_be_empty() -> None:
     tokenizer = of_marks(*QWEN)
     prefix, suffix, middle = (tokenizer.id_of(mark) for mark in QWEN[:3])

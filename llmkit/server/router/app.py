@@ -21,7 +21,10 @@ from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker_metrics import engines_text
 
-CHARGED = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", *UNWRITTEN)
+CHARGED = (
+    *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/infill"),
+    *UNWRITTEN,
+)
 FREE = ("/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template")
 
 

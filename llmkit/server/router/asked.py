@@ -17,7 +17,11 @@ _MAX_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _OWNERS = (*HINTS, "user", "safety_identifier", "conversation")
 UNWRITTEN = ("/v1/embeddings", *RERANK)
 """Endpoints for which tokens are read and none is written."""
-_READ = ("tools", "system", "instructions", "messages", "input", "prompt", "query", "documents")
+_READ = (
+    *("tools", "system", "instructions", "messages", "input", "input_extra", "input_prefix", "prompt"),
+    *("input_suffix", "query", "documents"),
+)
+"""Fields that are a prompt, in the order in which a model reads them."""
 DEFAULT_CONTEXT = 4096
 """Where a worker does not say how long its texts may be."""
 _BEGINNING = 256
@@ -68,6 +72,8 @@ class Asked:
         most = next((one for one in told if one is not None), None)
         if most is None and path == "/v1/completions":
             most = DEFAULT_MAX_TOKENS
+        if path == "/infill" and (number := as_whole(self.content.get("n_predict"))) is not None:
+            most = None if number < 0 else number
         room = max(1, (context or DEFAULT_CONTEXT) - self.prompt_tokens // self.prompts)
         return self.answers * (room if most is None else max(0, min(most, room)))
 

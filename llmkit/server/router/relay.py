@@ -106,6 +106,8 @@ class Relay:
             )
         elif self._path == "/v1/messages":
             ends = (b"event: message_stop", b"event: error")
+        elif self._path == "/infill":  # nothing else has an unescaped mark before the colon
+            ends = (b"data: ",) if b'"stop":true' in one else (b'data: {"error"',)
         else:
             ends = (b"data: [DONE]", b"data:[DONE]", b'data: {"error"')
         self.is_over = self.is_over or one.startswith(ends)

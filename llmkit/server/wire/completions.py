@@ -73,7 +73,7 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
     return Ask(
         kind="text",
         texts=texts,
-        suffix=told.suffix or "",
+        suffix=told.suffix or None,
         ids=ids,
         echo=bool(told.echo),
         score_only=score_only,

@@ -254,6 +254,23 @@ class Ranking(msgspec.Struct):
     usage: ReadTokens
 
 
+class Infilled(msgspec.Struct):
+    """The answer of /infill; with `response_fields` an object of these alone, by their paths."""
+
+    stop: bool
+    index: int
+    content: str
+    model: str
+    tokens_predicted: int
+    tokens_evaluated: int
+    tokens_cached: int
+    has_new_line: bool
+    truncated: bool
+    stop_type: Literal["eos", "word", "limit"]
+    stopping_word: str
+    timings: dict[str, float]
+
+
 class TokenPiece(msgspec.Struct):
     """A token and how it is spelled."""
 

@@ -10,7 +10,8 @@ from itertools import combinations
 
 import msgspec
 
-from llmkit.server.wire import chat, completions, messages, responses
+from llmkit.engine.config import MAX_SEED, SAMPLERS
+from llmkit.server.wire import chat, completions, infill, messages, responses
 from llmkit.server.wire.embeddings import MOST_INPUTS, EmbeddingRequest
 from llmkit.server.wire.json_schema import (
     ANYTHING,
@@ -208,6 +209,30 @@ def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     return fields, []
 
 
+def _infill(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    off = or_null(integer(minimum=0))
+    steps = one_of(*SAMPLERS, *infill.ELSEWHERE, *infill.OWN_PLACE)
+    file = record({"text": TEXT, "filename": TEXT}, required=("text",), more=True)
+    fields = sampling_fields(facts) | unsaid(infill.HARMLESS)
+    fields |= {
+        "input_extra": or_null(array(file, most=infill.MOST_FILES)),
+        "n_predict": or_null(integer()),
+        "n_indent": off,
+        "t_max_predict_ms": off,
+        "repeat_penalty": fields["repetition_penalty"],
+        "response_fields": or_null(array(TEXT)),
+        "n": one_of(None, 1),
+        "samplers": or_null({**array(steps), "uniqueItems": True}),
+        "seed": or_null(integer(minimum=-1, maximum=MAX_SEED)),
+        **{name: or_null(integer()) for name in ("id_slot", "n_keep", "n_cache_reuse", "t_max_prompt_ms")},
+    }
+    twice: list[Schema] = [
+        {"required": [name, other]}
+        for name, other in (("n_predict", "max_tokens"), ("repeat_penalty", "repetition_penalty"))
+    ]
+    return fields, [*sampling_clashes(), *twice]
+
+
 def _rerank(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     document = either(TEXT, record({"text": TEXT}, required=("text",), more=True))
     fields = {
@@ -252,6 +277,7 @@ _NARROWED = {
     messages.MessagesRequest: _message,
     EmbeddingRequest: _embedding,
     RerankRequest: _rerank,
+    infill.InfillRequest: _infill,
     TokenizeRequest: _tokenize,
     DetokenizeRequest: _detokenize,
     TemplateRequest: _template,

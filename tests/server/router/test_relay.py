@@ -28,6 +28,7 @@ def test_whole_events_go_on_whatever_pieces_they_came_in(size: int, gap: bytes) 
     [
         ("/v1/completions", b"data: [DONE]\n\n"),
         ("/v1/chat/completions", b'data: {"error":{"message":"x"}}\n\n'),
+        ("/infill", b'data: {"content":"","stop":true}\n\n'),
         ("/v1/messages", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
         ("/v1/responses", b'event: response.incomplete\ndata: {"sequence_number":3}\n\n'),
     ],
@@ -38,6 +39,12 @@ def test_the_last_word_is_known_of_every_endpoint(path: str, last: bytes) -> Non
     assert not relay.is_over
     relay.push(last)
     assert relay.is_over
+
+
+def test_a_text_about_the_end_of_a_stream_is_not_its_end() -> None:
+    relay = Relay("/infill", Slot())
+    relay.push(b'data: {"content":"{\\"stop\\":true}","stop":false}\n\n')
+    assert not relay.is_over
 
 
 def test_a_broken_stream_ends_in_openais_words_in_anthropics_and_in_those_of_responses() -> None:

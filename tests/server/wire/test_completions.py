@@ -41,7 +41,7 @@ def test_other_prompts_are_refused(prompt: Any) -> None:
 def test_a_suffix_is_for_texts_which_may_then_be_empty_and_do_not_come_out() -> None:
     ask = read(prompt=["a", ""], suffix="b")
     assert (ask.texts, ask.suffix) == (("a", ""), "b")
-    assert read(prompt="a", suffix="").suffix == ""
+    assert read(prompt="a", suffix="").suffix is read(prompt="a").suffix is None
     for given, param in (({"prompt": [1]}, "suffix"), ({"prompt": "a", "echo": True}, "echo")):
         with pytest.raises(ApiError) as caught:
             read(**given, suffix="b")

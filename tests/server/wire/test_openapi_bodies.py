@@ -24,6 +24,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "a", "max_output_tokens": 1},
     "/v1/embeddings": {"input": "a"},
     **{key: {"query": "a", "documents": ["b"]} for key in RERANK},
+    "/infill": {"input_prefix": "a", "input_suffix": "b", "n_predict": 1},
     "/v1/messages": {"messages": SAID, "max_tokens": 1},
     "/v1/messages/count_tokens": {"messages": SAID},
     "/tokenize": {"prompt": "a"},
@@ -35,7 +36,7 @@ UNSAID = (
     r"tool_choice: no tool is called",
     r"min_tokens: from 0 to max_tokens",
     r"(logit_bias|stop_token_ids): token id \d+ is not in the model's vocabulary",
-    r"(messages|input|documents\[\d+\]): .* and the context has",
+    r"(messages|input|input_prefix|documents\[\d+\]): .* and the context has",
     r"messages\[\d+\]: an answer that is to be gone on with",
     r"(json_schema|regex|grammar|response_format|text\.format|tools|guided_\w+|structured_outputs).*",
 )

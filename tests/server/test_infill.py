@@ -1,0 +1,79 @@
+"""Gaps over HTTP, as editors ask llama.cpp's server for them."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import Serving
+
+PATH = "/infill"
+GAP: dict[str, Any] = {"input_prefix": "the quick", "input_suffix": " dog", "seed": 3, "n_predict": 12}
+GREEDY = {"temperature": 0, "ignore_eos": True}
+
+
+def post(serving: Serving, *asked: tuple[str, dict[str, Any]], **settings: Any) -> list[Any]:
+    async def go() -> list[Any]:
+        async with serving(**settings) as client:
+            return [await client.post(path, json=body) for path, body in asked]
+
+    return asyncio.run(go())
+
+
+def test_a_gap_is_filled_as_the_completion_with_a_suffix_fills_it(serving: Serving) -> None:
+    completion = {"prompt": "the quick", "suffix": " dog", "max_tokens": 12}
+    asked = {"input_prefix": "the ", "prompt": "quick", "input_suffix": " dog", "n_predict": 12}
+    ours, theirs = post(serving, (PATH, asked | GREEDY), ("/v1/completions", completion | GREEDY))
+    told, (choice,) = ours.json(), theirs.json()["choices"]
+    assert told["content"] == choice["text"] and told["stop_type"] == "limit"
+    usage = theirs.json()["usage"]
+    assert (told["tokens_evaluated"], told["tokens_predicted"]) == (usage["prompt_tokens"], 12)
+    timings = told["timings"]
+    assert timings["predicted_n"] == 12 and timings["prompt_ms"] > 0 and timings["predicted_ms"] >= 0
+
+
+def test_a_stream_has_the_same_text_and_ends_with_how_it_ended(serving: Serving) -> None:
+    whole, stream = post(serving, (PATH, GAP), (PATH, GAP | {"stream": True}))
+    events = [json.loads(line.removeprefix("data: ")) for line in stream.text.split("\n\n") if line]
+    assert "".join(one["content"] for one in events) == whole.json()["content"] != ""
+    assert [one["stop"] for one in events] == [False] * (len(events) - 1) + [True]
+    assert events[-1]["tokens_predicted"] == 12 and events[-1]["timings"]["predicted_n"] == 12
+    (few,) = post(serving, (PATH, GAP | {"stream": True, "response_fields": ["tokens_predicted"]}))
+    assert few.text.endswith('\n\ndata: {"stop":true,"tokens_predicted":12}\n\n')
+
+
+def test_a_prompt_is_only_read_where_nothing_is_to_be_predicted(serving: Serving) -> None:
+    nothing = GAP | {"n_predict": 0, "samplers": [], "temperature": 0.0}
+    fields, first, streamed = post(
+        serving,
+        (PATH, nothing | {"response_fields": [""]}),
+        (PATH, nothing),
+        (PATH, nothing | {"stream": True}),
+    )
+    assert fields.json() == {} and first.json()["content"] == "" and first.json()["tokens_evaluated"] > 5
+    assert streamed.text.count("data: ") == 1 and '"content":""' in streamed.text
+
+
+def test_lines_end_a_text(serving: Serving) -> None:
+    asked = GAP | {"n_predict": 20, "choice": ["  a\n  b\n c\n  d"]}
+    free, held = post(serving, (PATH, asked), (PATH, asked | {"n_indent": 2}))
+    assert free.json()["content"] == "  a\n  b\n c\n  d" and free.json()["stop_type"] == "eos"
+    assert held.json()["content"] == "  a\n  b\n " and held.json()["stop_type"] == "limit"
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"input_suffix": "x" * 400}, "input_prefix"),  # both sides and the answer share the context
+        ({"n_probs": 2}, "n_probs"),
+        ({"input_extra": [{"filename": "a"}]}, "input_extra[0].text"),
+        ({"input_prefix": None}, "input_prefix"),
+        ({"n_predictt": 3}, "n_predictt"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_name(
+    more: dict[str, Any], param: str, serving: Serving
+) -> None:
+    (answer,) = post(serving, (PATH, GAP | more))
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == param
