@@ -28,7 +28,7 @@ from llmkit.server.own_origin import OwnOrigin
 
 OPEN = ("/", "/health", "/ready")
 """Paths that need no key."""
-EXPOSED = ("x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
+EXPOSED = ("x-request-id", "request-id", "retry-after", "retry-after-ms", "x-should-retry")
 """Headers of answers that pages of other origins may read: what their libraries go by."""
 MOST_BODY_BYTES = 2 << 20
 BODY_SECONDS = 60.0

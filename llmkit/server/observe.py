@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llmkit.server.gate import Caller, Slot
 
 RequestLog = Callable[[dict[str, Any]], None]
+_ID_HEADERS = (b"x-request-id", b"request-id")
+"""In which OpenAI's library looks for an answer's id, and Anthropic's."""
 _ID_LETTERS = 64
 _USER_LETTERS = 64
 """Of OpenAI's too."""
@@ -54,7 +56,8 @@ class Observe:
             nonlocal status, body
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                told = [(name, request_id.encode()) for name in _ID_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *told]
             elif status >= 400 and len(body) < _BODY_BYTES:
                 body += message.get("body", b"")
             await send(message)

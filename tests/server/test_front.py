@@ -122,7 +122,7 @@ def test_a_page_that_is_let_in_may_send_what_the_libraries_send_and_read_what_th
     assert "*" in allowed or set(headers.split(", ")) <= set(allowed)
     answer = ask("POST", "/echo", headers=origin | {"x-api-key": "k"}, origins=["https://app.example"])
     told = answer.headers["access-control-expose-headers"].split(", ")
-    assert {"x-request-id", "retry-after", "retry-after-ms"} <= set(told)
+    assert {"x-request-id", "request-id", "retry-after", "retry-after-ms"} <= set(told)
     other = ask(
         "OPTIONS", "/echo", headers=wanted | {"origin": "https://evil"}, origins=["https://app.example"]
     )

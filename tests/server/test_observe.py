@@ -24,6 +24,7 @@ def records_of(serving: Serving, requests: list[dict[str, Any]], **settings: Any
                 for one in requests:
                     answer = await watched.post("/v1/completions", **one)
                     assert answer.headers["x-request-id"].startswith(("req_", "mine"))
+                    assert answer.headers["request-id"] == answer.headers["x-request-id"]
             assert state.in_flight == 0
 
     asyncio.run(go())
