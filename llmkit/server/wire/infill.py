@@ -100,8 +100,6 @@ def read_infill(told: InfillRequest, base: SamplingConfig, limits: WireLimits, *
         if told.repetition_penalty not in (None, told.repeat_penalty):
             raise refused("repetition_penalty", "contradicts repeat_penalty")
         told.repetition_penalty = told.repeat_penalty
-    if told.seed == -1:
-        told.seed = None
     for name in ("n_indent", "t_max_predict_ms"):
         if (getattr(told, name) or 0) < 0:
             raise refused(name, f"0 (off) or above (found {getattr(told, name)})")

@@ -9,9 +9,16 @@ from typing import Any
 import msgspec
 
 from llmkit.server.answer import ExecutedTool, Piece, Said, ToolCall, parts_of
-from llmkit.server.errors import refused
+from llmkit.server.errors import ApiError, refused
 from llmkit.server.wire.messages_in import content_text
 from llmkit.server.wire.response_output import SERVER_LABEL
+
+_CALL, _RESULT = "an id and a name, which are texts, and an input, which is an object", "a tool_use_id"
+_NEEDS = {
+    **{"text": "a text", "thinking": "a text called thinking, in an assistant's message"},
+    **{"tool_use": _CALL, "mcp_tool_use": _CALL, "tool_result": _RESULT, "mcp_tool_result": _RESULT},
+}
+"""What a block of each known type has."""
 
 
 def answer_blocks(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
@@ -91,14 +98,21 @@ def read_blocks(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]
                 result = {"role": "tool", "tool_call_id": name, "content": content}
                 (results if kind == "tool_result" else turns).append(result)
             case _:
-                kind = block.get("type") if isinstance(block, dict) else block
-                known = "only text, thinking, tool_use, tool_result and their mcp_ kin are read"
-                raise refused(f"{where}[{number}]", f"of type {kind!r}: {known}")
+                raise _unread(block, f"{where}[{number}]")
     turn = _turn(role, texts, thoughts)
     if calls:
         turn["tool_calls"] = calls
     turns = [*results, *turns]
     return [*turns, *([turn] if texts or thoughts or calls or not turns else [])]
+
+
+def _unread(block: Any, where: str) -> ApiError:
+    """A block that is of no known type, or lacks what its type has."""
+    kind = block.get("type") if isinstance(block, dict) else block
+    if isinstance(kind, str) and (needs := _NEEDS.get(kind)) is not None:
+        return refused(where, f"of type {kind!r}: needs {needs}")
+    known = "only text, thinking, tool_use, tool_result and their mcp_ kin are read"
+    return refused(where, f"of type {kind!r}: {known}")
 
 
 def _turn(role: str, texts: list[str], thoughts: list[str]) -> dict[str, Any]:

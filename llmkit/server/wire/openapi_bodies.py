@@ -10,7 +10,7 @@ from itertools import combinations
 
 import msgspec
 
-from llmkit.engine.config import MAX_SEED, SAMPLERS
+from llmkit.engine.config import SAMPLERS
 from llmkit.server.wire import chat, completions, infill, messages, responses
 from llmkit.server.wire.embeddings import MOST_INPUTS, EmbeddingRequest
 from llmkit.server.wire.json_schema import (
@@ -223,7 +223,6 @@ def _infill(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "response_fields": or_null(array(TEXT)),
         "n": one_of(None, 1),
         "samplers": or_null({**array(steps), "uniqueItems": True}),
-        "seed": or_null(integer(minimum=-1, maximum=MAX_SEED)),
         **{name: or_null(integer()) for name in ("id_slot", "n_keep", "n_cache_reuse", "t_max_prompt_ms")},
     }
     twice: list[Schema] = [

@@ -109,7 +109,9 @@ PARTS: dict[str, Schema] = {
         {
             "type": one_of("function"),
             "function": record(
-                {"name": _NAME, "description": TEXT, "parameters": OBJECT}, required=("name",), more=True
+                {"name": _NAME, "description": or_null(TEXT), "parameters": or_null(OBJECT)},
+                required=("name",),
+                more=True,
             ),
         },
         required=("type", "function"),

@@ -116,7 +116,7 @@ def sampling_fields(facts: Facts) -> dict[str, Schema]:
         "priority": or_null(integer()),
         "logit_bias": or_null(bias),
         "stop": either(STOP, array(STOP, most=LIMITS.stop_strings), NULL),
-        "seed": or_null(integer(minimum=0, maximum=MAX_SEED)),
+        "seed": or_null(integer(minimum=-1, maximum=MAX_SEED)),
         "n": or_null(integer(minimum=1, maximum=LIMITS.answers)),
         "samplers": or_null({**array(one_of(*SAMPLERS), most=len(SAMPLERS)), "uniqueItems": True}),
         **_rule_fields(),

@@ -115,6 +115,8 @@ def read_sampling(
     Raises:
         ApiError: 400, naming the parameter.
     """
+    if told.seed == -1:  # llama.cpp's way, and vLLM's, of asking for any
+        told.seed = None
     given: dict[str, Any] = {"max_tokens": max_tokens, "samples": 1}
     for name in _AS_THEY_ARE:
         if (value := getattr(told, name)) is not None:

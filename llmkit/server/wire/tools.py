@@ -149,7 +149,7 @@ def read_offer(
 def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
     if tool.get("type") != "function" or not isinstance(tool.get("function"), dict):
         raise refused(where, 'of the form {"type": "function", "function": {"name", "parameters"}}')
-    function = tool["function"]
+    function = {name: value for name, value in tool["function"].items() if value is not None}
     name, parameters = function.get("name"), function.get("parameters", {"type": "object", "properties": {}})
     if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
         raise refused(f"{where}.function.name", "letters, digits, _ . and -, at most 64")

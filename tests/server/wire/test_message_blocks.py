@@ -75,3 +75,17 @@ def test_thoughts_that_are_sent_back_are_thoughts_of_their_turn() -> None:
     assert read_blocks("assistant", blocks, "m") == [turn]
     with pytest.raises(ApiError):
         read_blocks("user", blocks, "m")
+
+
+@pytest.mark.parametrize(
+    ("block", "needs"),
+    [
+        ({"type": "text"}, "a text"),
+        ({"type": "tool_use", "id": "t", "name": "f", "input": "{}"}, "an input, which is an object"),
+        ({"type": "tool_result", "content": "x"}, "a tool_use_id"),
+        ({"type": "thinking", "thinking": "x"}, "in an assistant's message"),
+    ],
+)
+def test_a_block_of_a_known_type_is_told_what_it_lacks(block: Any, needs: str) -> None:
+    with pytest.raises(ApiError, match=needs):
+        read_blocks("user", [block], "messages[0].content")

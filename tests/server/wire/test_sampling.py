@@ -44,13 +44,21 @@ def test_a_hint_for_the_cache_is_taken_and_changes_nothing() -> None:
     assert texts[0] == texts[1] and chats[0] == chats[1]
 
 
+def test_any_seed_is_asked_for_by_none_or_by_minus_one() -> None:
+    given = [
+        read_completion(CompletionRequest(prompt="a", seed=seed), BASE, WireLimits()).seed_given
+        for seed in (None, -1, 0)
+    ]
+    assert given == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("given", "param"),
     [
         ({"temperature": -0.1}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
         ({"max_tokens": -1}, "max_tokens"),
-        ({"seed": -1}, "seed"),
+        ({"seed": -2}, "seed"),
         ({"n": 0}, "n"),
         ({"n": 17}, "n"),
         ({"stop": ["a"] * 17}, "stop"),

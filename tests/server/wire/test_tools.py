@@ -14,6 +14,8 @@ ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "o
 def test_a_tool_without_parameters_takes_none() -> None:
     (tool,) = read_tools([{"type": "function", "function": {"name": "now"}}])
     assert tool["function"]["parameters"] == {"type": "object", "properties": {}}
+    unsaid = {"name": "now", "description": None, "parameters": None, "strict": None}
+    assert read_tools([{"type": "function", "function": unsaid}]) == (tool,)
     assert read_tools(None) == ()
 
 
