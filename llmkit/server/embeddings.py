@@ -1,7 +1,8 @@
 """POST /v1/embeddings: a text's vector is made of its tokens' last hidden states, of length 1.
 
 It is that of `llmkit retrieve`, as the model's files say; where they say nothing, the mean, of which what
-stands before every text is no part. What stands before queries is the client's to write.
+stands before every text is no part. What stands before queries is the client's to write. A shorter one is the
+first numbers of it, of length 1 again, as sentence-transformers' `truncate_dim` has it.
 """
 
 import time
@@ -45,7 +46,7 @@ async def embeddings(request: Request) -> Response:
         async with state.gate.enter(caller, sizes, model=served.name) as slot:
             request.state.slot = slot
             slot.usage.prompt_tokens = tokens
-            vectors = await _vectors(served, rows, skipped)
+            vectors = await _vectors(served, rows, skipped, ask.dimensions)
             slot.first_token_seconds, slot.finished = time.monotonic() - began, "stop"
         took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
         return as_json(embedding_object(served.name, vectors, slot.usage, ask.encoding), headers=took)
@@ -92,9 +93,9 @@ def _skipped(row: Sequence[int], served: Served) -> int:
 
 
 async def _vectors(
-    served: Served, rows: Sequence[Sequence[int]], skipped: Sequence[int]
+    served: Served, rows: Sequence[Sequence[int]], skipped: Sequence[int], dimensions: int
 ) -> NDArray[np.float32]:
     try:
-        return unit_vectors(await served.thread.hidden_sums(rows, skipped))
+        return unit_vectors((await served.thread.hidden_sums(rows, skipped))[:, :dimensions])
     except DataError as error:
         raise ApiError(500, error.problem, code="model_failed") from None

@@ -75,7 +75,8 @@ def test_base64_is_the_same_numbers(serving: Serving) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"input": "a", "dimensions": 8}, "dimensions"),
+        ({"input": "a", "dimensions": 17}, "dimensions"),
+        ({"input": "a", "dimensions": -1}, "dimensions"),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format"),
         ({"input": ""}, "input"),
         ({"input": []}, "input"),
@@ -101,6 +102,13 @@ def test_what_cannot_be_followed_is_refused_by_name(
 def test_its_own_width_is_a_number_of_dimensions_that_it_has(serving: Serving) -> None:
     (answer,) = post(serving, {"input": "a", "dimensions": 16})
     assert answer.status_code == 200 and vectors(answer).shape == (1, 16)
+
+
+def test_a_shorter_vector_is_the_beginning_of_the_whole_and_has_length_1_again(serving: Serving) -> None:
+    whole, short = post(serving, {"input": TEXTS}, {"input": TEXTS, "dimensions": 5})
+    begin = vectors(whole)[:, :5].astype(np.float64)
+    expected = begin / np.linalg.norm(begin, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors(short), expected, atol=1e-6)
 
 
 def test_an_adapter_has_no_vectors(serving: Serving) -> None:

@@ -33,6 +33,8 @@ class EmbeddingAsk:
     texts: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
     encoding: Literal["float", "base64"]
+    dimensions: int
+    """Numbers of each vector: its first, for models whose beginnings say most (Matryoshka)."""
 
 
 def read_embedding(told: EmbeddingRequest, width: int) -> EmbeddingAsk:
@@ -45,8 +47,9 @@ def read_embedding(told: EmbeddingRequest, width: int) -> EmbeddingAsk:
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
     """
-    if told.dimensions not in (None, width):
-        raise refused("dimensions", f"this model's vectors have {width} (found {told.dimensions})")
+    dimensions = width if told.dimensions is None else told.dimensions
+    if not 1 <= dimensions <= width:
+        raise refused("dimensions", f"from 1 to {width}, as this model's vectors have (found {dimensions})")
     encoding = "float" if told.encoding_format is None else told.encoding_format
     if encoding not in ("float", "base64"):
         raise refused("encoding_format", f"float or base64 (found {encoding!r})")
@@ -55,7 +58,7 @@ def read_embedding(told: EmbeddingRequest, width: int) -> EmbeddingAsk:
     texts, ids = read_prompts(told.input, "input")
     if (count := len(texts) or len(ids)) > MOST_INPUTS:
         raise refused("input", f"at most {MOST_INPUTS:,} texts (found {count:,})")
-    return EmbeddingAsk(texts, ids, "base64" if encoding == "base64" else "float")
+    return EmbeddingAsk(texts, ids, "base64" if encoding == "base64" else "float", dimensions)
 
 
 def embedding_object(

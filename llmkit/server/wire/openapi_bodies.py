@@ -199,12 +199,11 @@ def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     ids = token_ids(facts, least=1, most=facts.context)
     texts = array(SOME_TEXT, least=1, most=MOST_INPUTS)
-    width = integer() if facts.hidden_size is None else one_of(facts.hidden_size)
     fields = {
         "model": named_model(facts, adapters=False),
         "input": either(SOME_TEXT, ids, texts, array(ids, least=1, most=MOST_INPUTS)),
         "encoding_format": one_of(None, "float", "base64"),
-        "dimensions": or_null(width),
+        "dimensions": or_null(integer(minimum=1, maximum=facts.hidden_size)),
     }
     return fields, []
 

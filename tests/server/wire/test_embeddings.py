@@ -15,8 +15,13 @@ def test_a_text_and_a_row_of_ids_are_lists_of_one() -> None:
     assert (ask.ids, ask.texts, ask.encoding) == (((3, 4),), (), "base64")
 
 
-@pytest.mark.parametrize("fields", [{"dimensions": 3}, {"dimensions": 0}, {"encoding_format": ""}])
-def test_another_width_and_another_encoding_are_refused_by_name(fields: dict[str, object]) -> None:
+def test_a_width_is_one_that_the_vectors_have_and_without_one_all_of_it() -> None:
+    told = [EmbeddingRequest(input="a", dimensions=one) for one in (None, 1, 4)]
+    assert [read_embedding(one, 4).dimensions for one in told] == [4, 1, 4]
+
+
+@pytest.mark.parametrize("fields", [{"dimensions": 5}, {"dimensions": 0}, {"encoding_format": ""}])
+def test_a_width_that_is_not_there_and_another_encoding_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ApiError) as caught:
         read_embedding(msgspec.convert({"input": "a", **fields}, EmbeddingRequest), 4)
     assert caught.value.param in fields
