@@ -24,6 +24,10 @@ _OTHER = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 """What a body is that begins so."""
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+"""What a backslash begins: both halves of a character beyond 16 bits, one of them alone, or anything else."""
 _NAME = re.compile(r"^\$\.(?P<name>[^.\[]+)")
 
 
@@ -49,9 +53,7 @@ def decode(content: bytes, kind: type[T]) -> T:
                 return msgspec.convert(_WHOLE.decode(content), kind)
         raise _invalid(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        other = next((what for magic, what in _OTHER.items() if content.startswith(magic)), None)
-        what = _first_line(error) if other is None else f"it is {other}, and only plain UTF-8 is read"
-        raise ApiError(400, f"the body is not JSON: {what}", code="invalid_json") from None
+        raise ApiError(400, f"the body is not JSON: {_why(content, error)}", code="invalid_json") from None
 
 
 def whole(told: str) -> int | float:
@@ -111,6 +113,17 @@ def _invalid(message: str, kind: type[Any]) -> ApiError:
         return ApiError(400, f"{param}: missing", code="missing_parameter", param=param)
     param = path[2:] or None
     return ApiError(400, f"{param or 'the body'}: {what}", code="invalid_type", param=param)
+
+
+def _why(content: bytes, error: BaseException) -> str:
+    """Why a body is none: msgspec takes half a character for a body that ends too early."""
+    for magic, what in _OTHER.items():
+        if content.startswith(magic):
+            return f"it is {what}, and only plain UTF-8 is read"
+    halves = (one["half"] for one in _ESCAPE.finditer(content))
+    if (half := next(filter(None, halves), None)) is not None:
+        return f"{half.decode(errors='replace')} is half a character, as of an emoji that was cut in two"
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

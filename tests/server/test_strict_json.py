@@ -94,9 +94,19 @@ def test_what_is_read_as_a_whole_number_is_what_a_struct_takes_for_one(told: str
             decode(body, Body)
 
 
-def test_half_a_character_is_refused() -> None:
-    with pytest.raises(ApiError):
-        decode(b'{"prompt": "\\ud800"}', Body)
+@pytest.mark.parametrize(
+    "text", [rb"\ud83d", rb"\uD83D x", rb"\ude00", rb"\ud83d\u0041", rb"\\\ud83d", rb"\ud83d\ude00\ud83d"]
+)
+def test_half_a_character_is_told_as_such(text: bytes) -> None:
+    with pytest.raises(ApiError, match=r"(?i)\\ud(83d|e00) is half a character"):
+        decode(b'{"prompt": "' + text + b'"}', Body)
+
+
+@pytest.mark.parametrize("text", [rb"\ud83d\ude00", rb"\\ud83d"])
+def test_a_body_that_ends_too_early_is_not_said_to_have_half_a_character(text: bytes) -> None:
+    decode(b'{"prompt": "' + text + b'"}', Body)
+    with pytest.raises(ApiError, match="truncated"):
+        decode(b'{"prompt": "' + text, Body)
 
 
 def test_depth_is_counted_outside_strings_only() -> None:
