@@ -9,8 +9,8 @@ from llmkit.server.embeddings import embeddings
 from llmkit.server.front import put_in_front, route
 from llmkit.server.handlers import State, chat, completions, messages, responses
 from llmkit.server.health import health, ready
-from llmkit.server.infill import infill
 from llmkit.server.listing import list_models, show_load, show_metrics, show_model, show_openapi
+from llmkit.server.llama import completion, infill
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.rerank import rerank
@@ -48,6 +48,7 @@ def build_app(
         route("/v1/responses", responses, "POST"),
         route("/v1/embeddings", embeddings, "POST"),
         *(route(path, rerank, "POST") for path in RERANK),
+        route("/completion", completion, "POST"),
         route("/infill", infill, "POST"),
         route("/v1/messages", messages, "POST"),
         route("/v1/messages/count_tokens", count_tokens, "POST"),

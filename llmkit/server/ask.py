@@ -47,6 +47,9 @@ class Ask:
     and there is no gap."""
     files: tuple[tuple[str, str], ...] = ()
     """Names and texts of other files, told before one with a gap."""
+    marks: bool = False
+    """Whether what looks like a special token in `texts` is one, as a whole conversation that a client has
+    rendered itself has them; what ends a turn of it then ends the text."""
     lines: LineRule | None = None
     """When the text ends by its lines; None: never."""
     ids: tuple[tuple[int, ...], ...] = ()

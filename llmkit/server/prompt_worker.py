@@ -4,7 +4,8 @@ Neither a chat template nor a tokenizer promises to be quick: a sandbox does not
 and a megabyte of one letter takes a tokenizer a quarter of a minute. Here they hold nobody up.
 
 One message a prompt each way, as msgpack behind four bytes of length:
-    {"text": str, "special": bool, "whole": bool, "suffix": str | None, "files": [[str, str]]} |
+    {"text": str, "special": bool, "whole": bool, "marks": bool, "suffix": str | None,
+     "files": [[str, str]]} |
     {"ids": [int]} | {"template": true} |
     {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str} |
     {"rule": [kind, …], "vocab_size": int}
@@ -41,6 +42,7 @@ class Worker:
         """tokenizer_path: as `load_tokenizer` takes it."""
         self._tokenizer = load_tokenizer(tokenizer_path)
         self._encoder = PromptEncoder(self._tokenizer)
+        self._marked = PromptEncoder(self._tokenizer, allow_special=True)
         self._grammars: dict[int, Grammars] = {}
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +68,8 @@ class Worker:
             return {"turn_end": self._encoder.turn_end, "turns": asdict(self._encoder.tool_turns)}
         if message.get("suffix") is not None:
             return {"ids": self._encoder.encode_gap(message["text"], message["suffix"], message["files"])}
+        if message.get("marks", False):
+            return {"ids": self._marked.encode(message["text"])}
         if message.get("whole", False):
             return {"ids": self._encoder.encode_whole(message["text"])}
         if "text" in message:

@@ -109,6 +109,7 @@ class PromptPool:
         *,
         special: bool = True,
         whole: bool = False,
+        marks: bool = False,
         suffix: str | None = None,
         files: Sequence[tuple[str, str]] = (),
         param: str = "prompt",
@@ -120,6 +121,7 @@ class PromptPool:
             text: the prompt.
             special: whether what belongs before a text is put there.
             whole: whether what belongs behind one is put there too.
+            marks: whether what looks like a special token is one.
             suffix: what comes after a gap behind it; None: there is no gap.
             files: names and texts of other files, told before one with a gap.
             param: what the request calls it.
@@ -128,7 +130,10 @@ class PromptPool:
         Raises:
             ApiError: 400: it is too long, takes too long, or the tokenizer refuses it; 503: too many wait.
         """
-        message = {"text": text, "special": special, "whole": whole, "suffix": suffix, "files": files}
+        message = {
+            **{"text": text, "special": special, "whole": whole, "marks": marks},
+            **{"suffix": suffix, "files": files},
+        }
         answer = await self._ask(message, param, tenant)
         return list(answer["ids"])
 
@@ -137,6 +142,7 @@ class PromptPool:
         texts: Sequence[str],
         *,
         whole: bool = False,
+        marks: bool = False,
         suffix: str | None = None,
         files: Sequence[tuple[str, str]] = (),
         param: str = "prompt",
@@ -147,7 +153,9 @@ class PromptPool:
         Raises:
             ApiError: see `encode`; the others are given up.
         """
-        work = partial(self.encode, whole=whole, suffix=suffix, files=files, param=param, tenant=tenant)
+        work = partial(
+            self.encode, whole=whole, marks=marks, suffix=suffix, files=files, param=param, tenant=tenant
+        )
         return await self.each(work, texts)
 
     async def decode_all(self, prompts: Sequence[Sequence[int]], *, tenant: str = "") -> list[str]:

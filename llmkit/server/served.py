@@ -195,7 +195,7 @@ class Served:
         return Prepared(ask, tuple(requests), by_answer, thinks=place == "within")
 
     def _stop_ids_of(self, ask: Ask) -> frozenset[int]:
-        if ask.kind == "chat":
+        if ask.kind == "chat" or ask.marks:
             return self._stop_ids
         return frozenset() if ask.suffix is None or self._infill_form is None else self._infill_form.ends
 
@@ -259,7 +259,9 @@ class Served:
         if ask.suffix is not None and self._infill_form is None:
             problem = "this model has no tokens that mark a gap"
             raise refused("suffix", problem, code="unsupported_parameter")
-        encoded = await self.prompts.encode_all(ask.texts, suffix=ask.suffix, files=ask.files, tenant=tenant)
+        encoded = await self.prompts.encode_all(
+            ask.texts, marks=ask.marks, suffix=ask.suffix, files=ask.files, tenant=tenant
+        )
         return list(zip(encoded, ask.texts, strict=True))
 
     def _fit(self, ask: Ask, prompt_tokens: int) -> SamplingConfig:

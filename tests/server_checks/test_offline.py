@@ -16,6 +16,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "a", "max_output_tokens": 2},
     "/v1/embeddings": {"input": "a"},
     **{key: {"query": "a", "documents": ["https://example.invalid/b"]} for key in RERANK},
+    "/completion": {"prompt": "a", "n_predict": 1},
     "/infill": {"input_prefix": "a", "input_suffix": "b", "n_predict": 1},
     "/v1/messages": {"messages": SAID, "max_tokens": 2},
     "/v1/messages/count_tokens": {"messages": SAID},

@@ -38,6 +38,7 @@ WITH_BODY = {
     "/v1/responses": {"input": "hello", "max_output_tokens": 1},
     "/v1/embeddings": {"input": "hello"},
     **{key: {"query": "hello", "documents": ["hello"]} for key in RERANK},
+    "/completion": {"prompt": "a", "n_predict": 1},
     "/infill": {"input_prefix": "a", "input_suffix": "b", "n_predict": 1},
     "/v1/messages": {"messages": HELLO, "max_tokens": 1},
     "/v1/messages/count_tokens": {"messages": HELLO},

@@ -20,9 +20,10 @@ from llmkit.server.router.listing import list_models, show_load, show_model, sho
 from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker_metrics import engines_text
+from llmkit.server.wire.llama import LLAMA
 
 CHARGED = (
-    *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/infill"),
+    *("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", *LLAMA),
     *UNWRITTEN,
 )
 FREE = ("/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template")

@@ -10,6 +10,7 @@ from llmkit.server.errors import ApiError, refused
 from llmkit.server.router.routing import BYTES_PER_TOKEN, prefixes_of
 from llmkit.server.strict_json import as_whole, decode
 from llmkit.server.wire.completions import DEFAULT_MAX_TOKENS
+from llmkit.server.wire.llama import LLAMA
 from llmkit.server.wire.rerank import RERANK
 from llmkit.server.wire.sampling import HINTS
 
@@ -72,7 +73,7 @@ class Asked:
         most = next((one for one in told if one is not None), None)
         if most is None and path == "/v1/completions":
             most = DEFAULT_MAX_TOKENS
-        if path == "/infill" and (number := as_whole(self.content.get("n_predict"))) is not None:
+        if path in LLAMA and (number := as_whole(self.content.get("n_predict"))) is not None:
             most = None if number < 0 else number
         room = max(1, (context or DEFAULT_CONTEXT) - self.prompt_tokens // self.prompts)
         return self.answers * (room if most is None else max(0, min(most, room)))

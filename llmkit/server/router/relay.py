@@ -15,6 +15,7 @@ from llmkit.server.handoff import SLOT_COMMENT, read_slot
 from llmkit.server.responses_stream import failure_events
 from llmkit.server.router.took import read_usage_event
 from llmkit.server.sse import data, event
+from llmkit.server.wire.llama import LLAMA
 
 MOST_EVENT_BYTES = 16 << 20
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
@@ -106,7 +107,7 @@ class Relay:
             )
         elif self._path == "/v1/messages":
             ends = (b"event: message_stop", b"event: error")
-        elif self._path == "/infill":  # nothing else has an unescaped mark before the colon
+        elif self._path in LLAMA:  # nothing else has an unescaped mark before the colon
             ends = (b"data: ",) if b'"stop":true' in one else (b'data: {"error"',)
         else:
             ends = (b"data: [DONE]", b"data:[DONE]", b'data: {"error"')

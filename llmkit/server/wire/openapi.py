@@ -18,6 +18,7 @@ from llmkit.server.wire.completions import CompletionRequest
 from llmkit.server.wire.embeddings import EmbeddingRequest
 from llmkit.server.wire.infill import InfillRequest
 from llmkit.server.wire.json_schema import TEXT, Schema, integer, one_of, reference
+from llmkit.server.wire.llama import LlamaRequest
 from llmkit.server.wire.messages import MessagesRequest
 from llmkit.server.wire.openapi_bodies import as_decoded, body_schema
 from llmkit.server.wire.openapi_parts import PARTS
@@ -147,7 +148,8 @@ OPERATIONS = (
         refusals=_CHARGED,
     ),
     *(_ranking(path) for path in RERANK),
-    _text("/infill", "Fill a gap, by llama.cpp's endpoint", InfillRequest, answers.Infilled),
+    _text("/completion", "Go on with a text, by llama.cpp's endpoint", LlamaRequest, answers.LlamaAnswer),
+    _text("/infill", "Fill a gap, by llama.cpp's endpoint", InfillRequest, answers.LlamaAnswer),
     _text("/v1/messages", "Reply, by Anthropic's endpoint", MessagesRequest, answers.MessageAnswer),
     Operation(
         *("POST", "/v1/messages/count_tokens", "Tokens of a conversation"),

@@ -254,8 +254,8 @@ class Ranking(msgspec.Struct):
     usage: ReadTokens
 
 
-class Infilled(msgspec.Struct):
-    """The answer of /infill; with `response_fields` an object of these alone, by their paths."""
+class LlamaAnswer(msgspec.Struct):
+    """The answer of /completion and /infill; with `response_fields` these alone, by their paths."""
 
     stop: bool
     index: int

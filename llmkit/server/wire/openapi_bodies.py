@@ -11,7 +11,7 @@ from itertools import combinations
 import msgspec
 
 from llmkit.engine.config import SAMPLERS
-from llmkit.server.wire import chat, completions, infill, messages, responses
+from llmkit.server.wire import chat, completions, infill, llama, messages, responses
 from llmkit.server.wire.embeddings import MOST_INPUTS, EmbeddingRequest
 from llmkit.server.wire.json_schema import (
     ANYTHING,
@@ -209,12 +209,23 @@ def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 
 
 def _infill(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
-    off = or_null(integer(minimum=0))
-    steps = one_of(*SAMPLERS, *infill.ELSEWHERE, *infill.OWN_PLACE)
     file = record({"text": TEXT, "filename": TEXT}, required=("text",), more=True)
-    fields = sampling_fields(facts) | unsaid(infill.HARMLESS)
+    fields, clashes = _llama_fields(facts)
+    return fields | {"input_extra": or_null(array(file, most=infill.MOST_FILES))}, clashes
+
+
+def _llama(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    ids = token_ids(facts, least=1, most=None if facts.context is None else facts.context - 1)
+    prompt = either(SOME_TEXT, ids, array(SOME_TEXT, least=1, most=1), array(ids, least=1, most=1))
+    fields, clashes = _llama_fields(facts)
+    return fields | {"prompt": prompt}, clashes
+
+
+def _llama_fields(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    off = or_null(integer(minimum=0))
+    steps = one_of(*SAMPLERS, *llama.ELSEWHERE, *llama.OWN_PLACE)
+    fields = sampling_fields(facts) | unsaid(llama.HARMLESS)
     fields |= {
-        "input_extra": or_null(array(file, most=infill.MOST_FILES)),
         "n_predict": or_null(integer()),
         "n_indent": off,
         "t_max_predict_ms": off,
@@ -276,6 +287,7 @@ _NARROWED = {
     EmbeddingRequest: _embedding,
     RerankRequest: _rerank,
     infill.InfillRequest: _infill,
+    llama.LlamaRequest: _llama,
     TokenizeRequest: _tokenize,
     DetokenizeRequest: _detokenize,
     TemplateRequest: _template,

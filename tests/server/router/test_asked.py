@@ -48,6 +48,7 @@ def test_a_whole_number_with_a_point_counts_as_for_the_worker() -> None:
         ("/v1/completions", {"prompt": [[1] * 40] * 5, "max_tokens": 50}, 5 * 50),
         ("/v1/embeddings", {"input": "a text"}, 0),
         ("/infill", {"input_prefix": "a", "n_predict": 7}, 7),
+        ("/completion", {"prompt": [1] * 10}, 90),
         ("/infill", {"input_prefix": "", "n_predict": -1}, 100 - asked(input_prefix="").prompt_tokens),
         ("/v2/rerank", {"query": "a", "documents": ["a text"]}, 0),
     ],

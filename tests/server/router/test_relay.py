@@ -28,6 +28,7 @@ def test_whole_events_go_on_whatever_pieces_they_came_in(size: int, gap: bytes) 
     [
         ("/v1/completions", b"data: [DONE]\n\n"),
         ("/v1/chat/completions", b'data: {"error":{"message":"x"}}\n\n'),
+        ("/completion", b'data: {"stop":true}\n\n'),
         ("/infill", b'data: {"content":"","stop":true}\n\n'),
         ("/v1/messages", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
         ("/v1/responses", b'event: response.incomplete\ndata: {"sequence_number":3}\n\n'),

@@ -6,10 +6,9 @@ import msgspec
 import pytest
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.server.answer import Piece, Usage
 from llmkit.server.ask import Ask, LineRule
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.infill import InfillRequest, infill_chunk, infill_object, read_infill
+from llmkit.server.wire.infill import InfillRequest, read_infill
 from llmkit.server.wire.sampling import WireLimits
 
 BASE = SamplingConfig(temperature=0.8, top_k=40)
@@ -41,71 +40,9 @@ def test_what_an_editor_asks_for_is_all_followed() -> None:
     assert (ask.sampling.temperature, ask.sampling.top_k, ask.sampling.top_p) == (1.0, 40, 0.9)
 
 
-def test_a_gap_may_be_empty_on_both_sides_and_numbers_that_bound_nothing_are_none() -> None:
-    ask = read(input_prefix="", input_suffix="", n_predict=-1, seed=-1)
-    assert (ask.texts, ask.suffix, ask.files, ask.lines) == (("",), "", (), LineRule())
-    assert ask.sampling.max_tokens == 512 and not ask.seed_given
-    assert ask.sampling.temperature == 0.8
-    warm = read(n_predict=0, temperature=0.0, samplers=[])
-    assert warm.sampling.max_tokens == 1 and warm.sampling.is_greedy
-    assert read(repeat_penalty=1.1).sampling.repetition_penalty == 1.1
-    assert read(samplers=["temperature", "typ_p", "xtc", "dry"]).sampling.samplers == (
-        *("temperature", "typical_p"),
-        "xtc_probability",
-    )
-
-
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"n_probs": 5}, "n_probs"),
-        ({"lora": [{"id": 0, "scale": 1}]}, "lora"),
-        ({"samplers": ["top_k", "mirostat"]}, "samplers"),
-        ({"n_indent": -1}, "n_indent"),
-        ({"t_max_predict_ms": -5}, "t_max_predict_ms"),
-        ({"n": 2}, "n"),
-        ({"n_predict": 3, "max_tokens": 4}, "max_tokens"),
-        ({"repeat_penalty": 1.1, "repetition_penalty": 1.2}, "repetition_penalty"),
-        ({"top_p": 2}, "top_p"),
-        ({"input_extra": [{"text": ""}] * 1025}, "input_extra"),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_what_cannot_be_followed_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+def test_a_gap_may_be_empty_on_both_sides_and_other_files_are_not_without_number() -> None:
+    ask = read(input_prefix="", input_suffix="")
+    assert (ask.texts, ask.suffix, ask.files, ask.lines, ask.marks) == (("",), "", (), LineRule(), False)
     with pytest.raises(ApiError) as caught:
-        read(**fields)
-    assert (caught.value.status, caught.value.param) == (400, param)
-
-
-USAGE = Usage(prompt_tokens=12, cached_tokens=2, completion_tokens=4)
-PIECES = [Piece(0, "x\n"), Piece(0, "y", finish="stop", matched=";")]
-
-
-def test_an_answer_tells_how_it_ended_and_how_long_it_took_in_llama_cpps_words() -> None:
-    told = infill_object("m", PIECES, USAGE, body(), (0.5, 2.0))
-    assert (told["content"], told["stop"], told["has_new_line"]) == ("x\ny", True, True)
-    assert (told["stop_type"], told["stopping_word"]) == ("word", ";")
-    assert [told[f"tokens_{name}"] for name in ("predicted", "evaluated", "cached")] == [4, 12, 2]
-    assert told["timings"] == {
-        "cache_n": 2,
-        **{"prompt_n": 10, "prompt_ms": 500.0, "prompt_per_token_ms": 50.0, "prompt_per_second": 20.0},
-        **{"predicted_n": 4, "predicted_ms": 2000.0},
-        **{"predicted_per_token_ms": 500.0, "predicted_per_second": 2.0},
-    }
-    ends = {finish: infill_object("m", [Piece(0, finish=finish)], USAGE, body(), (0, 0)) for finish in _ENDS}
-    assert {finish: one["stop_type"] for finish, one in ends.items()} == _ENDS
-
-
-_ENDS: dict[Any, str] = {"stop": "eos", "length": "limit"}
-
-
-def test_fields_that_are_asked_for_come_alone_by_their_paths_and_what_is_not_there_does_not() -> None:
-    names = ["content", "timings/prompt_n", "truncated", "timings/truncated", "content/x", ""]
-    told = infill_object("m", PIECES, USAGE, body(response_fields=names), (0.5, 2.0))
-    assert told == {"content": "x\ny", "timings/prompt_n": 10, "truncated": False}
-    assert infill_object("m", PIECES, USAGE, body(response_fields=[""]), (0, 0)) == {}
-
-
-def test_of_no_tokens_no_text_comes_out_and_an_event_is_one_that_goes_on() -> None:
-    assert infill_object("m", PIECES, USAGE, body(n_predict=0), (0, 0))["content"] == ""
-    assert infill_chunk(PIECES[0]) == {"index": 0, "content": "x\n", "stop": False}
+        read(input_extra=[{"text": ""}] * 1025)
+    assert caught.value.param == "input_extra"

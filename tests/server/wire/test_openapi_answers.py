@@ -20,6 +20,7 @@ ASKED: dict[str, list[dict[str, Any]]] = {
     "/v1/responses": [{"input": "a", "max_output_tokens": 2}, {"input": "a", "text": {"format": None}}],
     "/v1/embeddings": [{"input": "a"}, {"input": ["a", "b"], "encoding_format": "base64"}],
     **{key: [RANK, {**RANK, "return_documents": True}] for key in RERANK},
+    "/completion": [{"prompt": "a", "n_predict": 1}],
     "/infill": [{"input_prefix": "a", "input_suffix": "b", "n_predict": one} for one in (0, 2)],
     "/v1/messages": [{"messages": SAID, "max_tokens": 2}],
     "/v1/messages/count_tokens": [{"messages": SAID}],

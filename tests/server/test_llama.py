@@ -1,4 +1,4 @@
-"""Gaps over HTTP, as editors ask llama.cpp's server for them."""
+"""llama.cpp's own endpoints over HTTP."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmkit.tokens.tokenizer import Tokenizer
 from tests.server.conftest import Serving
 
 PATH = "/infill"
@@ -77,3 +78,39 @@ def test_what_cannot_be_followed_is_refused_by_name(
 ) -> None:
     (answer,) = post(serving, (PATH, GAP | more))
     assert answer.status_code == 400 and answer.json()["error"]["param"] == param
+
+
+def test_marks_in_a_prompt_of_completion_are_those_of_a_chat(serving: Serving) -> None:
+    said = [{"role": "user", "content": "the fox"}]
+    text = "<|im_start|>user\nthe fox<|im_end|>\n<|im_start|>assistant\n"
+    chat, ours, plain = post(
+        serving,
+        ("/v1/chat/completions", {"messages": said, "max_tokens": 9, **GREEDY}),
+        ("/completion", {"prompt": text, "n_predict": 9, **GREEDY}),
+        ("/v1/completions", {"prompt": text, "max_tokens": 9, **GREEDY}),
+    )
+    assert ours.json()["content"] == chat.json()["choices"][0]["message"]["content"]
+    read = ours.json()["tokens_evaluated"]
+    assert read == chat.json()["usage"]["prompt_tokens"] < plain.json()["usage"]["prompt_tokens"]
+
+
+def test_what_ends_a_turn_ends_a_completion_with_marks(serving: Serving, tokenizer: Tokenizer) -> None:
+    end = tokenizer.id_of("<|im_end|>")
+    assert end is not None
+    forced = {"prompt": "a", "n_predict": 5, "temperature": 0, "logit_bias": {str(end): 1000}}
+    (answer,) = post(serving, ("/completion", forced), turn_end=end)
+    assert (answer.json()["stop_type"], answer.json()["tokens_predicted"]) == ("eos", 1)
+
+
+def test_a_completion_takes_ids_and_streams(serving: Serving) -> None:
+    asked = {"prompt": [70, 71], "n_predict": 6, **GREEDY}
+    theirs = {"prompt": [70, 71], "max_tokens": 6, **GREEDY}
+    whole, stream, plain = post(
+        serving,
+        ("/completion", asked),
+        ("/completion", asked | {"stream": True}),
+        ("/v1/completions", theirs),
+    )
+    events = [json.loads(line.removeprefix("data: ")) for line in stream.text.split("\n\n") if line]
+    assert "".join(one["content"] for one in events) == whole.json()["content"]
+    assert whole.json()["content"] == plain.json()["choices"][0]["text"]

@@ -1,4 +1,4 @@
-"""POST /infill: the text in a gap, as editors ask llama.cpp's server for it."""
+"""llama.cpp's own endpoints: POST /completion, and POST /infill, which editors ask for the text in a gap."""
 
 import time
 from collections.abc import Sequence
@@ -11,9 +11,20 @@ from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.handlers import Endpoint, State, respond
+from llmkit.server.served import Served
 from llmkit.server.sse import data
 from llmkit.server.strict_json import decode
-from llmkit.server.wire.infill import InfillRequest, infill_chunk, infill_object, read_infill
+from llmkit.server.wire.infill import InfillRequest, read_infill
+from llmkit.server.wire.llama import LlamaFields, LlamaRequest, llama_chunk, llama_object, read_llama
+
+
+async def completion(request: Request) -> Response:
+    """POST /completion."""
+    state: State = request.app.state.serve
+    told = decode(await request.body(), LlamaRequest)
+    served = state.models.find(told.model, request.state.caller)
+    ask = read_llama(told, served.base, state.limits, max_tokens=served.context)
+    return await _respond(request, ask, served, told)
 
 
 async def infill(request: Request) -> Response:
@@ -22,16 +33,20 @@ async def infill(request: Request) -> Response:
     told = decode(await request.body(), InfillRequest)
     served = state.models.find(told.model, request.state.caller)
     ask = read_infill(told, served.base, state.limits, max_tokens=served.context)
+    return await _respond(request, ask, served, told)
+
+
+async def _respond(request: Request, ask: Ask, served: Served, told: LlamaFields) -> Response:
     telling = _Telling(request, told)
-    return await respond(request, ask, served, Endpoint("infill-", telling.whole, telling.stream))
+    return await respond(request, ask, served, Endpoint("llama-", telling.whole, telling.stream))
 
 
 class _Telling:
     """How one request is answered: with the time that it took."""
 
-    def __init__(self, request: Request, told: InfillRequest) -> None:
+    def __init__(self, request: Request, told: LlamaFields) -> None:
         self._request = request
-        self._told = told
+        self.told = told
         self._began = time.monotonic()
 
     def whole(self, who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
@@ -42,21 +57,21 @@ class _Telling:
         """The last word."""
         took = time.monotonic() - self._began
         reading = self._request.state.slot.first_token_seconds or took
-        return infill_object(who.model, pieces, usage, self._told, (reading, max(0.0, took - reading)))
+        return llama_object(who.model, pieces, usage, self.told, (reading, max(0.0, took - reading)))
 
-    def stream(self, who: Answered, ask: Ask) -> "InfillStream":
+    def stream(self, who: Answered, ask: Ask) -> "LlamaStream":
         """The answer as it is written."""
-        return InfillStream(who, self)
+        return LlamaStream(who, self)
 
 
-class InfillStream:
-    """Of `/infill`: its last event says `stop`, and no other comes behind it."""
+class LlamaStream:
+    """Of these endpoints: the last event says `stop`, and no other comes behind it."""
 
     def __init__(self, who: Answered, telling: _Telling) -> None:
         self._who = who
         self._telling = telling
         self._last = Piece(0)
-        self._is_silent = telling._told.n_predict == 0
+        self._is_silent = telling.told.n_predict == 0
 
     def begin(self, usage: Usage) -> list[bytes]:
         """Nothing: the first piece is the first event."""
@@ -65,7 +80,7 @@ class InfillStream:
     def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
         """An event where there is something to tell."""
         self._last = Piece(0, finish=piece.finish, matched=piece.matched)
-        return [data(infill_chunk(piece))] if piece.text and not self._is_silent else []
+        return [data(llama_chunk(piece))] if piece.text and not self._is_silent else []
 
     def end(self, usage: Usage) -> list[bytes]:
         """How it ended, how many tokens there were, and how long they took."""
