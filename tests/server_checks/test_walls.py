@@ -33,11 +33,15 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": WORDS}], "max_tokens": 1},
     "/v1/responses": {"input": WORDS, "max_output_tokens": 1},
     "/v1/messages": {"messages": [{"role": "user", "content": WORDS}], "max_tokens": 1},
+    "/completion": {"prompt": WORDS, "n_predict": 1},
+    "/infill": {"input_prefix": WORDS, "input_suffix": WORDS, "n_predict": 1},
 }
 
 
 def cached_tokens(answer: httpx.Response) -> int:
     """Of an answer's prompt, as its endpoint tells them."""
+    if "tokens_cached" in answer.json():
+        return int(answer.json()["tokens_cached"])
     usage = answer.json()["usage"]
     if "cache_read_input_tokens" in usage:
         return int(usage["cache_read_input_tokens"])

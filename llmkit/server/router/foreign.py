@@ -18,6 +18,8 @@ from llmkit.server.errors import MOST_PARAM, ApiError, refused, shortened
 from llmkit.server.gate import Caller
 from llmkit.server.router.worker import Card, Worker
 from llmkit.server.strict_json import as_whole
+from llmkit.server.wire.llama import LLAMA
+from llmkit.server.wire.rerank import RERANK
 
 OURS = "llmkit"
 BESIDE: dict[str, tuple[Any, ...]] = {
@@ -45,7 +47,10 @@ DOES = {
 }
 """Those of them that a server follows. SGLang's `priority` means the reverse of ours."""
 _TEXTS = ("/v1/completions", "/v1/chat/completions")
-_SALTED = (*_TEXTS, "/v1/responses", "/v1/messages")
+_ORDERED = (*_TEXTS, *LLAMA, *RERANK)
+"""Where a server of ours takes a priority."""
+_SALTED = (*_ORDERED, "/v1/responses", "/v1/messages")
+"""Where it takes a word that keeps caches apart."""
 
 
 def card_of(worker: Worker, model: str) -> Card:
@@ -102,7 +107,8 @@ def for_worker(
     if caller.tenant:
         more |= _kept_apart(owner, path, content, caller.tenant)
     asked = as_whole(content.get("priority")) or 0
-    if path in _TEXTS and caller.lowest_priority > asked and (owner == OURS or "priority" in content):
+    taken = _ORDERED if owner == OURS else _TEXTS
+    if path in taken and caller.lowest_priority > asked and (owner == OURS or "priority" in content):
         more["priority"] = caller.lowest_priority
     return more
 

@@ -165,6 +165,9 @@ def asked(
         ("llmkit", "/v1/completions", "cache_salt"),
         ("llmkit", "/v1/responses", "cache_salt"),
         ("llmkit", "/v1/messages", "cache_salt"),
+        ("llmkit", "/v1/rerank", "cache_salt"),
+        ("llmkit", "/infill", "cache_salt"),
+        ("llmkit", "/completion", "cache_salt"),
         ("vllm", CHAT, "cache_salt"),
         ("sglang", "/v1/completions", "cache_salt"),
     ],
@@ -187,11 +190,12 @@ def test_what_a_worker_is_to_refuse_itself_is_left_as_it_is() -> None:
 
 
 def test_no_key_jumps_a_queue_at_a_url_further_than_it_may() -> None:
-    def priority(owner: str, content: dict[str, Any]) -> Any:
-        return asked(owner, CHAT, content, "", 5).get("priority")
+    def priority(owner: str, content: dict[str, Any], path: str = CHAT) -> Any:
+        return asked(owner, path, content, "", 5).get("priority")
 
     assert priority("llmkit", {}) == priority("llmkit", {"priority": -3}) == 5
     assert priority("vllm", {"priority": 1}) == 5 and priority("vllm", {}) is None
+    assert priority("llmkit", {}, "/v2/rerank") == priority("llmkit", {}, "/infill") == 5
     assert priority("llmkit", {"priority": 9}) is priority("llmkit", {"priority": 9.0}) is None
 
 
