@@ -486,3 +486,24 @@ def test_a_worker_that_is_given_up_leaves_its_waiting_requests_to_another() -> N
         assert (await asking).json()["choices"][0]["text"] == "b"
 
     run(scenario())
+
+
+def test_what_was_said_is_logged_of_every_endpoint_where_that_was_asked_for() -> None:
+    bodies = {
+        "/v1/completions": {"prompt": "secret"},
+        "/v1/chat/completions": {"messages": "secret"},
+        "/v1/embeddings": {"input": "secret"},
+        "/v1/rerank": {"query": "a", "documents": "secret"},
+        "/infill": {"input_prefix": "secret", "input_suffix": "b", "prompt": "c"},
+    }
+
+    async def scenario() -> None:
+        router = routed(FakeWorker(said("x")))
+        for logs in (False, True):
+            router.state.log_prompts = logs
+            for path, body in bodies.items():
+                await router.client.post(path, json=body)
+        told = [record.get("prompt") for record in router.log]
+        assert told == [None] * len(bodies) + ["secret"] * len(bodies)
+
+    run(scenario())
