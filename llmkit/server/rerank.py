@@ -98,14 +98,14 @@ async def _encode(
     encode = partial(
         served.prompts.encode_chat, kwargs=relevance.rendering, param="documents", tenant=caller.tenant
     )
-    rows = []
+    rows, room = [], relevance.room(served.context)
     for place, (ids, rendered) in enumerate(await served.prompts.each(encode, pairs)):
         if not relevance.has_both(rendered, ask.query, ask.documents[place]):
             raise refused("model", "its chat template has no place for a query and a document")
-        if len(ids) > served.context:
+        if len(ids) > room:
             raise refused(
                 f"documents[{place}]",
-                f"{len(ids):,} tokens with the query, and the context has {served.context:,}",
+                f"{len(ids):,} tokens with the query, and the model judges {room:,}",
                 code="context_length_exceeded",
             )
         rows.append(ids)
