@@ -24,6 +24,7 @@ from llmkit.text.rule import Verdict
 from llmkit.text.shingles import Hashes, batches, shingle
 
 NGRAM = 13
+"""Words of a run."""
 FEWEST = 8
 """Words of the shortest item that is looked for."""
 FEWEST_TELLING = 3
@@ -63,11 +64,10 @@ class Overlap(msgspec.Struct, frozen=True):
 class NgramIndex:
     """Runs of words of the test sets, by their length: (hashes, numbers of items), both (N,).
 
-    ngram: words in a run; starts: hashes of every run of 8 words in the items, sorted: one of them is in any
-    document that shares something.
+    starts: hashes of every run of 8 words in the items, sorted: one of them is in any document that shares
+    something.
     """
 
-    ngram: int
     starts: Hashes
     runs: Mapping[int, tuple[Hashes, NDArray[np.uint32]]]
     names: Sequence[str]
@@ -80,7 +80,7 @@ class NgramIndex:
     def overlap(self, text: str) -> Overlap:
         """What a document shares with the test sets."""
         count, places, first = 0, 0, None
-        if not _any_known(shingle([text], ngram=min(FEWEST, self.ngram)).hashes, self.starts):
+        if not _any_known(shingle([text], ngram=FEWEST).hashes, self.starts):
             return Overlap(0, 0.0, "", "")
         for ngram, (known, items) in self.runs.items():
             hashes = shingle([text], ngram=ngram).hashes
@@ -100,12 +100,11 @@ class NgramIndex:
         return Verdict("contaminated", found.match, most) if found.count > most else None
 
 
-def build_index(items: Iterable[tuple[str, str]], *, ngram: int = NGRAM) -> NgramIndex:
+def build_index(items: Iterable[tuple[str, str]]) -> NgramIndex:
     """The index of some items.
 
     Args:
         items: a name (as `gsm8k-test.jsonl:12`) and a text each; the same name may come more than once.
-        ngram: words in a run.
     """
     pairs = list(items)
     texts = [text for _, text in pairs]
@@ -113,16 +112,15 @@ def build_index(items: Iterable[tuple[str, str]], *, ngram: int = NGRAM) -> Ngra
     owners = np.array([numbers.setdefault(name, len(numbers)) for name, _ in pairs], np.uint32)
     words = _counts(texts)
     runs = {}
-    for length in range(ngram, min(FEWEST, ngram) - 1, -1):
-        chosen = np.flatnonzero(words >= ngram if length == ngram else words == length)
+    for length in range(NGRAM, FEWEST - 1, -1):
+        chosen = np.flatnonzero(words >= NGRAM if length == NGRAM else words == length)
         found = _runs([texts[one] for one in chosen], owners[chosen], length)
         if len(found[0]):
             runs[length] = found
-    fewest = min(FEWEST, ngram)
-    long = [texts[one] for one in np.flatnonzero(words >= fewest)]
-    parts = [shingle(long[part], ngram=fewest).hashes for part in batches([len(text) for text in long])]
+    long = [texts[one] for one in np.flatnonzero(words >= FEWEST)]
+    parts = [shingle(long[part], ngram=FEWEST).hashes for part in batches([len(text) for text in long])]
     starts = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
-    return NgramIndex(ngram, starts, runs, list(numbers))
+    return NgramIndex(starts, runs, list(numbers))
 
 
 def evaluation_texts(record: Mapping[str, Any]) -> list[str]:
@@ -175,7 +173,7 @@ def _telling(text: str, ngram: int, count: int) -> NDArray[np.bool_]:
     if len(words) - ngram + 1 != count:
         return np.ones(count, bool)
     sums = np.cumsum([0, *(_TRIVIAL.fullmatch(word) is None for word in words)])
-    return (sums[ngram:] - sums[:-ngram]) >= min(FEWEST_TELLING, ngram)
+    return (sums[ngram:] - sums[:-ngram]) >= FEWEST_TELLING
 
 
 def _any_known(hashes: Hashes, known: Hashes) -> bool:
