@@ -7,17 +7,20 @@ Source: OpenAI's API reference, "Batch: The request input object", "Create chat 
 completion".
 """
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llmkit.engine.config import NO_RULE
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_line
 from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
 from llmkit.server.wire.messages_in import read_messages, read_template_kwargs, read_thinking_budget
+from llmkit.server.wire.rules import RuleFields, read_rule
 from llmkit.server.wire.sampling import HINTS, RETENTIONS
 from llmkit.server.wire.tools import read_offer
 from llmkit.workflows.generate.overrides import OVERRIDES
@@ -26,16 +29,17 @@ if TYPE_CHECKING:
     from llmkit.workflows.generate.calls import Calls
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+_RULES: dict[str, Any] = {told.name: told.type for told in msgspec.structs.fields(RuleFields)}
 _SHARED: dict[str, Any] = {
-    **{name: kind for name, kind in OVERRIDES.items() if name not in ("samples", "logprobs")},
+    **{name: kind for name, kind in OVERRIDES.items() if name not in ("samples", "logprobs", *NO_RULE)},
+    **_RULES,
     **{"model": str, "n": int, "user": str, "safety_identifier": str},
     **dict.fromkeys(HINTS, str),
 }
 _OWN: dict[str, dict[str, Any]] = {
     CHAT: {
         **{"messages": list[dict[str, Any]], "max_completion_tokens": int, "logprobs": bool},
-        **{"top_logprobs": int, "response_format": dict[str, Any]},
-        **{"tools": list[dict[str, Any]], "tool_choice": str | dict[str, Any]},
+        **{"top_logprobs": int, "tools": list[dict[str, Any]], "tool_choice": str | dict[str, Any]},
         **{"parallel_tool_calls": bool, "reasoning_effort": str, "chat_template_kwargs": dict[str, Any]},
         "thinking_token_budget": int,
     },
@@ -101,7 +105,9 @@ class Body:
     """What is asked for."""
 
     given: dict[str, Any] = field(default_factory=dict)
-    """By the names of OVERRIDES."""
+    """By the names of OVERRIDES, but for rules."""
+    rule: dict[str, Any] = field(default_factory=dict)
+    """What the text must be, as fields of SamplingConfig; empty: that is not said."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     """Of a chat, as templates know them."""
     tools: tuple[dict[str, Any], ...] = ()
@@ -197,11 +203,10 @@ def _chat(told: dict[str, Any]) -> Body:
         raise RefusedError("top_logprobs: needs logprobs: true", param="top_logprobs")
     elif "logprobs" in told:
         given["logprobs"] = None
-    if "response_format" in told:
-        given |= _format(told["response_format"])
     offer = read_offer(told.get("tools"), told.get("tool_choice"), ())
     return Body(
         given=given,
+        rule=_rule(told),
         messages=list(read_messages(told["messages"])),
         tools=() if offer.choice.mode == "none" else offer.tools,
         choice=offer.choice,
@@ -233,32 +238,24 @@ def _text(told: dict[str, Any]) -> Body:
     if echo and suffix:
         raise RefusedError("echo: not with a suffix", param="echo")
     return Body(
-        given=given, prompt=prompt, suffix=suffix, owner=_owner(told), echo=echo, model=told.get("model")
+        given=given,
+        rule=_rule(told),
+        prompt=prompt,
+        suffix=suffix,
+        owner=_owner(told),
+        echo=echo,
+        model=told.get("model"),
     )
 
 
 def _given(told: dict[str, Any]) -> dict[str, Any]:
-    given = {name: told[name] for name in OVERRIDES if name in told and name != "logprobs"}
+    given = {name: told[name] for name in OVERRIDES if name in told and name not in ("logprobs", *NO_RULE)}
     return given | ({"samples": told["n"]} if "n" in told else {})
 
 
-def _format(wanted: dict[str, Any]) -> dict[str, Any]:
-    """`response_format` as a rule for the text."""
-    match wanted:
-        case {"type": "text"}:
-            return {}
-        case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
-            return {"json_schema": schema}
-        case {"type": "json_object", "schema": dict() as schema}:  # llama.cpp's
-            return {"json_schema": schema}
-        case {"type": "json_object"} if wanted.get("schema") is None:
-            return {"json_schema": {"type": "object"}}
-        case {"type": "grammar", "grammar": str() as grammar}:
-            return {"grammar": grammar}
-    raise RefusedError(
-        'response_format: of type "text", "json_object", "json_schema" with a schema, or "grammar"',
-        param="response_format",
-    )
+def _rule(told: dict[str, Any]) -> dict[str, Any]:
+    rules = RuleFields(**{name: told[name] for name in _RULES if name in told})
+    return read_rule(rules, sys.maxsize)  # a file of one's own may have rules of any length
 
 
 def _owner(told: dict[str, Any]) -> str:

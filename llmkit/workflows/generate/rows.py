@@ -176,7 +176,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
     calls = None
     try:
         body = read_body(line.record, (name, str(path), *job.adapters.names))
-        sampling = replace(job.sampling, **as_fields(body.given))
+        sampling = replace(job.sampling, **as_fields(body.given), **body.rule)
         if job.config.extract_code:
             raise RefusedError("--extract-code is not for rows of a batch file")
         if job.talk is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmkit.engine.config import NO_RULE
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import Line, parse_line
 from llmkit.server.errors import ApiError
@@ -46,19 +47,8 @@ def _text(**body: Any) -> Body:
         ({"logprobs": True}, {"logprobs": 0}),
         ({"logprobs": True, "top_logprobs": 2}, {"logprobs": 2}),
         ({"logprobs": False}, {"logprobs": None}),
-        ({"response_format": {"type": "text"}}, {}),
-        ({"response_format": {"type": "json_object"}}, {"json_schema": {"type": "object"}}),
-        (
-            {
-                "response_format": {
-                    "type": "json_schema",
-                    "json_schema": {"name": "n", "schema": {"const": 1}},
-                }
-            },
-            {"json_schema": {"const": 1}},
-        ),
         ({"prompt_cache_key": "k", "prompt_cache_retention": "24h"}, {}),
-        ({"top_k": 3, "regex": "a"}, {"top_k": 3, "regex": "a"}),
+        ({"top_k": 3, "regex": "a"}, {"top_k": 3}),
         ({"temperature": None, "tools": None, "anything": None}, {}),
         ({"stream": False, "store": False, "tools": [], "tool_choice": "auto", "service_tier": "auto"}, {}),
     ],
@@ -67,6 +57,29 @@ def test_each_parameter_of_a_chat_is_a_setting_or_says_nothing(
     asked: dict[str, Any], given: dict[str, Any]
 ) -> None:
     assert _chat(**asked).given == given
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({"response_format": {"type": "text"}}, {}),
+        ({"response_format": {"type": "json_object"}}, {"json_schema": '{"type":"object"}'}),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"const": 1}}}},
+            {"json_schema": '{"const":1}'},
+        ),
+        ({"response_format": {"type": "regex", "regex": "a+"}}, {"regex": "a+"}),
+        ({"response_format": {"type": "choice", "choice": ["a", "b"]}}, {"choice": ("a", "b")}),
+        ({"json_schema": {"const": 1}}, {"json_schema": '{"const":1}'}),
+        ({"guided_choice": ["a", "b"]}, {"choice": ("a", "b")}),
+        ({"structured_outputs": {"regex": "a"}}, {"regex": "a"}),
+        ({"regex": "a" * 100_000}, {"regex": "a" * 100_000}),
+    ],
+)
+def test_rules_are_said_in_the_words_of_every_server_and_replace_those_of_the_flags(
+    asked: dict[str, Any], rule: dict[str, Any]
+) -> None:
+    assert _chat(**asked).rule == _text(prompt="a", **asked).rule == (NO_RULE | rule if rule else {})
 
 
 def test_messages_are_in_one_piece_and_a_developer_is_the_system() -> None:
@@ -92,6 +105,7 @@ def test_a_text_has_a_prompt_of_words_or_of_ids() -> None:
         ({"top_logprobs": 3}, "top_logprobs", 400),
         ({"response_format": {"type": "xml"}}, "response_format", 400),
         ({"response_format": {"type": "json_schema"}}, "response_format", 400),
+        ({"json_schema": {}, "response_format": {"type": "json_object"}}, "response_format", 400),
         ({"temperature": "hot"}, "temperature", 400),
         ({"tools": [{"type": "function"}]}, "tools[0]", 400),
         ({"stream": True}, "stream", 400),
