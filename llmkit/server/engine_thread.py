@@ -53,12 +53,11 @@ class EngineThread:
         steps: passes so far.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, *, name: str = "engine") -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         """
         Args:
             engine: nothing else may touch it from now on.
             tokenizer: turns tokens into text.
-            name: of the thread.
         """
         self.steps = 0
         self._engine = engine
@@ -69,7 +68,7 @@ class EngineThread:
         self._over = False
         self._reading = asyncio.Lock()
         self._step_began: float | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
         """Begin."""

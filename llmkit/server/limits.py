@@ -12,22 +12,20 @@ class Bucket:
     """
 
     per_minute: float
-    capacity: float
-    """What it holds when it is full; it begins full."""
+    """How much flows in, and what it holds when it is full."""
     level: float
     at: float
     """Seconds of the clock at which it held `level`."""
 
     @classmethod
-    def full(cls, per_minute: float, now: float, *, capacity: float | None = None) -> "Bucket":
-        """A full bucket, by default of a minute's worth."""
-        most = per_minute if capacity is None else capacity
-        return cls(per_minute, most, most, now)
+    def full(cls, per_minute: float, now: float) -> "Bucket":
+        """A full bucket."""
+        return cls(per_minute, per_minute, now)
 
     def wait(self, now: float, amount: float = 0.0) -> float:
         """Seconds until it has so much, or anything at all; 0 when it has."""
         self._fill(now)
-        wanted = min(amount, self.capacity)
+        wanted = min(amount, self.per_minute)
         missing = wanted - self.level
         if missing <= 0 and (self.level > 0 or wanted > 0):
             return 0.0
@@ -39,5 +37,5 @@ class Bucket:
         self.level -= amount
 
     def _fill(self, now: float) -> None:
-        self.level = min(self.capacity, self.level + max(0.0, now - self.at) * self.per_minute / 60.0)
+        self.level = min(self.per_minute, self.level + max(0.0, now - self.at) * self.per_minute / 60.0)
         self.at = max(self.at, now)

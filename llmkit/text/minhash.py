@@ -20,6 +20,7 @@ ALGORITHM = "llmkit.minhash-u32/1"
 """Names the shingles and the permutations together: signatures of another name cannot be compared."""
 HASHES = 112
 RECALL = 0.95
+"""Share of the pairs at the threshold that are found."""
 EMPTY = np.uint32(0xFFFFFFFF)
 """The value of a text without shingles."""
 
@@ -56,22 +57,21 @@ def found_probability(similarity: float | NDArray[np.float64], bands: int, rows:
     return 1 - (1 - np.asarray(similarity, np.float64) ** rows) ** bands
 
 
-def solve_bands(similarity: float, num_hashes: int = HASHES, recall: float = RECALL) -> tuple[int, int]:
-    """The bands and rows for a threshold: the most rows that still find a pair at it with `recall`.
+def solve_bands(similarity: float, num_hashes: int = HASHES) -> tuple[int, int]:
+    """The bands and rows for a threshold: the most rows that still find a pair at it with a chance of RECALL.
 
     More rows let fewer unlike pairs through, which would be compared for nothing.
 
     Args:
         similarity: the threshold, above 0 and up to 1.
         num_hashes: the budget: bands * rows is at most this.
-        recall: wanted at the threshold.
 
     Raises:
         UsageError: no bands and rows within the budget do.
     """
     for rows in range(num_hashes, 0, -1):
         bands = num_hashes // rows
-        if found_probability(similarity, bands, rows) >= recall:
+        if found_probability(similarity, bands, rows) >= RECALL:
             return bands, rows
     raise UsageError(
         f"{num_hashes} hashes find too few pairs of similarity {similarity:g} "

@@ -14,6 +14,8 @@ from llmkit.train.width_scaling import rate_share
 
 STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 """What a parameter has: the first three of AdamW, the last of Muon."""
+EPS = 1e-8
+"""AdamW's, as in torch.optim."""
 
 
 @dataclass
@@ -37,13 +39,10 @@ class AdamW:
         state: `exp_avg`, `exp_avg_sq` and `step` of each parameter that has had a gradient.
     """
 
-    def __init__(
-        self, groups: Sequence[Group], *, lr: float, betas: tuple[float, float], eps: float = 1e-8
-    ) -> None:
+    def __init__(self, groups: Sequence[Group], *, lr: float, betas: tuple[float, float]) -> None:
         self.groups = groups
         self.lr = lr
         self.betas = betas
-        self.eps = eps
         self.state: State = {}
 
     @torch.no_grad()
@@ -68,7 +67,7 @@ class AdamW:
                 beta1=self.betas[0],
                 beta2=self.betas[1],
                 weight_decay=group.weight_decay,
-                eps=self.eps,
+                eps=EPS,
                 maximize=False,
             )
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from llmkit.errors import DataError, at_place, nearest
 from llmkit.formats.gguf.blocks import dequantise
-from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
+from llmkit.formats.gguf.header import GgufTensorInfo
 from llmkit.formats.gguf.parts import GgufPart, joined_header, read_gguf_parts
 from llmkit.formats.gguf.plain import narrowed
 
@@ -35,19 +35,18 @@ class GgufData:
         tensors: by name; where each begins is counted in its own file.
     """
 
-    def __init__(self, path: Path, header: GgufHeader | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         """Map a file, and those that it is a model with.
 
         Args:
             path: of the file, or of the first of several.
-            header: what `read_gguf_header` gave for it, if it was read before.
 
         Raises:
             MissingError: no such file.
             DataError: it is damaged: a tensor ends after the file, begins off the alignment, lies on another
                 or has more values than can be counted; or it is big-endian; or see `read_gguf_parts`.
         """
-        parts = read_gguf_parts(path, header)
+        parts = read_gguf_parts(path)
         self.path, self.files = path, tuple(part.path for part in parts)
         self.header = joined_header(parts)
         self.tensors = {tensor.name: tensor for tensor in self.header.tensors}

@@ -26,19 +26,18 @@ class GgufPart:
     header: GgufHeader
 
 
-def read_gguf_parts(path: Path, header: GgufHeader | None = None) -> tuple[GgufPart, ...]:
+def read_gguf_parts(path: Path) -> tuple[GgufPart, ...]:
     """All files of a model by their headers, in order: the file itself where it is whole.
 
     Args:
         path: of the file, or of the first of several.
-        header: what `read_gguf_header` gave for it, if it was read before.
 
     Raises:
         MissingError: one of them is not there.
         DataError: a header is damaged, the file is not the first, its name does not lead to the others, or
             they are not of one model.
     """
-    first = GgufPart(path, header or read_gguf_header(path))
+    first = GgufPart(path, read_gguf_header(path))
     count = _whole(first, COUNT, 1)
     if count in (0, 1):  # as many writers say it of a whole file
         return (first,)

@@ -47,11 +47,6 @@ def until(end: str, *, begun: str = "", most: int | None = None) -> Reading:
             raise NotACall
 
 
-def name_until(end: str) -> Reading:
-    """The name of a function, up to `end`."""
-    return named((yield from until(end, most=MOST_HEADER)))
-
-
 def named(text: str) -> str:
     """A name that a function may have."""
     if NAME.fullmatch(text.strip()) is None:
