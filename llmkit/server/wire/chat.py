@@ -23,6 +23,7 @@ from llmkit.server.wire.sampling import (
     read_alike,
     read_sampling,
     refuse_what_is_not_done,
+    the_most_tokens,
 )
 from llmkit.server.wire.tools import read_offer
 from llmkit.server.wire.usage import envelope, usage_object
@@ -86,10 +87,7 @@ def read_chat(
         ApiError: 400, naming the parameter that cannot be followed.
     """
     refuse_what_is_not_done(told, HARMLESS)
-    if told.max_completion_tokens is not None:
-        if told.max_tokens not in (None, told.max_completion_tokens):
-            raise refused("max_tokens", "contradicts max_completion_tokens")
-        told.max_tokens = told.max_completion_tokens
+    told.max_tokens = the_most_tokens(told.max_tokens, told.max_completion_tokens)
     sampling = read_sampling(told, base, limits, max_tokens=max_tokens)
     check_answers(1, sampling.samples, limits, ("n",))
     sampling = replace(sampling, logprobs=_logprobs(told, limits))

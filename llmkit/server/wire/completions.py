@@ -18,6 +18,7 @@ from llmkit.server.wire.sampling import (
     read_alike,
     read_sampling,
     refuse_what_is_not_done,
+    the_most_tokens,
 )
 from llmkit.server.wire.usage import envelope, usage_object
 
@@ -53,10 +54,7 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
         ApiError: 400, naming the parameter that cannot be followed.
     """
     refuse_what_is_not_done(told, HARMLESS | {"best_of": (told.n or 1,)})
-    if told.max_completion_tokens is not None:
-        if told.max_tokens not in (None, told.max_completion_tokens):
-            raise refused("max_tokens", "contradicts max_completion_tokens")
-        told.max_tokens = told.max_completion_tokens
+    told.max_tokens = the_most_tokens(told.max_tokens, told.max_completion_tokens)
     score_only = told.max_tokens == 0
     if score_only:
         if not told.echo:

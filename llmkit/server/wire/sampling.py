@@ -101,6 +101,17 @@ _AS_THEY_ARE = (*(name for name in NUMBERS if name != "samples"), "ignore_eos")
 """Parameters with the name and the values of the sampler's settings."""
 
 
+def the_most_tokens(max_tokens: int | None, max_completion_tokens: int | None) -> int | None:
+    """What a request says of the tokens of an answer, which may have two names; None: nothing.
+
+    Raises:
+        ApiError: 400: they contradict each other.
+    """
+    if None not in (max_tokens, max_completion_tokens) and max_tokens != max_completion_tokens:
+        raise refused("max_tokens", "contradicts max_completion_tokens")
+    return max_tokens if max_completion_tokens is None else max_completion_tokens
+
+
 def read_sampling(
     told: SamplingFields, base: SamplingConfig, limits: WireLimits, *, max_tokens: int
 ) -> SamplingConfig:

@@ -21,7 +21,7 @@ from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
 from llmkit.server.wire.messages_in import read_messages, read_template_kwargs, read_thinking_budget
 from llmkit.server.wire.rules import RuleFields, read_rule
-from llmkit.server.wire.sampling import HINTS, RETENTIONS
+from llmkit.server.wire.sampling import HINTS, SAYS_NOTHING, the_most_tokens
 from llmkit.server.wire.tools import read_offer
 from llmkit.workflows.generate.overrides import OVERRIDES
 
@@ -33,23 +33,24 @@ _RULES: dict[str, Any] = {told.name: told.type for told in msgspec.structs.field
 _SHARED: dict[str, Any] = {
     **{name: kind for name, kind in OVERRIDES.items() if name not in ("samples", "logprobs", *NO_RULE)},
     **_RULES,
-    **{"model": str, "n": int, "user": str, "safety_identifier": str},
+    **{"model": str, "n": int, "user": str, "safety_identifier": str, "max_completion_tokens": int},
     **dict.fromkeys(HINTS, str),
 }
 _OWN: dict[str, dict[str, Any]] = {
     CHAT: {
-        **{"messages": list[dict[str, Any]], "max_completion_tokens": int, "logprobs": bool},
-        **{"top_logprobs": int, "tools": list[dict[str, Any]], "tool_choice": str | dict[str, Any]},
+        **{"messages": list[dict[str, Any]], "logprobs": bool, "top_logprobs": int},
+        **{"tools": list[dict[str, Any]], "tool_choice": str | dict[str, Any]},
         **{"parallel_tool_calls": bool, "reasoning_effort": str, "chat_template_kwargs": dict[str, Any]},
         "thinking_token_budget": int,
     },
     TEXT: {"prompt": str | list[Any], "suffix": str, "logprobs": int, "echo": bool},
 }
 _SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
-    **{"stream": (False,), "store": (False,), "metadata": ({},), "service_tier": ("auto", "default")},
+    **SAYS_NOTHING,
+    "stream": (False,),
     **{"tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False)},
     **{"functions": ([],), "function_call": ("none", "auto"), "modalities": (["text"],)},
-    **{"verbosity": ("medium",), "suffix": ("",), "best_of": (1,), "prompt_cache_retention": RETENTIONS},
+    **{"verbosity": ("medium",), "suffix": ("",), "best_of": (1,)},
 }
 """Parameters that are not done here, with the values that ask for nothing; null never does."""
 
@@ -192,11 +193,6 @@ def _chat(told: dict[str, Any]) -> Body:
     if "messages" not in told:
         raise RefusedError("messages: missing", param="messages")
     given = _given(told)
-    if "max_completion_tokens" in told:
-        most = told["max_completion_tokens"]
-        if told.get("max_tokens", most) != most:
-            raise RefusedError("max_tokens: contradicts max_completion_tokens", param="max_tokens")
-        given["max_tokens"] = most
     if told.get("logprobs"):
         given["logprobs"] = told.get("top_logprobs", 0)
     elif "top_logprobs" in told:
@@ -250,6 +246,8 @@ def _text(told: dict[str, Any]) -> Body:
 
 def _given(told: dict[str, Any]) -> dict[str, Any]:
     given = {name: told[name] for name in OVERRIDES if name in told and name not in ("logprobs", *NO_RULE)}
+    most = the_most_tokens(told.get("max_tokens"), told.get("max_completion_tokens"))
+    given |= {} if most is None else {"max_tokens": most}
     return given | ({"samples": told["n"]} if "n" in told else {})
 
 

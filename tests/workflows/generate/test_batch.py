@@ -95,6 +95,7 @@ def test_a_text_has_a_prompt_of_words_or_of_ids() -> None:
     assert (_text(prompt=["a"]).prompt, _text(prompt=[[3]]).prompt) == ("a", [3])
     assert _text(prompt="a", echo=True, suffix="", best_of=1).echo
     assert _text(prompt="", suffix="b").suffix == "b"
+    assert _text(prompt="a", max_completion_tokens=4).given == {"max_tokens": 4}
 
 
 @pytest.mark.parametrize(
