@@ -39,6 +39,8 @@ class Dialect(Protocol):
 class CompletionStream:
     """Of `/v1/completions`."""
 
+    usage_chunk = staticmethod(completion_usage_chunk)
+
     def __init__(self, who: Answered, ask: Ask) -> None:
         self._who = who
         self._ask = ask
@@ -56,7 +58,7 @@ class CompletionStream:
 
     def end(self, usage: Usage) -> list[bytes]:
         """How many tokens there were, where that was asked for."""
-        last = [data(completion_usage_chunk(self._who, usage))] if self._ask.stream_usage else []
+        last = [data(self.usage_chunk(self._who, usage))] if self._ask.stream_usage else []
         return [*last, DONE]
 
     def failed(self, error: ApiError) -> list[bytes]:
@@ -64,12 +66,10 @@ class CompletionStream:
         return [data(error.body())]
 
 
-class ChatStream:
-    """Of `/v1/chat/completions`."""
+class ChatStream(CompletionStream):
+    """Of `/v1/chat/completions`, which ends as that of completions does."""
 
-    def __init__(self, who: Answered, ask: Ask) -> None:
-        self._who = who
-        self._ask = ask
+    usage_chunk = staticmethod(chat_usage_chunk)
 
     def begin(self, usage: Usage) -> list[bytes]:
         """The role, once an answer."""
@@ -81,15 +81,6 @@ class ChatStream:
         if not any(told):
             return []
         return [data(chat_chunk(self._who, piece, usage if self._ask.continuous_usage else None))]
-
-    def end(self, usage: Usage) -> list[bytes]:
-        """How many tokens there were, where that was asked for."""
-        last = [data(chat_usage_chunk(self._who, usage))] if self._ask.stream_usage else []
-        return [*last, DONE]
-
-    def failed(self, error: ApiError) -> list[bytes]:
-        """The SDK raises it."""
-        return [data(error.body())]
 
 
 async def together(
