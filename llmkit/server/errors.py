@@ -124,6 +124,16 @@ def refused(param: str, message: str, *, code: str = "invalid_value") -> ApiErro
     return ApiError(400, f"{param}: {message}", code=code, param=param)
 
 
+def failed_inside() -> ApiError:
+    """It is the server's fault, and what exactly stands in its log."""
+    return ApiError(500, "the request failed inside the server", code="internal_error")
+
+
+def client_left() -> ApiError:
+    """Nobody waits for the answer any more."""
+    return ApiError(499, "the client left", code="client_closed_request")
+
+
 def not_an_admin() -> ApiError:
     """An admin's key is asked for, and this is another."""
     return ApiError(403, "this key is not an admin's", code="not_an_admin")
@@ -183,4 +193,4 @@ def as_api_error(error: LlmkitError, param: str | None = None) -> ApiError:
     if isinstance(error, MissingError):
         return ApiError(400, error.problem, code="not_available", param=param)
     logging.getLogger("llmkit.serve").error("%s (%s)", error.problem, error.hint)
-    return ApiError(500, "the request failed inside the server", code="internal_error")
+    return failed_inside()

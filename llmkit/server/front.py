@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmkit.server.ending import draining, unless
-from llmkit.server.errors import ApiError, Dialect
+from llmkit.server.errors import ApiError, Dialect, client_left, failed_inside
 from llmkit.server.gate import Gate
 from llmkit.server.observe import Observe, RequestLog
 from llmkit.server.own_origin import OwnOrigin
@@ -102,8 +102,7 @@ async def until_gone(request: Request, work: Awaitable[T]) -> T:
     Raises:
         ApiError: 499: nobody waits any more.
     """
-    left = ApiError(499, "the client left", code="client_closed_request")
-    return await unless(work, _gone(request), left)
+    return await unless(work, _gone(request), client_left())
 
 
 def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -207,12 +206,10 @@ def route(path: str, handler: Handler, *methods: str) -> Route:
         except ApiError as error:
             return error_response(error, request.url.path)
         except ClientDisconnect:  # in the middle of its body
-            gone = ApiError(499, "the client left", code="client_closed_request")
-            return error_response(gone, request.url.path)
+            return error_response(client_left(), request.url.path)
         except Exception:
             logging.getLogger("llmkit.serve").exception("%s %s", request.method, path)
-            failed = ApiError(500, "the request failed inside the server", code="internal_error")
-            return error_response(failed, request.url.path)
+            return error_response(failed_inside(), request.url.path)
 
     return Route(path, answer, methods=list(methods))
 

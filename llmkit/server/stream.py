@@ -13,7 +13,7 @@ from typing import Protocol
 from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.ending import draining
-from llmkit.server.errors import ApiError
+from llmkit.server.errors import ApiError, failed_inside
 from llmkit.server.gate import Slot
 from llmkit.server.sse import DONE, data
 from llmkit.server.wire.chat import chat_chunk, chat_role_chunk, chat_usage_chunk
@@ -149,7 +149,7 @@ async def told(dialect: Dialect, pieces: AsyncGenerator[Piece], slot: Slot) -> A
         broken: ApiError | None = error
     except Exception:
         logging.getLogger("llmkit.serve").exception("a stream failed")
-        broken = ApiError(500, "the request failed inside the server", code="internal_error")
+        broken = failed_inside()
     else:
         broken = None
     if broken is not None:

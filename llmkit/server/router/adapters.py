@@ -16,7 +16,7 @@ from llmkit.errors import ConfigError, LlmkitError
 from llmkit.server.adapters import AdapterSpec, adapter_exists, no_adapter
 from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.router.crew import Crew
-from llmkit.server.router.fleet import Group
+from llmkit.server.router.fleet import Group, no_worker
 from llmkit.server.router.probes import ask_cards
 from llmkit.server.router.processes import once
 from llmkit.server.router.worker import Worker
@@ -246,7 +246,7 @@ def _workers(group: Group) -> list[Worker]:
         raise refused("base_model_name", f"the workers of {group.name!r} are somebody else's")
     up = once(worker for worker in all_ if worker.state in ("up", "down"))
     if not up:
-        raise ApiError(503, f"no worker has {group.name} now", code="no_worker", retry_after=1.0)
+        raise no_worker(group.name)
     return up
 
 
