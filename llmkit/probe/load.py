@@ -162,6 +162,18 @@ async def _until_all_end(
             task.cancel()
 
 
+def open_client(url: str, *, api_key: str | None = None, seconds: float = 600.0) -> httpx.AsyncClient:
+    """A client of a server that keeps as many connections as there are requests under way."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    socket = url.removeprefix("unix:") if url.startswith("unix:") else None
+    transport = httpx.AsyncHTTPTransport(uds=socket, limits=limits)
+    base = "http://server" if socket is not None else url.rstrip("/").removesuffix("/v1")
+    head = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+    return httpx.AsyncClient(
+        transport=transport, base_url=base, headers=head, timeout=httpx.Timeout(seconds, connect=10.0)
+    )
+
+
 async def send_shot(client: httpx.AsyncClient, shot: Shot, clock: Clock = time.perf_counter) -> Outcome:
     """Send a request and follow its answer; what goes wrong is in the outcome."""
     outcome = Outcome(shot.kind)

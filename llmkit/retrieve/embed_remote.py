@@ -6,7 +6,6 @@ Source: OpenAI's API reference, "Create embeddings".
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import RemoteError, UsageError
 from llmkit.formats.jsonl import MALFORMED
+from llmkit.formats.url import split_url
 from llmkit.retrieve.config import SEARCH_FLAGS, SearchFlags
 from llmkit.retrieve.embed import unit_vectors
 from llmkit.retrieve.retry import PASSING, Answer, LateError, PatientClient, UnansweredError
@@ -171,8 +171,7 @@ def server_address(url: str, flags: SearchFlags = SEARCH_FLAGS) -> tuple[str, st
     """
     if url.startswith("unix:"):
         return "http://llmkit/v1/embeddings", url.removeprefix("unix:").removeprefix("//")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if (parts := split_url(url)) is None:
         raise UsageError(
             f"{flags.embed_url} {url}: no URL", hint=f"{flags.embed_url} http://127.0.0.1:8000/v1"
         )

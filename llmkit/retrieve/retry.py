@@ -81,10 +81,10 @@ class PatientClient:
         until = time.monotonic() + self._seconds
         for tried in range(1, self._tries + 1):
             wait = self._first_wait * 2 ** (tried - 1)
-            found: Answer | httpx.TransportError
+            found: Answer | httpx.RequestError
             try:
                 found = self._once(method, address, content, until, tried)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:  # also what cannot be unpacked
                 found = error
             else:
                 if found.status not in self._passing:

@@ -207,6 +207,7 @@ def test_errors_name_the_flags_that_there_are_and_a_late_server_is_given_more_ti
     assert hints == ["curl http://server/v1/embeddings", "give it more time: --index-timeout"]
 
 
-def test_what_is_no_url_is_refused() -> None:
+@pytest.mark.parametrize("url", ["server:8000", "http://a..b/v1", "http://[::1/v1", "http://server:port"])
+def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="no URL"):
-        RemoteEmbedder("server:8000")
+        RemoteEmbedder(url)

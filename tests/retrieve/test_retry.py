@@ -84,3 +84,11 @@ def test_a_connection_that_breaks_is_tried_again_and_then_told_in_its_words(cloc
 
     with pytest.raises(UnansweredError, match=r"refused \(4 times\)"):
         patient(clock, broken).ask("GET", "http://h")
+
+
+def test_an_answer_that_cannot_be_unpacked_is_none(clock: Clock) -> None:
+    packed = lambda _: httpx.Response(  # noqa: E731
+        200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"hello")
+    )
+    with pytest.raises(UnansweredError, match=r"incorrect header check \(4 times\)"):
+        patient(clock, packed).ask("GET", "http://h")

@@ -21,9 +21,8 @@ from typing import Any
 
 import httpx
 
-from llmkit.probe.load import Outcome, Shot, at_once, send_shot
+from llmkit.probe.load import Outcome, Shot, at_once, open_client, send_shot
 from llmkit.probe.load_rows import percentiles
-from llmkit.workflows.bench.serve import open_client
 
 QUESTION_TOKENS = 32
 ANSWER_TOKENS = 16

@@ -30,9 +30,8 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot
+from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, open_client, send_shot
 from llmkit.probe.load_rows import percentiles
-from llmkit.workflows.bench.serve import open_client
 
 SHARE_OF_THE_MOST = 0.8
 CALIBRATION_REQUESTS = 60

@@ -10,9 +10,10 @@ Behind the question mark stand the names of fields, where they are not those of 
 import re
 from dataclasses import dataclass, fields
 from typing import Literal
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from llmkit.errors import UsageError, nearest
+from llmkit.formats.url import split_url
 
 Kind = Literal["opensearch", "qdrant"]
 _KINDS: dict[str, Kind] = {"opensearch": "opensearch", "elasticsearch": "opensearch", "qdrant": "qdrant"}
@@ -57,19 +58,21 @@ def read_address(given: str) -> EngineAddress:
     """An address as it was given.
 
     Raises:
-        UsageError: there is no collection in it, a password, or a field that is none.
+        UsageError: there is no host or no collection in it, a password, or a field that is none.
     """
     matched = _ADDRESS.fullmatch(given)
     assert matched is not None
     shown = f"{matched[1]}+{matched[2]}://{matched[3]}"
-    parts = urlsplit(f"{matched[2]}://{matched[3]}")
+    parts = split_url(f"{matched[2]}://{matched[3]}")
+    if parts is None:
+        raise UsageError(f"{matched[1]}: not an address", hint=_EXAMPLE)  # it may have a password in it
     if "@" in parts.netloc:
         raise UsageError(
             f"{matched[1]}: a password in the address, for everyone to see",
             hint="--index-key FILE: its one line is USER:PASSWORD or a key",
         )
     prefix, _, name = parts.path.rstrip("/").rpartition("/")
-    if not parts.netloc or not name or any(mark in name for mark in "*,"):
+    if not name or any(mark in name for mark in "*,"):
         raise UsageError(f"{shown}: names no collection", hint=_EXAMPLE)
     named = {one.name for one in fields(EngineFields)}
     given_fields = dict(parse_qsl(parts.query, keep_blank_values=True))

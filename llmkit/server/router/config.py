@@ -8,6 +8,7 @@ from typing import Literal
 
 from llmkit.errors import ConfigError, UsageError
 from llmkit.formats.gguf.parts import name_of
+from llmkit.formats.url import split_url
 
 _NAMED = re.compile(
     r"^(?P<name>(?!\.{0,2}/)[^=]+)=(?P<path>.+?)(?:@(?P<version>[^@:/=]+)(?::(?P<weight>\d+(?:\.\d+)?))?)?$"
@@ -69,7 +70,7 @@ class RouterConfig:
                 hint="--rollback-margin 0.05",
             )
         for url in self.workers:
-            if not re.match(r"^https?://[^/]", url):
+            if split_url(url) is None:
                 raise ConfigError(f"--worker {url}: not a URL", hint="--worker http://host:8000")
         if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
             raise ConfigError(

@@ -10,11 +10,21 @@ from typing import Annotated, Any
 import httpx
 import msgspec
 
-from llmkit.errors import ConfigError, DataError, MissingError, RemoteError
+from llmkit.errors import ConfigError, DataError, MissingError, RemoteError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_field, encode_line, read_records
+from llmkit.formats.url import split_url
 from llmkit.probe.environment import Environment, read_environment
-from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot, server_said
+from llmkit.probe.load import (
+    Outcome,
+    Shot,
+    arrivals,
+    at_once,
+    at_rate,
+    open_client,
+    send_shot,
+    server_said,
+)
 from llmkit.probe.load_config import BenchServeConfig
 from llmkit.probe.load_rows import LoadRow, load_rows
 from llmkit.progress import SILENT, Progress
@@ -67,11 +77,12 @@ def bench_serve(
         progress: told of each request that is over.
 
     Raises:
+        UsageError: it is no URL.
         ConfigError: nothing says when the load ends.
         RemoteError: nobody answers there, or the server refuses what it is asked.
         MissingError, DataError: the file of prompts is missing, or is none; the server's answer is none.
     """
-    rows, config = _rows_of(prompts, config)
+    rows, config = _checked(url, prompts, config)
     return asyncio.run(_bench(url, config, model, rows, api_key, progress))
 
 
@@ -98,7 +109,7 @@ def plan_load(
     url: str, config: BenchServeConfig, *, model: str | None = None, prompts: Path | None = None
 ) -> LoadPlan:
     """What `bench_serve` would send, after the same checks of settings and prompts."""
-    rows, config = _rows_of(prompts, config)
+    rows, config = _checked(url, prompts, config)
     return LoadPlan(
         url=url,
         model=model,
@@ -112,10 +123,12 @@ def plan_load(
     )
 
 
-def _rows_of(
-    prompts: Path | None, config: BenchServeConfig
+def _checked(
+    url: str, prompts: Path | None, config: BenchServeConfig
 ) -> tuple[list[dict[str, Any]] | None, BenchServeConfig]:
     """The prompts of a file, and when the load ends: after them, where nothing else says so."""
+    if not url.startswith("unix:") and split_url(url) is None:
+        raise UsageError(f"--url {url}: not a URL", hint="--url http://127.0.0.1:8000, or unix:SOCKET")
     rows = None if prompts is None else _read_prompts(prompts)
     if rows is not None and any("max_tokens" in row for row in rows):  # all say it, and so does their digest
         rows = [{**row, "max_tokens": row.get("max_tokens", config.max_tokens)} for row in rows]
@@ -124,18 +137,6 @@ def _rows_of(
             raise ConfigError("nothing says when the load ends", hint="--requests 100, or --seconds 60")
         config = replace(config, requests=len(rows))
     return rows, config
-
-
-def open_client(url: str, *, api_key: str | None = None, seconds: float = 600.0) -> httpx.AsyncClient:
-    """A client of a server that keeps as many connections as there are requests under way."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    socket = url.removeprefix("unix:") if url.startswith("unix:") else None
-    transport = httpx.AsyncHTTPTransport(uds=socket, limits=limits)
-    base = "http://server" if socket is not None else url.rstrip("/").removesuffix("/v1")
-    head = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-    return httpx.AsyncClient(
-        transport=transport, base_url=base, headers=head, timeout=httpx.Timeout(seconds, connect=10.0)
-    )
 
 
 async def _bench(

@@ -43,6 +43,7 @@ def test_a_file_is_no_address(given: str) -> None:
     [
         ("qdrant+http://host:6333", "names no collection"),
         ("opensearch+http://host/*", "names no collection"),
+        *((f"opensearch+http://{host}/docs", "not an address") for host in ("[::1", "a..b", "a:b", ":80")),
         ("opensearch+http://host/docs?txt=a", "txt=a names no field"),
         ("opensearch+http://host/docs?text=", "names no field"),
     ],

@@ -56,6 +56,7 @@ def test_a_name_is_given_once() -> None:
         {"replicas": 0},
         {"worker_key": Path("k")},
         {"workers": ("host:8000",)},
+        {"workers": ("http://host:port",)},
         {"rollback_margin": 0.0},
         {"engine": "vllm"},
         {"max_replicas": 2},

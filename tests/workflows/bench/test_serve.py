@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmkit.errors import ConfigError, DataError, LlmkitError, RemoteError
+from llmkit.errors import ConfigError, DataError, LlmkitError, RemoteError, UsageError
 from llmkit.probe.load_config import BenchServeConfig
 from llmkit.workflows.bench.serve import PROMPTS, bench_serve, plan_load
 
@@ -169,6 +169,13 @@ def test_a_load_is_another_when_anything_that_is_sent_or_when_it_ends_is_another
     assert work(None, requests=2)[PROMPTS] is None
     for key, value in {"ignore_eos": False, "chat": True, "requests": 3, "seconds": 0.5}.items():
         assert work(**{key: value})[key] == value != then[key]
+
+
+@pytest.mark.parametrize("url", ["server:8000", "http://a:b/v1", "http://[::1/v1"])
+def test_what_is_no_url_is_refused_before_anything_is_sent(url: str) -> None:
+    for bench in (bench_serve, plan_load):
+        with pytest.raises(UsageError, match=r"--url .*: not a URL"):
+            bench(url, BenchServeConfig(requests=1))
 
 
 def test_nobody_there_is_said_so() -> None:
