@@ -20,6 +20,7 @@ import msgspec
 from llmkit.errors import ConfigError
 from llmkit.estimate.adapters import WRITES_HIDDEN
 from llmkit.estimate.architecture import Architecture, TensorSpec
+from llmkit.estimate.bounds import require_at_least
 from llmkit.estimate.config import Recompute
 from llmkit.estimate.matrices import matrices_of
 
@@ -49,10 +50,7 @@ class ActivationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("seq_len", "micro_batch", "tensor_parallel"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is not at least 1 (found {getattr(self, name)})", hint=f"change {name}"
-                )
+            require_at_least(name, getattr(self, name), 1)
         if self.recompute not in RECOMPUTES:
             raise ConfigError(
                 f"unknown recompute {self.recompute!r}", hint=f"use one of {', '.join(RECOMPUTES)}"
@@ -130,11 +128,8 @@ def prefill_activation_bytes(architecture: Architecture, *, chunk_tokens: int, s
     Raises:
         ConfigError: chunk_tokens is below 1, or sampled_rows below 0.
     """
-    if chunk_tokens < 1 or sampled_rows < 0:
-        raise ConfigError(
-            f"chunk_tokens is not at least 1, or sampled_rows below 0 (found {chunk_tokens}, {sampled_rows})",
-            hint="change them",
-        )
+    require_at_least("chunk_tokens", chunk_tokens, 1)
+    require_at_least("sampled_rows", sampled_rows, 0)
     heads = architecture.num_attention_heads + 2 * architecture.num_key_value_heads
     widest = max(2 * architecture.mlp_width, heads * architecture.head_dim)
     per_token = 2 * architecture.hidden_size + widest

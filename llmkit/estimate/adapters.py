@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.architecture import Architecture, TensorSpec
+from llmkit.estimate.bounds import require_at_least
 from llmkit.estimate.matrices import matrices_of
 
 WRITES_HIDDEN = ("o_proj", "out_proj", "down_proj")
@@ -22,8 +23,7 @@ def lora_parameters(architecture: Architecture, rank: int, modules: Sequence[str
     Raises:
         ConfigError: rank is below 1, or the layers have no matrix of such a module.
     """
-    if rank < 1:
-        raise ConfigError(f"lora_rank is not at least 1 (found {rank})", hint="change lora_rank")
+    require_at_least("lora_rank", rank, 1)
     return sum(int(adapter_values(architecture, one, rank)) for one in adapted_tensors(architecture, modules))
 
 

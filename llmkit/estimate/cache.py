@@ -3,8 +3,9 @@
 import msgspec
 
 from llmkit.estimate.architecture import Architecture
+from llmkit.estimate.bounds import require_at_least
 from llmkit.estimate.cache_layers import WINDOWED, grows, held_layers
-from llmkit.estimate.cache_settings import CacheSettings, require_at_least
+from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.fit import largest
 
 

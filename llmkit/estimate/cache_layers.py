@@ -18,8 +18,9 @@ import msgspec
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, LayerCache
+from llmkit.estimate.bounds import require_at_least
 from llmkit.estimate.cache_dtypes import cache_format, float_bytes
-from llmkit.estimate.cache_settings import CacheSettings, require_at_least
+from llmkit.estimate.cache_settings import CacheSettings
 
 WINDOWED = ("sliding", "chunked")
 """Kinds of layers that look at a part of the text only."""

@@ -3,6 +3,7 @@
 import msgspec
 
 from llmkit.errors import ConfigError
+from llmkit.estimate.bounds import require_at_least
 from llmkit.estimate.cache_dtypes import cache_format, float_bytes
 from llmkit.estimate.dtypes import FLOATS
 
@@ -50,13 +51,3 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
     def conv_dtype(self) -> str:
         """Of the inputs that a convolution keeps."""
         return self.kv_dtype if self.kv_dtype in FLOATS else "bfloat16"
-
-
-def require_at_least(name: str, value: int | None, least: int) -> None:
-    """Refuse a number below `least`; None is one that is not set.
-
-    Raises:
-        ConfigError: it is below.
-    """
-    if value is not None and value < least:
-        raise ConfigError(f"{name} is not at least {least} (found {value})", hint=f"change {name}")

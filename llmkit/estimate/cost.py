@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from llmkit.errors import ConfigError, nearest
+from llmkit.estimate.bounds import require_part, require_positive
 from llmkit.estimate.devices import positive_number, read_toml
 
 HOURS_A_MONTH = 730
@@ -27,9 +28,9 @@ def cost_per_million_tokens(
     Raises:
         ConfigError: a number is not above 0, or utilisation is above 1.
     """
-    _require_positive("price_per_hour", price_per_hour)
-    _require_positive("tokens_per_second", tokens_per_second)
-    _require_part("utilisation", utilisation)
+    require_positive("price_per_hour", price_per_hour)
+    require_positive("tokens_per_second", tokens_per_second)
+    require_part("utilisation", utilisation)
     return price_per_hour * 1_000_000 / (3600 * tokens_per_second * utilisation)
 
 
@@ -60,11 +61,10 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
             *("users", "tokens_per_second_per_user", "replica_tokens_per_second"),
             *("replica_sessions", "replica_gpus"),
         ):
-            _require_positive(name, getattr(self, name))
+            require_positive(name, getattr(self, name))
         for name in ("concurrency", "utilisation"):
-            _require_part(name, getattr(self, name))
-        if self.price_per_hour is not None:
-            _require_positive("price_per_hour", self.price_per_hour)
+            require_part(name, getattr(self, name))
+        require_positive("price_per_hour", self.price_per_hour)
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,13 +133,3 @@ def find_price(key: str, prices: Mapping[str, float]) -> float:
         f"no price for {key!r}" + (f" (prices: {', '.join(prices)})" if prices else ""),
         hint=f"did you mean {guess}?" if guess else f"add a line to the table of prices: {key} = NUMBER",
     )
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"{name} is not above 0 (found {value})", hint=f"change {name}")
-
-
-def _require_part(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise ConfigError(f"{name} is not above 0 and at most 1 (found {value})", hint=f"change {name}")

@@ -17,6 +17,7 @@ from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.architecture_flops import decode_flops, prefill_flops
 from llmkit.estimate.attended import as_read
+from llmkit.estimate.bounds import require_at_least, require_part, require_positive
 from llmkit.estimate.cache import cache_bytes, largest_batch
 from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.devices import Device
@@ -62,20 +63,10 @@ class RooflineSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("prompt_tokens", "context", "batch", "gpus", "memory_bytes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is not at least 1 (found {value})", hint=f"change {name}")
-        if not self.weight_bytes_per_value > 0:
-            raise ConfigError(
-                f"weight_bytes_per_value is not above 0 (found {self.weight_bytes_per_value})",
-                hint="change weight_bytes_per_value",
-            )
+            require_at_least(name, getattr(self, name), 1)
+        require_positive("weight_bytes_per_value", self.weight_bytes_per_value)
         for name in ("mfu", "mbu", "memory_fraction"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(
-                    f"{name} is not above 0 and at most 1 (found {getattr(self, name)})",
-                    hint=f"change {name}",
-                )
+            require_part(name, getattr(self, name))
 
 
 class Roofline(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,10 +163,7 @@ def batch_at_rate(
     Raises:
         ConfigError: tokens_per_second is not above 0; or nothing that is known grows with the batch.
     """
-    if not tokens_per_second > 0:
-        raise ConfigError(
-            f"tokens_per_second is not above 0 (found {tokens_per_second})", hint="change tokens_per_second"
-        )
+    require_positive("tokens_per_second", tokens_per_second)
     if device.peak(settings.compute_dtype) is None and not architecture.caches:
         raise ConfigError(
             f"no batch is too large: how fast {device.key} computes is not known, and the model has no cache",

@@ -4,6 +4,7 @@ from typing import get_args
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.activations import ActivationSettings
+from llmkit.estimate.bounds import require_at_least, require_positive
 from llmkit.estimate.config import Optimizer, Precision
 
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
@@ -41,9 +42,7 @@ class TrainingSettings(ActivationSettings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("data_parallel", "pipeline_parallel", "virtual_stages", "micro_batches", "lora_rank"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is not at least 1 (found {value})", hint=f"change {name}")
+            require_at_least(name, getattr(self, name), 1)
         for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 guess = nearest(getattr(self, name), known)
@@ -58,7 +57,4 @@ class TrainingSettings(ActivationSettings, frozen=True, kw_only=True):
                 "lora_modules and frozen_bits are for adapters, and lora_rank is not set",
                 hint="set lora_rank",
             )
-        if self.frozen_bits is not None and not self.frozen_bits > 0:
-            raise ConfigError(
-                f"frozen_bits is not above 0 (found {self.frozen_bits})", hint="change frozen_bits"
-            )
+        require_positive("frozen_bits", self.frozen_bits)

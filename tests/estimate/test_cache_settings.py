@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.estimate.cache_settings import CacheSettings, require_at_least
+from llmkit.estimate.cache_settings import CacheSettings
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,3 @@ def test_inputs_of_a_convolution_are_floats_beside_any_cache(kv_dtype: str, conv
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         CacheSettings(**wrong)
-
-
-def test_a_number_that_is_not_set_is_not_too_small() -> None:
-    require_at_least("block_size", None, 1)
-    require_at_least("block_size", 1, 1)
-    with pytest.raises(ConfigError, match=r"^block_size is not at least 1 \(found 0\)") as caught:
-        require_at_least("block_size", 0, 1)
-    assert caught.value.hint == "change block_size"
