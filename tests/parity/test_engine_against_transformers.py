@@ -1,6 +1,5 @@
 """The engine beside transformers: the same greedy text and the same scores, whatever goes on around it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from llmkit.kernels.library import available
 
 from .family_models import CASES, DYNAMIC, Pair, make_pair
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 FAMILIES = {
     **{"llama": 0, "gpt2": CASES.index(("gpt2", {}))},
     **{
@@ -46,15 +46,6 @@ class Case:
         """Whether a text that has grown turns its first positions otherwise."""
         scaling = self.pair.ours.config.rope_scaling
         return scaling is not None and scaling["rope_type"] in ("dynamic", "longrope")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from threads, and lose tenfold where other work holds the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=FAMILIES.values(), ids=FAMILIES)

@@ -40,15 +40,6 @@ PROMPTS, BLOCK_TOKENS, MORE = (43, 3, 25, 1), 4, 3
 COUNTED = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 
 
-@pytest.fixture
-def one_torch_thread() -> Any:
-    """Models this small gain nothing from threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def make_model(family: str, changes: dict[str, Any]) -> Transformer:
     """A model of the family, every number of it drawn."""
     from transformers import CONFIG_MAPPING

@@ -1,7 +1,6 @@
 """Every family as transformers computes it: the same logits, text, config keys and files."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,10 @@ from llmkit.model.save import file_tensors, save_model
 
 from .family_models import CASES, Pair, greedy_texts, logit_gap, make_pair
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 IDS = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 NEW = 30
 """Tokens behind a prompt of 40: beyond the 64 and 48 positions that are stretched, and a window of 16."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from threads, and lose tenfold where other work holds the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=CASES, ids=IDS)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
+
 Reply = tuple[int, Any]
 MISSING = {"error": {"root_cause": [{"reason": "no such index [x]"}], "reason": "several"}, "status": 404}
 
@@ -49,6 +51,16 @@ class Engine:
         if path.startswith("/collections"):
             return 404, {"status": {"error": "Not found: Collection `x` doesn't exist!"}, "time": 0.1}
         return 404, MISSING
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        """Lets a client ask it without a socket."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            status, body = self.reply(request.method, request.url.path, dict(request.headers), request.read())
+            return httpx.Response(status, json=body)
+
+        return httpx.MockTransport(answer)
 
     def _search(self, body: dict[str, Any]) -> Reply:
         assert set(body) <= {"query", "knn", "size", "_source"} and set(body["_source"]) == {"excludes"}

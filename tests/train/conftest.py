@@ -91,6 +91,14 @@ def tiny_model() -> Transformer:
 
 
 @pytest.fixture
+def reference(tiny_model: Transformer) -> Transformer:
+    """Another of the same shape, drawn from seed 7."""
+    model = Transformer(tiny_model.config)
+    initialise(model, torch.Generator().manual_seed(7))
+    return model
+
+
+@pytest.fixture
 def make_pairs() -> Callable[..., PairRows]:
     """Random pairs: `kinds` of each, "both", "chosen" or "rejected"; ids below 32, answers of 1 to 4 ids."""
 

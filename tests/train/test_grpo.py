@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from llmkit.errors import UsageError
-from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.grpo import Grpo, GrpoBatch, group_advantages, grpo_losses, k3_kl
@@ -16,13 +15,6 @@ from llmkit.train.rollout import Completion, Prompt, build_grpo_batch
 
 CPU = torch.device("cpu")
 ADVANTAGES = [1.5, -0.5, 0.25, -1.0]
-
-
-@pytest.fixture
-def reference(tiny_model: Transformer) -> Transformer:
-    model = Transformer(tiny_model.config)
-    initialise(model, torch.Generator().manual_seed(7))
-    return model
 
 
 def make_batch(logps: bool = True) -> GrpoBatch:

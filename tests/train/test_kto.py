@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from llmkit.errors import UsageError
-from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.kto import Kto, kto_losses, mismatched
@@ -18,13 +17,6 @@ from llmkit.train.pair_rows import PairRows, Tokens
 from llmkit.train.sequence_scores import sequence_logps
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def reference(tiny_model: Transformer) -> Transformer:
-    model = Transformer(tiny_model.config)
-    initialise(model, torch.Generator().manual_seed(7))
-    return model
 
 
 def batch_of(pairs: PairRows) -> Batch:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
-from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train.loss import Batch, build_batch
 from llmkit.train.objective import Objective, Reference, frozen_reference
@@ -74,13 +73,6 @@ def test_simpo_wants_a_margin() -> None:
     assert found.tolist() == pytest.approx([0.3132617, 4.5110477], abs=1e-6)
     smooth = simpo_losses(MEANS, beta=2.0, gamma=1.0, label_smoothing=0.1)
     assert smooth.tolist() == pytest.approx([0.4132617, 4.0610477], abs=1e-6)
-
-
-@pytest.fixture
-def reference(tiny_model: Transformer) -> Transformer:
-    model = Transformer(tiny_model.config)
-    initialise(model, torch.Generator().manual_seed(7))
-    return model
 
 
 def every(reference: Reference) -> list[Objective]:

@@ -23,11 +23,7 @@ DENSE = {"text": {"type": "text"}, "v": {"type": "dense_vector", "dims": 2}}
 
 
 def index(engine: Engine, address: str = "opensearch+http://h/docs") -> OpenSearchIndex:
-    def answer(request: httpx.Request) -> httpx.Response:
-        status, body = engine.reply(request.method, request.url.path, dict(request.headers), request.read())
-        return httpx.Response(status, json=body)
-
-    return OpenSearchIndex(EngineClient(read_address(address), transport=httpx.MockTransport(answer)))
+    return OpenSearchIndex(EngineClient(read_address(address), transport=engine.transport))
 
 
 def test_words_are_matched_in_the_field_of_texts_and_vectors_stay_there() -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -21,15 +20,8 @@ ONE = {"size": 2, "distance": "Cosine"}
 
 def collection(vectors: dict[str, Any], behind: str = "docs") -> tuple[QdrantCollection, Engine]:
     engine = Engine(ENTRIES, vectors=vectors)
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        status, body = engine.reply(request.method, request.url.path, dict(request.headers), request.read())
-        return httpx.Response(status, json=body)
-
-    transport = httpx.MockTransport(answer)
-    return QdrantCollection(
-        EngineClient(read_address(f"qdrant+http://h/{behind}"), transport=transport)
-    ), engine
+    client = EngineClient(read_address(f"qdrant+http://h/{behind}"), transport=engine.transport)
+    return QdrantCollection(client), engine
 
 
 def test_points_come_with_their_payload_the_nearest_first() -> None:
