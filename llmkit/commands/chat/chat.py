@@ -71,18 +71,18 @@ def chat(
     Writes  each reply and a line feed, or with --json each as a record; with
             --transcript {"messages": [...]}, one line a conversation
 
-    By hand, /help lists what else you can do, and Ctrl-C stops a reply. What
-    was said is computed once: the cache is kept from turn to turn. What a model
-    thinks is dim where there is colour, and kept as it came. Where the
-    context is full the oldest turns are dropped, never the system message; the
-    transcript keeps them. With --prompt-cache FILE the cache is kept for a later
-    session too; it is written at the end, Ctrl-C included. Where no flag says how
-    tokens are drawn, the model's generation_config.json does; else it is at
-    temperature 0.8, any token.
+    By hand, /help lists what else you can do, and Ctrl-C stops a reply. The cache is
+    kept from turn to turn, and with --prompt-cache FILE for a later session too; the
+    file is written at the end, also after Ctrl-C. What a model thinks is dimmed where
+    there is colour, and kept as it came. When the context is full the oldest turns are
+    dropped, never the system message; the transcript keeps them. Where no flag says
+    how tokens are drawn, the model's generation_config.json does; else they are drawn
+    at temperature 0.8 from all tokens.
 
-    With --tool the model may call functions, each after you say so (--approve):
+    With --tool the model may call functions, each once you allow it (--approve):
     llmkit generate --help says what PROGRAM is and what else can be named. The
-    transcript has calls and results too, and --replay FILE gives them again.
+    transcript has calls and results too; --replay FILE answers calls with those of a
+    transcript.
 
     \b
     Examples:

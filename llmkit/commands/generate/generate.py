@@ -76,50 +76,53 @@ def generate(
             (code); a batch row's answer is OpenAI's, an error where a parameter
             is not known or cannot be honoured
 
-    A text ends with a token that ends texts or is a --stop-id, before --stop,
-    after --max-tokens, or where the model's context ends. What looks like a special token in a
-    prompt is ordinary text, except in a chat or with --allow-special. A row's
-    seed comes from --seed and its id, or from its prompt if it has no id.
-    --rope-scaling yarn:4 makes the context of the model four times as long.
-    Where no flag says how tokens are drawn, the model's generation_config.json does;
-    else it is at temperature 0.8, any token.
+    A text ends with the model's end-of-text token or a --stop-id, before --stop,
+    after --max-tokens, or where the model's context is full. What looks like a
+    special token in a prompt is ordinary text, except in a chat or with
+    --allow-special. A row's seed comes from --seed and its id, or from its prompt if
+    it has no id. --rope-scaling yarn:4 makes the context of the model four times as
+    long. Where no flag says how tokens are drawn, the model's generation_config.json
+    does; else they are drawn at temperature 0.8 from all tokens.
 
-    Messages and tools of rows and batches are read as serve reads them, to the same
-    prompt; what serve refuses is an error. Where a row has tools, calls are text of
-    its completion; a batch row's are tool_calls of its answer.
+    Messages and tools of rows make the same prompt as in a request to serve, and
+    what serve refuses is an error. Where a row has tools, the model's calls are part
+    of the completion's text; in answers to batch rows they are tool_calls.
 
-    --template FILE makes the prompt of each row, or with --chat the user's message,
-    from its keys and `record`, the row; a key that is missing is an error.
+    --template FILE (Jinja) makes the prompt of each row, or with --chat the user's
+    message, out of the row's keys, and of `record`, the whole row. A key that the row
+    does not have is an error.
 
-    --adapter NAME=PATH, repeated, puts PEFT adapters beside the model, unmerged
-    and batched together: a row's "adapter" names one (null: none); where there
-    is one alone every text has it. PATH:0.5 is half its strength.
+    --adapter NAME=PATH, repeatable, keeps PEFT adapters beside the model, unmerged:
+    a row's "adapter" names the one it wants (null: none), and rows with different
+    ones share a batch. A single adapter is used for every text. PATH:0.5 is half its
+    strength.
 
-    --prompt-cache FILE keeps what was read: where a later prompt begins alike,
-    only what is new is computed. It is written at the end, Ctrl-C included,
-    with what this run used; one made with another model or dtype is refused.
+    --prompt-cache FILE keeps the cache of prompts for later runs: of a prompt that
+    begins like one before, only the rest is computed. It is written at the end, also
+    after Ctrl-C, with what this run used; one of another model or dtype is refused.
 
-    With --suffix (or a row's suffix) the text belongs between the prompt and it: for
-    models trained to fill in the middle, such as Qwen2.5-Coder, StarCoder, DeepSeek
-    Coder. Both are ordinary text; the marks are put around them.
+    With --suffix (or a row's suffix) the model writes what belongs between the prompt
+    and the suffix. It must be trained to fill in the middle, as Qwen2.5-Coder,
+    StarCoder and DeepSeek Coder are; its marks are put around both, which are
+    ordinary text.
 
-    With --resume records are in OUT.partial until OUT is whole: run the same
-    line again after a stop or a crash, and only what is missing is computed. A
-    half-written last record is written again.
+    With --resume records stand in OUT.partial until OUT is whole. After a stop or a
+    crash the same line computes only what is missing; a half-written last record is
+    written again.
 
-    With --tool (and so --chat) the model may call functions: its calls are made,
-    their results put behind them, and it goes on, up to --max-calls; all texts of
-    an answer together have --max-tokens, and calls of one that is cut are not made.
-    PROGRAM reads the arguments as JSON on stdin, writes its result as JSON, and
-    tells its schema by --schema. NAME: can be left out; instead of PROGRAM there
-    may be FILE.py:FUNCTION, calculator, sql=DATABASE (read-only), search=INDEX, or
-    mcp=COMMAND, all functions of an MCP server. A call that fails or is not
-    approved is an error that the model reads. Records have the whole
-    conversation in messages, which finetune and --replay read.
+    With --tool (which implies --chat) the model may call functions: each call is
+    made, its result is added to the conversation, and the model goes on, up to
+    --max-calls. --max-tokens counts all texts of an answer together; calls in a text
+    that it cut off are not made. PROGRAM reads the arguments as JSON on stdin, writes
+    its result as JSON, and prints its schema for --schema. NAME: can be left out. In
+    the place of PROGRAM there may be FILE.py:FUNCTION, calculator, sql=DATABASE
+    (read-only), search=INDEX, or mcp=COMMAND for all functions of an MCP server. A call
+    that fails or is not approved is told to the model as an error. Records have the
+    whole conversation in messages, which finetune and --replay read.
 
-    With --json-schema, --regex, --choice or --grammar no other token can be drawn
-    than one that goes on as asked: a text whose finish_reason is stop is valid,
-    one that --max-tokens cuts may be incomplete. A grammar is llama.cpp's GBNF
+    With --json-schema, --regex, --choice or --grammar only tokens that keep to it can
+    be drawn: a text whose finish_reason is stop is valid, one that --max-tokens cut
+    off may be incomplete. A grammar is llama.cpp's GBNF
     (root ::= …) or llguidance's Lark (start: …), in a file or as it is. Needs
     pip install 'llmkit[grammar]'.
 

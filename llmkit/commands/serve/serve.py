@@ -41,34 +41,35 @@ def serve(
 
     \b
     OpenAI      /v1/completions /v1/chat/completions /v1/responses /v1/embeddings
-              /v1/models
+                /v1/models
     Anthropic   /v1/messages /v1/messages/count_tokens
     Jina        /v1/rerank for models that judge (Qwen3-Reranker)
     llama.cpp   /completion, and /infill for editors
     ours        /tokenize /detokenize /apply-template /health /ready /metrics
     a page      / with chat, settings, and how sure the model was of each token
 
-    A parameter is followed, or refused with 400 and its name. With --keys only
-    who has a key is answered, and held to its limits; SIGHUP reads the file
-    again. Keys share no cache; "cache_salt" keeps texts of one key apart too.
-    SIGTERM lets running requests end, for --drain-seconds; Ctrl-C and a second
-    SIGTERM do not.
+    A parameter is followed, or the request is refused with 400 and its name. With
+    --keys a request needs a key, and is held to the limits of that key; SIGHUP reads
+    the file again. Keys share no cache; "cache_salt" keeps texts of one key apart
+    too. After SIGTERM running requests have --drain-seconds to finish; Ctrl-C or a
+    second SIGTERM ends them.
 
-    Without keys, what web pages of other origins post is refused (403), and on
-    127.0.0.1 what names another host: --cors https://chat.example lets both in.
+    Without keys, requests from web pages of other origins are refused (403), and so
+    are, on 127.0.0.1, those that call it by another host's name. For pages of
+    https://chat.example, --cors https://chat.example allows both.
 
     Where a request does not say how tokens are drawn, the model's
-    generation_config.json does; else it is at temperature 0.8 (OpenAI's own models
-    have 1), any token.
+    generation_config.json does; else they are drawn at temperature 0.8 (OpenAI's own
+    models have 1) from all tokens.
 
     Long prompts have places of their own (--long-places), so that short ones do
     not wait for them. Admins load and unload adapters as with vLLM, at
-    /v1/load_lora_adapter of --admin-port: in all processes, or in none.
+    /v1/load_lora_adapter of --admin-port, in all processes or in none.
 
-    Chats, responses and messages without tools of their own may have those of
-    --tool called, here ("tool_choice": "none" forbids it), and get passages of
-    --retrieve ("retrieve": false leaves them out). "strict" of a tool holds where
-    a call is required, and where a mark begins calls (as <tool_call> does).
+    Chats, responses and messages that bring no tools of their own may call those of
+    --tool, which run here ("tool_choice": "none" forbids it), and get passages of
+    --retrieve ("retrieve": false leaves them out). A tool's "strict" is kept where
+    a call is required, and where the model marks its calls, as with <tool_call>.
 
     \b
     Examples:

@@ -106,7 +106,7 @@ def _keeps_all(step: dict[str, Any]) -> bool:
 
 
 def _spelling(pattern: str) -> str:
-    """An expression as `gguf_patterns` writes it."""
+    """An expression as `patterns` of this folder writes it."""
     for theirs, ours in _CONTRACTIONS.items():
         pattern = pattern.replace(theirs, ours)
     return pattern
