@@ -55,17 +55,19 @@ def convert(
 ) -> None:
     """Convert a model: Hugging Face folder to GGUF and back, dtype, shards.
 
-    The tokenizer and its chat template go with it. Quantised weights become
-    plain numbers where --dequantize or --dtype says so: GGUF files of any type
-    (of a model in parts, NAME-00001-of-0000N.gguf, name the first), and folders
-    of compressed-tensors, GPTQ, AWQ, MLX, fp8, gpt-oss's MXFP4 and
-    bitsandbytes' 4 bits. --check allows four times the difference that errors
-    of the size of the dtype's rounding (2^-11 of a weight for float16, 2^-8 for
-    bfloat16 and q8_0, 2^-24 where nothing is rounded), drawn at random, make in
-    the model's own logits.
-    --add-token gives the tokenizer a token and the model the mean of its
-    embeddings for it, for finetune to go on from. --max-shard-size cuts a GGUF
-    file into NAME-00001-of-0000N.gguf, as llama-gguf-split does.
+    The tokenizer and its chat template go with it. With --dequantize or --dtype
+    quantised weights become plain numbers: of GGUF files of any type (of a model in
+    parts, NAME-00001-of-0000N.gguf, name the first), and of folders of
+    compressed-tensors, GPTQ, AWQ, MLX, fp8, gpt-oss's MXFP4 and bitsandbytes' 4 bits.
+
+    --check compares the model's logits with those of the copy. They may differ by
+    four times as much as they do when random errors, as large as the dtype's
+    rounding, are added to the weights: 2^-11 of a weight for float16, 2^-8 for
+    bfloat16 and q8_0, 2^-24 where nothing is rounded.
+
+    --add-token adds a token to the tokenizer, and the mean of all embeddings for it to
+    the model, for finetune to go on from. --max-shard-size cuts a GGUF file into
+    NAME-00001-of-0000N.gguf, as llama-gguf-split does.
 
     An adapter's folder (PEFT) becomes the GGUF file that llama.cpp's --lora
     reads, and such a file a folder; of --base the config is enough.

@@ -44,10 +44,10 @@ def diff(
 ) -> None:
     """Say whether two artefacts are the same, and where they differ.
 
-    Exit status 1 when they differ. How weights are cut into files, and which
-    of transformers' forms a config.json has, is no difference. Of a GGUF file
-    the numbers that its tensors stand for are compared, in float32, and what
-    it says of the model; beside a folder its tokenizer with --only tokenizer.
+    Exit status 1 when they differ. How weights are cut into files makes no
+    difference, nor which of transformers' forms a config.json has. Of GGUF files the
+    values of the tensors are compared, in float32, and what is said of the model;
+    --only tokenizer compares a file's tokenizer with a folder's.
 
     \b
     Examples:

@@ -60,14 +60,14 @@ def ppl(
     Writes  perplexity with its interval, bits per byte; per record: index, id,
             tokens, scored_tokens, bytes, nll, perplexity, bits_per_byte
 
-    Each token is scored once, with the tokens of its window before it: windows
-    overlap as in transformers' guide. --like llama.cpp is llama-perplexity: one
-    text in chunks side by side, the second half of each scored, bos in place of
-    a chunk's first token where the tokenizer puts one before a text.
+    Each token is scored once, after the tokens of its window: windows overlap as in
+    transformers' guide. --like llama.cpp does as llama-perplexity: one text in chunks
+    side by side, the second half of each scored, and bos in the place of a chunk's
+    first token if the tokenizer puts one before a text.
 
-    The interval counts records (of fewer than ten, windows) as independent, and
-    not tokens, but where there is one window; perplexity_error is llama.cpp's,
-    which counts tokens.
+    The interval takes records to be independent of each other, or windows where there
+    are fewer than ten records, or tokens where there is one window. perplexity_error,
+    llama.cpp's, always takes tokens to be.
 
     \b
     Examples:

@@ -57,15 +57,15 @@ def quantize(
 ) -> None:
     """Round a model's weights to few bits, and say what it cost.
 
-    With --calibration text each error is weighed by what the text puts into the
-    matrix, and made up for in the weights not yet rounded. Other rows of that
-    text, or --score text, go through both models: KL divergence and perplexity
-    as llama-perplexity defines them (rows of 512, second halves scored).
+    With --calibration text the error of each rounding is weighed by what the text
+    puts into the matrix, and the weights not yet rounded make up for it. Other rows of
+    that text, or --score text, go through both models, for KL divergence and
+    perplexity as llama-perplexity defines them (rows of 512, second halves scored).
 
-    --budget-bpw and --fit try every part of the model on several types, and choose
-    those that lose least at that size; --sensitivity shows what was found. Where
-    all trials would be too much work, each part is tried on its middle type over
-    fewer tokens, and the others are told from how much noise they add.
+    --budget-bpw and --fit try several types for every part of the model, and choose
+    those that lose least at that size; --sensitivity shows what was found. Where it
+    would take too long to try them all, each part is tried in its middle type, on fewer
+    tokens, and the loss of the others is estimated from the noise that they add.
 
     \b
     Reads   a model; documents: text, jsonl with text or messages

@@ -81,12 +81,14 @@ def index(
     """Cut documents into passages, and index their words, and with --embed their meaning.
 
     A passage ends at a heading or a paragraph where one is near, and knows the
-    headings above it. What is changed by --add and --delete is changed as a
-    whole or not at all; passages of equal texts keep their ids. Vectors are made of
-    a model's last hidden states as its files say (1_Pooling/config.json, prompts of
-    queries and passages), else their mean; an index that has some gives new passages
-    theirs, from the same model, and --add --embed gives them to one without. Of
-    --embed-url, a server's vectors, it is checked that they are still its.
+    headings above it. --add and --delete change an index as a whole or not at all;
+    passages of equal texts keep their ids.
+
+    Vectors are made of a model's last hidden states as its files say
+    (1_Pooling/config.json, prompts of queries and passages), else they are the mean.
+    In an index that has vectors, new passages get theirs from the same model; --add
+    --embed gives vectors to an index that has none. A server of --embed-url is asked
+    for a vector that is known, to see that its model is the same as before.
 
     \b
     Examples:

@@ -31,11 +31,12 @@ def query(
     the mean of all, from the model of `retrieve index --embed`. By both: the sum
     of 1 / (5 + place), weighted. Exit status 1 when nothing is found for any query.
     --rerank ranks the best of these again: by the yes of a model that was made to
-    judge (its modules.json has a LogitScore), or by how probable any makes the query.
+    judge (its modules.json has a LogitScore), or, with any other model, by how
+    probable the query is to it after the passage.
 
-    What another engine holds is searched by its address instead of a file, by
-    words as it scores them, and by vectors with --embed-url or --embed. Fields
-    are text, heading, document and the only vector, unless they are named:
+    An address in the place of INDEX searches another engine: by words as that engine
+    scores them, and by vectors with --embed-url or --embed. The fields that are read
+    are text, heading, document and the only vector, unless the address names others:
 
     \b
     opensearch+https://HOST:9200/INDEX   (elasticsearch+ is the same)
