@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from typer import BadParameter
 
-from llmkit.formats.byte_text import format_bytes as format_bytes
-from llmkit.formats.count_text import format_count as format_count
+from llmkit.formats.amount_text import format_bytes as format_bytes
+from llmkit.formats.amount_text import format_count as format_count
 
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _NUMBER = re.compile(

@@ -4,7 +4,7 @@ import difflib
 import re
 from typing import Any
 
-from llmkit.formats.byte_text import format_bytes
+from llmkit.formats.amount_text import format_bytes
 from llmkit.workflows.clean.figures import share_text, value_text
 from llmkit.workflows.clean.report import CleanReport
 from llmkit.workflows.clean.tally import QUANTILES, SAMPLE_LETTERS, quantiles_of, value_of

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.formats.amount_text import format_count
 from llmkit.formats.atomic import refuse_existing, write_atomic
-from llmkit.formats.count_text import format_count
 from llmkit.formats.json_text import printable
 from llmkit.workflows.show.runs import RunRow, RunsReport, setting_words
 

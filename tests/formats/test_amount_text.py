@@ -1,4 +1,4 @@
-from llmkit.formats.byte_text import format_bytes
+from llmkit.formats.amount_text import format_bytes, format_count
 
 
 def test_sizes_are_short_for_people() -> None:
@@ -10,4 +10,10 @@ def test_sizes_are_short_for_people() -> None:
 def test_a_size_that_rounds_to_1024_is_one_of_the_next_unit() -> None:
     assert [format_bytes(n) for n in (1023, 2**20 - 52, 2**20 - 51, 2**30 - 1, 2**40 - 1, -(2**30) + 1)] == [
         *("1023 B", "1023.9 KiB", "1.0 MiB", "1.0 GiB", "1.0 TiB", "-1.0 GiB")
+    ]
+
+
+def test_counts_are_short_for_people() -> None:
+    assert [format_count(n) for n in (0, 999, 1000, 1_230_000, 999_999_999, 2e12, 5e16)] == [
+        *("0", "999", "1k", "1.23M", "1G", "2T", "5e+04T")
     ]
