@@ -7,14 +7,14 @@ from typing import Literal
 
 import msgspec
 
-from llmkit.errors import DataError, UsageError, some_of
+from llmkit.errors import DataError, UsageError
 from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.compare import ENUMERATED, ROUNDS, mcnemar, sign_flip
 from llmkit.probe.evaluate.config import DiffConfig
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_interval
 from llmkit.probe.evaluate.noise import noise_between
-from llmkit.workflows.eval.diff_input import Records, by_name, check_pair, mean_metric, read_result
+from llmkit.workflows.eval.diff_input import Pairs, Records, pair_records, read_result
 from llmkit.workflows.eval.gates import Earlier
 from llmkit.workflows.eval.increase import Increase, find_increases
 from llmkit.workflows.eval.work import TOKENS, check_same
@@ -166,50 +166,19 @@ def _refuse_options_of_records(where: str, config: DiffConfig) -> None:
 
 
 def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffReport:
+    """Two results record by record, or task by task."""
     metric = config.metric or _metric(before, after)
     lower = config.lower_is_better
     if lower is None:
         lower = any(word in metric for word in LOWER)
     better: Literal["higher", "lower"] = "lower" if lower else "higher"
-    ours, theirs = by_name(before), by_name(after)
-    common = [name for name in ours if name in theirs]
-    only_a, only_b = [one for one in ours if one not in theirs], [one for one in theirs if one not in ours]
-    if (only_a or only_b) and not config.common:
-        where = before.name if only_a else after.name
-        raise DataError(
-            f"only {where} has record {some_of(only_a or only_b)}",
-            hint="give both the same inputs, or compare what they have in common: --common",
-        )
-    for name in common:
-        check_pair(name, ours[name][0], theirs[name][0], f"{before.name} and {after.name}")
-    pairs = [
-        (name, mean_metric(before, name, ours[name], metric), mean_metric(after, name, theirs[name], metric))
-        for name in common
-    ]
-    known = [(name, float(x), float(y)) for name, x, y in pairs if x is not None and y is not None]
-    if not known:
-        raise DataError(
-            f"{before.name} and {after.name} have no record in common", hint="are the ids the same?"
-        )
-    whole = [(x, y) for _, x, y in pairs if x is not None and y is not None]
-    is_binary = all(isinstance(x, bool) and isinstance(y, bool) for x, y in whole)
+    pairs = pair_records(before, after, metric, common=config.common)
+    known = pairs.known
     differences = [y - x for _, x, y in known]
-    table = _table(known) if is_binary else None
-    if table is not None:
-        p_value, test = mcnemar(table.lost, table.won), "McNemar's, exact"
-    else:
-        changed = sum(one != 0 for one in differences)
-        p_value = sign_flip(differences, seed=config.seed)
-        test = "sign flips, " + ("all of them" if changed <= ENUMERATED else f"{ROUNDS:,} at random")
-    mean_a = math.fsum(x for _, x, _ in known) / len(known)
-    mean_b = math.fsum(y for _, _, y in known) / len(known)
     difference = math.fsum(differences) / len(known)
-    notes = _notes(len(pairs) - len(known), metric)
-    unit = "records"
-    if any(len(records) > 1 for side in (ours, theirs) for records in side.values()):
-        unit = "tasks"
-        notes.append("each task counts once, by the mean of its samples, which are not independent")
-    method = f"paired bootstrap of {len(differences)} {unit}"
+    table = _table(known) if pairs.are_binary else None
+    p_value, test = _test(differences, table, config.seed)
+    method = f"paired bootstrap of {len(known)} {'tasks' if pairs.have_samples else 'records'}"
     interval = bootstrap_interval(differences, method, seed=config.seed)
     return DiffReport(
         a=before.name,
@@ -217,10 +186,10 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
         metric=metric,
         better=better,
         records=len(known),
-        only_a=len(only_a),
-        only_b=len(only_b),
-        value_a=mean_a,
-        value_b=mean_b,
+        only_a=pairs.only_a,
+        only_b=pairs.only_b,
+        value_a=math.fsum(x for _, x, _ in known) / len(known),
+        value_b=math.fsum(y for _, _, y in known) / len(known),
         difference=difference,
         interval=interval,
         p_value=p_value,
@@ -234,12 +203,24 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
             error=None if interval is None else (interval.high - interval.low) / 2 / Z95,
             better=better,
         ),
-        notes=notes,
+        notes=_notes(pairs, metric),
     )
 
 
-def _notes(left_out: int, metric: str) -> list[str]:
-    return [f"{left_out:,} records have no {metric} in one of the two"] if left_out else []
+def _test(differences: Sequence[float], table: ChangeTable | None, seed: int) -> tuple[float, str]:
+    """The p-value of differences, and what test it is of."""
+    if table is not None:
+        return mcnemar(table.lost, table.won), "McNemar's, exact"
+    changed = sum(one != 0 for one in differences)
+    flips = "all of them" if changed <= ENUMERATED else f"{ROUNDS:,} at random"
+    return sign_flip(differences, seed=seed), f"sign flips, {flips}"
+
+
+def _notes(pairs: Pairs, metric: str) -> list[str]:
+    notes = [f"{pairs.left_out:,} records have no {metric} in one of the two"] if pairs.left_out else []
+    if pairs.have_samples:
+        notes.append("each task counts once, by the mean of its samples, which are not independent")
+    return notes
 
 
 def _metric(before: Records, after: Records) -> str:
