@@ -20,7 +20,7 @@ from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_l
 from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
 from llmkit.server.wire.messages_in import read_messages, read_template_kwargs, read_thinking_budget
-from llmkit.server.wire.rules import RuleFields, read_rule
+from llmkit.server.wire.rules import RuleFields, read_rule, rule_names
 from llmkit.server.wire.sampling import HINTS, SAYS_NOTHING, the_most_tokens
 from llmkit.server.wire.tools import read_offer
 from llmkit.workflows.generate.overrides import OVERRIDES
@@ -109,6 +109,8 @@ class Body:
     """By the names of OVERRIDES, but for rules."""
     rule: dict[str, Any] = field(default_factory=dict)
     """What the text must be, as fields of SamplingConfig; empty: that is not said."""
+    names: dict[str, str] = field(default_factory=dict)
+    """What the row calls the rule's field of SamplingConfig; errors are told in its words."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     """Of a chat, as templates know them."""
     tools: tuple[dict[str, Any], ...] = ()
@@ -202,7 +204,7 @@ def _chat(told: dict[str, Any]) -> Body:
     offer = read_offer(told.get("tools"), told.get("tool_choice"), ())
     return Body(
         given=given,
-        rule=_rule(told),
+        **_rule(told),
         messages=list(read_messages(told["messages"])),
         tools=() if offer.choice.mode == "none" else offer.tools,
         choice=offer.choice,
@@ -235,7 +237,7 @@ def _text(told: dict[str, Any]) -> Body:
         raise RefusedError("echo: not with a suffix", param="echo")
     return Body(
         given=given,
-        rule=_rule(told),
+        **_rule(told),
         prompt=prompt,
         suffix=suffix,
         owner=_owner(told),
@@ -252,8 +254,10 @@ def _given(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rule(told: dict[str, Any]) -> dict[str, Any]:
+    """`rule` and `names` of a body."""
     rules = RuleFields(**{name: told[name] for name in _RULES if name in told})
-    return read_rule(rules, sys.maxsize)  # a file of one's own may have rules of any length
+    most = sys.maxsize  # a file of one's own may have rules of any length
+    return {"rule": read_rule(rules, most), "names": rule_names(rules, most)}
 
 
 def _owner(told: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from llmkit.formats.digest import content_id
 from llmkit.formats.jsonl import Line, OnBad, Record, decode_field, raw, read_records, record_id
 from llmkit.formats.text_file import read_text_file
 from llmkit.server.ask import Ask
-from llmkit.server.errors import ApiError, as_api_error
+from llmkit.server.errors import ApiError, as_api_error, renamed
 from llmkit.workflows.generate.batch import Body, RefusedError, is_call, read_body, read_call
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.overrides import OVERRIDES, as_fields
@@ -173,9 +173,10 @@ def _called(job: Job, line: Line) -> Row | Refusal:
     path = job.files.model
     name = path.name or path.resolve().name
     call = read_call(line, name)
-    calls = None
+    calls, names = None, dict[str, str]()
     try:
         body = read_body(line.record, (name, str(path), *job.adapters.names))
+        names = {"samples": "n"} | body.names
         sampling = replace(job.sampling, **as_fields(body.given), **body.rule)
         if job.config.extract_code:
             raise RefusedError("--extract-code is not for rows of a batch file")
@@ -207,7 +208,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
     except LlmkitError as error:
         about = error.problem.partition(" ")[0].strip(":")
         param = about if about in (*OVERRIDES, "tools", "suffix") else None
-        return Refusal(call, RefusedError.of(as_api_error(error, param)), line.record)
+        return Refusal(call, RefusedError.of(renamed(as_api_error(error, param), names)), line.record)
     adapter = body.model if body.model in job.adapters.names else job.adapters.default
     request = replace(row.request, key=body.owner, adapter=adapter)
     return replace(row, call=replace(call, echo=body.echo, calls=calls), request=request)

@@ -228,6 +228,7 @@ def test_a_row_of_openais_batch_files_is_the_chat_that_it_asks_for(folder: Path)
     [
         ({"messages": CHAT, "top_p": 3}, "top_p"),
         ({"messages": CHAT, "logit_bias": {"600": 1}}, "logit_bias"),
+        ({"messages": CHAT, "n": 0}, "n"),
         ({"messages": CHAT * 50}, None),
         ({"messages": CHAT, "verbosity": "low"}, "verbosity"),
     ],
@@ -237,6 +238,13 @@ def test_what_a_batch_row_asks_for_and_cannot_have_is_its_answer(
 ) -> None:
     refused, row = _rows(folder, _call(body), {"prompt": "a"})
     assert isinstance(refused, Refusal) and refused.error.param == param and isinstance(row, Row)
+
+
+def test_what_is_wrong_with_the_rule_of_a_batch_row_is_told_in_the_rows_words(folder: Path) -> None:
+    pytest.importorskip("llguidance")
+    (refused,) = _rows(folder, _call({"messages": CHAT, "guided_regex": "("}))
+    assert isinstance(refused, Refusal) and refused.error.param == "guided_regex"
+    assert refused.error.problem.startswith("guided_regex: ")
 
 
 def test_a_batch_row_tells_the_template_how_much_is_to_be_thought(folder: Path) -> None:
