@@ -118,6 +118,22 @@ def read_documents(
                     yield Document(identity, text, file=name, line=0)
 
 
+def in_batches(
+    documents: Iterable[Document], characters: int, most: int | None = None
+) -> Iterator[list[Document]]:
+    """Documents that are worked at together: as many as have so many characters, and `most` of them."""
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == most or size >= characters:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def names_file(given: str | None, *, is_words: bool = False) -> bool:
     """Whether a word on the command line is a file to read: there is one, or it is written like one.
 

@@ -12,6 +12,7 @@ import pytest
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import (
     Document,
+    in_batches,
     list_files,
     names_file,
     read_documents,
@@ -177,6 +178,13 @@ def test_one_document_at_a_time_is_held(tmp_path: Path) -> None:
     path.write_text('{"text": "x"}\n' * 3 + "broken\n")
     stream = read_documents([path])
     assert isinstance(next(stream), Document)  # the broken line is not read yet
+
+
+def test_a_batch_ends_with_its_characters_or_its_number_and_the_last_with_the_documents() -> None:
+    found = [Document(str(number), "a" * size, "f", 1) for number, size in enumerate((2, 2, 5, 1, 0, 0, 1))]
+    by_both = [[one.id for one in batch] for batch in in_batches(found, 4, 3)]
+    assert by_both == [["0", "1"], ["2"], ["3", "4", "5"], ["6"]]
+    assert [len(batch) for batch in in_batches(found, 100)] == [7] and list(in_batches([], 1)) == []
 
 
 def test_a_file_name_that_is_not_utf8_gives_an_id_that_is(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """llmkit retrieve index: documents in, an index file out, or one that is there brought up to date."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.documents import Document, list_files, read_documents
+from llmkit.formats.documents import Document, in_batches, list_files, read_documents
 from llmkit.formats.json_text import printable
 from llmkit.formats.rejects import bad_lines
 from llmkit.progress import SILENT, Progress
@@ -153,7 +153,7 @@ def add_documents(
         DataError: an id with another text, without `replace`.
     """
     added = seen = updated = text_bytes = 0
-    for batch in _batches(documents):
+    for batch in in_batches(documents, _AT_ONCE_CHARACTERS, _AT_ONCE):
         known = store.digests_of([document.id for document in batch])
         same = dict[str, bytes]()
         for document in batch:
@@ -197,20 +197,6 @@ def give_vectors(store: Store, opened: OpenEmbedder, progress: Progress) -> int:
         done += len(rows)
         progress.update(done, None, embedded=done)
     return done
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Documents that are looked up together."""
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if len(batch) == _AT_ONCE or size >= _AT_ONCE_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _record(document: Document, field: str) -> bytes:

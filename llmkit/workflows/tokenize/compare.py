@@ -1,12 +1,12 @@
 """Several tokenizers on the same texts: tokens, bytes per token, fertility and cost of each group."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from llmkit.formats.documents import Document
+from llmkit.formats.documents import Document, in_batches
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import MALFORMED, encode_line
 from llmkit.tokens.compare import Tally, cost
@@ -15,7 +15,7 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.tokenize.count import as_bytes, escape_tsv
 from llmkit.workflows.tokenize.run import Run
 
-BATCH_DOCUMENTS_BYTES = 4 << 20
+BATCH_CHARACTERS = 4 << 20
 HEADER = ("group", "tokenizer", "tokens", "bytes", "bytes/token", "tokens/word", "ratio")
 
 
@@ -29,7 +29,7 @@ def write_comparison(run: Run, others: list[tuple[str, Tokenizer]], first_name: 
     """
     tokenizers = [(first_name, run.tokenizer), *others]
     tallies: dict[str, list[Tally]] = {}
-    for documents in _batches(run.documents):
+    for documents in in_batches(run.documents, BATCH_CHARACTERS):  # for each tokenizer
         for number, (_, tokenizer) in enumerate(tokenizers):
             options = EncodeOptions(special=run.reads_special, threads=run.config.threads)
             for document, ids in encode_pairs(tokenizer, documents, options):
@@ -70,20 +70,6 @@ def _decoded(value: Any, key: str) -> Any:
         return msgspec.json.decode(found) if isinstance(found, msgspec.Raw) else found
     except MALFORMED:
         return None
-
-
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    """Documents in lists, so that each tokenizer can go over the same ones without reading them again."""
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if size >= BATCH_DOCUMENTS_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _rows(

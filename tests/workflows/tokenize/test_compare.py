@@ -107,7 +107,7 @@ def test_small_batches_give_what_one_gives_and_read_each_document_once(
 ) -> None:
     texts = [f"{'x' * number} y" for number in range(40)]
     whole = compared(*texts)
-    monkeypatch.setattr(tokenize_compare, "BATCH_DOCUMENTS_BYTES", 50)
+    monkeypatch.setattr(tokenize_compare, "BATCH_CHARACTERS", 50)
     assert compared(*texts) == whole
 
 
