@@ -89,6 +89,7 @@ def _described(state: State, name: str, served: Served) -> dict[str, Any]:
         "vocab_size": min(served.config.vocab_size, served.tokenizer.vocab_size),
         "hidden_size": served.config.hidden_size,
         "has_chat_template": served.tokenizer.chat_template is not None,
+        "fills_gaps": served.infill_form is not None,
         "has_index": state.retrieval is not None,
         "server_tools": [one["function"]["name"] for one in state.functions],
         "system_fingerprint": served.fingerprint,

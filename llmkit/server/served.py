@@ -138,7 +138,8 @@ class Served:
         return PromptEncoder(self.tokenizer).before_texts
 
     @cached_property
-    def _infill_form(self) -> InfillForm | None:
+    def infill_form(self) -> InfillForm | None:
+        """How the model is asked for the text in a gap; None: it knows no marks around one."""
         return infill_form_of(self.tokenizer)
 
     def load(self) -> EngineLoad:
@@ -197,7 +198,7 @@ class Served:
     def _stop_ids_of(self, ask: Ask) -> frozenset[int]:
         if ask.kind == "chat" or ask.marks:
             return self._stop_ids
-        return frozenset() if ask.suffix is None or self._infill_form is None else self._infill_form.ends
+        return self.infill_form.ends if ask.suffix is not None and self.infill_form else frozenset()
 
     def reader(self, prepared: Prepared) -> CallReader | None:
         """What finds the thoughts and calls of one answer; None where there can be none."""
@@ -256,7 +257,7 @@ class Served:
             return [(ids, text)]
         if ask.ids:
             return [(list(one), "") for one in ask.ids]
-        if ask.suffix is not None and self._infill_form is None:
+        if ask.suffix is not None and self.infill_form is None:
             problem = "this model has no tokens that mark a gap"
             raise refused("suffix", problem, code="unsupported_parameter")
         encoded = await self.prompts.encode_all(

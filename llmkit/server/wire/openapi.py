@@ -176,13 +176,17 @@ def facts_of(cards: Sequence[Mapping[str, Any]], *, has_index: bool | None = Non
         numbers = [one for one in told if isinstance(one, int)]
         return min(numbers) if numbers and len(numbers) == len(told) else None
 
-    widths = {card.get("hidden_size") for card in cards}
+    def common(name: str) -> Any:
+        told = {card.get(name) for card in cards}
+        return told.pop() if len(told) == 1 else None
+
     return Facts(
         models=tuple(card["id"] for card in cards),
         vocab_size=least("vocab_size"),
         context=least("max_model_len"),
-        hidden_size=widths.pop() if len(widths) == 1 else None,
+        hidden_size=common("hidden_size"),
         has_index=has_index,
+        fills_gaps=common("fills_gaps"),
     )
 
 

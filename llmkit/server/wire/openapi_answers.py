@@ -30,6 +30,8 @@ class ModelCard(msgspec.Struct):
     system_fingerprint: str | None
     parent: str | UnsetType | None = UNSET
     has_chat_template: bool | UnsetType = UNSET
+    fills_gaps: bool | UnsetType = UNSET
+    """Whether it knows marks around a gap: `suffix` of `/v1/completions` asks for the text in it."""
     has_index: bool | UnsetType = UNSET
     """Whether there are passages to put before a question."""
     server_tools: list[str] | UnsetType = UNSET

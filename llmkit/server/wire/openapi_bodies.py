@@ -135,6 +135,7 @@ def _completion(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "max_tokens": tokens,
         "max_completion_tokens": tokens,
         "logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)) | _SCORES,
+        "suffix": one_of(None, "") if facts.fills_gaps is False else or_null(TEXT),
     }
     prompts: Schema = {"type": "array", "items": {"type": ["string", "array"]}}
     crowds = [

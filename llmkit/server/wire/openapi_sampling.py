@@ -56,6 +56,8 @@ class Facts:
     """Numbers of a vector."""
     has_index: bool | None = None
     """Whether there are passages to put before a question."""
+    fills_gaps: bool | None = None
+    """Whether models know marks around a gap, which `suffix` needs."""
 
 
 def named_model(facts: Facts, *, adapters: bool = True) -> Schema:

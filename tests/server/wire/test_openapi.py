@@ -108,6 +108,8 @@ def test_what_is_not_the_same_of_all_models_is_left_open_and_numbers_are_the_lea
     assert facts_of([one]) == Facts(("a",), 9, 20, 4, None)
     assert facts_of([one, other]) == Facts(("a", "b"), 7, None, None, None)
     assert facts_of([]) == Facts((), None, None, None, None)
+    assert facts_of([one | {"fills_gaps": True}, other | {"fills_gaps": True}]).fills_gaps is True
+    assert facts_of([one | {"fills_gaps": True}, other]).fills_gaps is None
 
 
 def test_a_body_names_models_and_ids_that_the_server_has() -> None:

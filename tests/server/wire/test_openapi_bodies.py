@@ -8,8 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.internal.conjecture import providers
 
+from llmkit.server.wire.completions import CompletionRequest
+from llmkit.server.wire.json_schema import TEXT, or_null
 from llmkit.server.wire.openapi import OPERATIONS, Operation
-from llmkit.server.wire.openapi_bodies import as_decoded
+from llmkit.server.wire.openapi_bodies import as_decoded, body_schema
+from llmkit.server.wire.openapi_sampling import Facts
 from llmkit.server.wire.rerank import RERANK
 from tests.server_checks.conftest import Shared, shared
 from tests.server_checks.from_schema import Document
@@ -66,6 +69,17 @@ def test_of_a_field_that_is_not_narrowed_its_type_says_all(one: Operation, docum
     same = [schema for name, schema in told.items() if schema == plain[name]]
     kinds = {kind["type"] for schema in same for kind in schema.get("anyOf", [schema])}
     assert kinds <= {"string", "boolean", "null"}
+
+
+def test_a_suffix_is_only_allowed_where_a_model_knows_marks_around_a_gap(
+    shared: Shared, document: Document
+) -> None:
+    path, body = "/v1/completions", {"prompt": "a", "suffix": "b", "max_tokens": 1}
+    assert not document.allows(path, body) and shared.post(path, body).status_code == 400
+    assert document.allows(path, body | {"suffix": ""})
+    assert shared.post(path, body | {"suffix": ""}).status_code == 200
+    told = body_schema(CompletionRequest, Facts(fills_gaps=True))["properties"]["suffix"]
+    assert told == body_schema(CompletionRequest, Facts())["properties"]["suffix"] == or_null(TEXT)
 
 
 @pytest.fixture
