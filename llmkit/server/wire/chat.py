@@ -45,7 +45,6 @@ class ChatRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     """The body."""
 
     messages: list[dict[str, Any]]
-    max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     tools: list[dict[str, Any]] | None = None

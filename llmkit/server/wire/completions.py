@@ -34,8 +34,6 @@ class CompletionRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True
     """The body."""
 
     prompt: str | list[Any]
-    max_completion_tokens: int | None = None
-    """As for chats; guidellm says both here too."""
     echo: bool | None = None
     logprobs: int | None = None
     best_of: Any = None

@@ -40,6 +40,8 @@ class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
 
     model: str | None = None
     max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    """The same, as OpenAI's chats have it; guidellm says both of texts too."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
