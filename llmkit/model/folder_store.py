@@ -13,7 +13,6 @@ from llmkit.formats.model_folder import (
     CONFIG,
     CONFIG_DTYPES,
     TensorInfo,
-    read_config,
     read_tensors,
 )
 from llmkit.model.arrays import filled
@@ -29,6 +28,7 @@ from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.quantised.quantisation import quantisation
 from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.shapes import Shape, tensor_shapes
+from llmkit.model.source import read_model_config
 from llmkit.model.stored_numbers import ARRAY_DTYPES, CACHED_VALUES, as_dtype, kept_dtype_name
 
 _EMBEDDING = "model.embed_tokens.weight"
@@ -45,7 +45,7 @@ class FolderStore(GroupedStore[Group]):
             ConfigError: the config asks for something that is not supported.
             DataError: the weights are damaged or are not this config's.
         """
-        content, source = read_config(path), str(path / CONFIG)
+        content, source = read_model_config(path), str(path / CONFIG)
         if rope_scaling is not None:
             content = extend_context(content, rope_scaling, source)
         config = ModelConfig.from_hf(content, source=source)

@@ -1,5 +1,6 @@
 """A model on disk, in whichever of two forms: a Hugging Face folder, or GGUF. No torch."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.parts import read_gguf_parts
 from llmkit.formats.model_folder import (
     CONFIG,
+    CONFIG_DTYPES,
     GENERATION_CONFIG,
+    INDEX,
+    WEIGHTS,
     TensorInfo,
     read_config,
     read_generation_config,
@@ -76,11 +80,36 @@ def check_model(path: Path) -> None:
 def read_model_config(path: Path) -> dict[str, Any]:
     """The model's config.json, or what a GGUF file has in its place.
 
+    Where config.json names no dtype, as gpt-oss's does not, it is that of the weights beside it, as
+    transformers has it.
+
     Raises:
         MissingError: no such file.
-        ConfigError, DataError: it is damaged, or a GGUF file of an architecture that is not supported.
+        ConfigError, DataError: it is damaged, or a GGUF file of an architecture that is not supported; no
+            dtype is named, and the header of the weights is damaged.
     """
-    return read_gguf_config(path) if is_gguf(path) else read_config(path)
+    if is_gguf(path):
+        return read_gguf_config(path)
+    config = read_config(path)
+    return config if names_dtype(config) else config | _stored_dtype(path)
+
+
+def names_dtype(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json says which dtype its weights have."""
+    inner = config.get("text_config")
+    places = (config, inner) if isinstance(inner, Mapping) else (config,)
+    return any(place.get(key) is not None for place in places for key in ("dtype", "torch_dtype"))
+
+
+def _stored_dtype(folder: Path) -> dict[str, str]:
+    """The dtype of most of a folder's plain numbers, as config.json names it; none where there are none."""
+    if not any((folder / name).is_file() for name in (WEIGHTS, INDEX)):
+        return {}
+    numbers = Counter[str]()
+    for tensor in read_tensors(folder).values():
+        if tensor.dtype in CONFIG_DTYPES:
+            numbers[CONFIG_DTYPES[tensor.dtype]] += tensor.numel
+    return {"dtype": max(numbers, key=numbers.__getitem__)} if numbers else {}
 
 
 def config_source(path: Path) -> str:

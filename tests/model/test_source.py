@@ -1,10 +1,13 @@
 """A folder and a GGUF file of one model answer alike."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from gguf_copies import split_gguf
+from transformers import AutoModelForCausalLM
 
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.gguf.values import MetadataValue, Typed
@@ -12,6 +15,7 @@ from llmkit.formats.gguf.write import write_gguf
 from llmkit.model.gguf.save import gguf_model
 from llmkit.model.load import load_model
 from llmkit.model.quantised.stored import QuantisedInfo
+from llmkit.model.save import save_model
 from llmkit.model.source import (
     carries_tokenizer,
     check_model,
@@ -49,6 +53,26 @@ def test_both_forms_have_one_config(tiny_model: Callable[..., Path], tmp_path: P
     assert [file.name for file in model_files(folder)] == ["config.json", "model.safetensors"]
     parts = split_gguf(path, tmp_path / "parts", 9)
     assert len(parts) > 1 and model_files(parts[0]) == parts
+
+
+def test_a_folder_whose_config_names_no_dtype_has_that_of_its_weights(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, told = tmp_path / "untold", tiny_model()
+    folder.mkdir()
+    save_model(load_model(told), folder, dtype=torch.bfloat16)
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    del content["dtype"], content["torch_dtype"]
+    path.write_text(json.dumps(content))
+    assert read_model_config(folder) == content | {"dtype": "bfloat16"}
+    peer = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    assert peer.dtype == next(load_model(folder).parameters()).dtype == torch.bfloat16
+    path.write_text(json.dumps({"dtype": None, "text_config": {"torch_dtype": "float16"}}))
+    assert read_model_config(folder) == json.loads(path.read_text())
+    (folder / "model.safetensors").unlink()
+    path.write_text(json.dumps(content))
+    assert read_model_config(folder) == content  # with no weights there either, nothing is told
 
 
 def test_a_file_without_a_tokenizer_says_so(

@@ -26,6 +26,7 @@ from llmkit.model.plain_weights import plain_weights
 from llmkit.model.pooling import with_head_of
 from llmkit.model.quantised.quantisation import quantisation
 from llmkit.model.quantised.stored import QuantisedInfo
+from llmkit.model.source import names_dtype
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 
@@ -138,7 +139,7 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
         found("error", "weights.shape", f"{first} {shapes}{more}", BELONG_TOGETHER)
     plain = [tensor for tensor in stored.values() if not isinstance(tensor, QuantisedInfo)]
     dtypes = {CONFIG_DTYPES.get(tensor.dtype, tensor.dtype) for tensor in plain}
-    if dtypes - {config.dtype.removeprefix("torch.")}:
+    if names_dtype(read_config(folder)) and dtypes - {config.dtype.removeprefix("torch.")}:
         names = " and ".join(sorted(dtypes))
         found(
             "info",

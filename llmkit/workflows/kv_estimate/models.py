@@ -100,7 +100,7 @@ def _of_config(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
                 hint="llmkit show FILE.safetensors lists them",
             )
     where = "stdin" if path == STDIO else str(path / CONFIG if path.is_dir() else path)
-    config = read_config(path)
+    config = _read_config(path)
     if overrides:
         from llmkit.model.config import ModelConfig
         from llmkit.model.reshape import reshape
@@ -126,6 +126,19 @@ def _is_bare(folder: Path) -> bool:
     from llmkit.model.pooling import is_bare
 
     return is_bare(folder, read_tensors(folder))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """A config.json; where it names no dtype, with that of the weights beside it, or of what codes leave."""
+    config = read_config(path)
+    if any(config.get(key) is not None for key in ("dtype", "torch_dtype")):
+        return config
+    if path.is_dir():
+        from llmkit.model.source import read_model_config
+
+        config = read_model_config(path)
+    # quantised models have what is beside the codes in 16 bits, and are computed in these
+    return config if quantised_section(config) is None else {"dtype": "bfloat16", **config}
 
 
 def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:

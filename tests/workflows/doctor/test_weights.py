@@ -149,6 +149,8 @@ def test_another_dtype_than_the_config_says_is_a_remark(tiny_model: Callable[...
     folder = tiny_model()
     _set(folder, dtype="bfloat16", torch_dtype="bfloat16")
     assert _checks(folder) == [("info", "weights.dtype")]
+    _set(folder, dtype=None, torch_dtype=None)
+    assert _checks(folder) == []  # it says nothing
 
 
 def test_a_config_that_is_damaged_or_not_supported_is_found(tiny_model: Callable[..., Path]) -> None:

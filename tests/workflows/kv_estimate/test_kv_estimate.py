@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from gguf_copies import split_gguf
 from gguf_models import case_config, random_model
 from msgspec.structs import replace
+from safetensors.torch import load_file, save_file
 
 from llmkit.errors import ConfigError, GateFailed, MissingError, UsageError
 from llmkit.estimate.config import EstimateConfig
@@ -43,6 +45,26 @@ def test_the_total_is_what_a_loaded_model_and_its_cache_take(tiny_model: Callabl
         assert estimate.kv_bytes == KVCache(model.config, batch=3, capacity=20).nbytes
         assert estimate.total_bytes == weights + estimate.kv_bytes
         assert (estimate.weights_source, estimate.dtype) == ("files", "float32")
+
+
+def test_without_a_dtype_the_cache_is_in_that_of_the_weights_and_beside_codes_in_16_bits(
+    tiny_model: Callable[..., Path],
+) -> None:
+    folder = tiny_model()
+    path = folder / "config.json"
+    config = {key: value for key, value in json.loads(path.read_text()).items() if "dtype" not in key}
+    path.write_text(json.dumps(config))
+    save_file(
+        {name: one.to(torch.float16) for name, one in load_file(folder / "model.safetensors").items()},
+        folder / "model.safetensors",
+    )
+    assert _estimate(paths=(folder,)).kv_dtype == _estimate(paths=(path.parent,)).dtype == "float16"
+    (folder / "model.safetensors").unlink()
+    assert _estimate(paths=(folder,)).kv_dtype == "float32"  # a config.json alone, as transformers has it
+    coded = {"quant_method": "fp8", "activation_scheme": "dynamic"}
+    for told, kept in (({}, "bfloat16"), ({"dtype": "float16"}, "float16")):
+        path.write_text(json.dumps({**config, **told, "quantization_config": coded}))
+        assert _estimate(paths=(folder,)).kv_dtype == kept
 
 
 SHAPES: dict[str, dict[str, Any]] = {
