@@ -16,10 +16,10 @@ from typer.core import TyperGroup
 
 from llmkit.commands.base import HELP_NAMES, argument_name, build_command
 from llmkit.commands.descriptors import discard, prepare
-from llmkit.errors import DISK_FULL, LlmkitError, nearest, on_one_line, room_hint
+from llmkit.errors import DISK_FULL, LlmkitError, on_one_line, room_hint
 from llmkit.signals import Ending, has_come, numpy_before_torch
 from llmkit.version import __version__
-from llmkit.workflows.peer_names import meant
+from llmkit.workflows.peer_names import command_hint, meant
 
 COMMANDS = {
     "clean": "filter, repair and tag documents, each drop explained",
@@ -220,8 +220,7 @@ def _report_usage(error: typer.TyperException) -> int:
         hint = f"{guess} ({hint})" if guess else hint
     elif problem.startswith("No such command"):
         commands = list(COMMANDS) if path == "llmkit" else ctx.command.list_commands(ctx)  # type: ignore[union-attr]
-        guess = nearest(problem.split("'")[1], commands)
-        hint = f"did you mean {path} {guess}?" if guess else hint
+        hint = command_hint(problem.split("'")[1], path, commands) or hint
     return _report(
         f"{path.removeprefix('llmkit ')}: {problem[0].lower()}{problem[1:]}", hint, error.exit_code
     )

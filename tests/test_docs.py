@@ -28,6 +28,7 @@ MINUTES_LONG = {
     "tools.sh": "a model learns to call programs",
 }
 FOREIGN = {
+    "--local-dir": "hf",
     "--description": "fish",
     "--schema": "a program that a model may call",
     **dict.fromkeys(("--pure", "--tensor-type", "--kl-divergence", "--cache-type-k"), "llama.cpp"),

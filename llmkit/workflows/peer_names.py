@@ -1,5 +1,5 @@
 """What llama.cpp, Ollama, mlx-lm, vLLM, transformers, OpenAI and nanochat call settings that have other names
-here: as flags, and as keys of rows.
+here, as flags and as keys of rows; and what they and litgpt call commands.
 
 Where a word is alike enough, as repeat_penalty is, the nearest name is found without this table.
 """
@@ -74,6 +74,41 @@ _NOTHING = {
     "trust_remote_code",
 }
 """What needs no flag, or is not done: the nearest name would be about something else."""
+COMMANDS_ELSEWHERE: dict[str, str] = {
+    "clean": "filter",
+    "dedup": "deduplicate minhash",
+    "train-tokenizer": "tok-train tokenizer",
+    "tokenize": "count encode decode llama-tokenize",
+    "pretrain": "base-train train",
+    "finetune": "sft lora qlora dpo grpo fine-tune finetune-lora finetune-full chat-sft chat-rl tune",
+    "merge": "fuse merge-lora llama-export-lora",
+    "quantize": "imatrix llama-quantize llama-imatrix",
+    "convert": "gguf convert-hf-to-gguf convert-lora-to-gguf llama-gguf-split",
+    "generate": "run complete sample infer cli llama-cli llama-completion run-batch",
+    "chat": "chat-cli conversation",
+    "serve": "api server chat-web llama-server",
+    "retrieve index": "rag index embed",
+    "retrieve query": "search query",
+    "eval": "evaluate lm-eval base-eval chat-eval",
+    "eval tokens": "logprobs",
+    "eval ppl": "ppl perplexity llama-perplexity",
+    "eval kl": "kl kl-divergence",
+    "eval mc": "mc mmlu",
+    "eval needle": "needle niah ruler",
+    "kv-estimate": "estimate memory size vram cost gguf-parser",
+    "bench": "benchmark llama-bench",
+    "show": "info list ls gguf-dump",
+    "doctor": "check",
+}
+"""What a command is called here, and elsewhere or for short; the words of a group stand with the group."""
+_NO_COMMANDS = {
+    "help": "llmkit --help, or llmkit COMMAND --help",
+    "version": "llmkit --version",
+    **dict.fromkeys(
+        ("download", "pull"), "llmkit downloads nothing: hf download OWNER/MODEL --local-dir FOLDER"
+    ),
+}
+"""What other programs have a command for, and what does the same beside llmkit."""
 
 
 def name_here(word: str, known: Collection[str]) -> str | None:
@@ -93,3 +128,22 @@ def meant(word: str, known: Collection[str]) -> str | None:
     if word in known:  # an argument, which has no flag
         return word
     return name_here(word, known) or (None if word in _NOTHING else nearest(word, known))
+
+
+def command_hint(word: str, path: str, known: Collection[str]) -> str | None:
+    """What to type in place of a command that is not there; None where nothing is alike.
+
+    Args:
+        word: what was typed: `perplexity`.
+        path: the group that has no such command: `llmkit`, or `llmkit eval`.
+        known: the commands that it has.
+    """
+    plain = word.lower().replace("_", "-")
+    found = None
+    if path == "llmkit":
+        if plain in _NO_COMMANDS:
+            return _NO_COMMANDS[plain]
+        found = next((name for name, others in COMMANDS_ELSEWHERE.items() if plain in others.split()), None)
+    begun = [name for name in known if plain and name.startswith(plain)]
+    found = found or (begun[0] if len(begun) == 1 else nearest(plain, known))
+    return f"did you mean {path} {found}?" if found else None

@@ -4,7 +4,7 @@ import pytest
 
 from llmkit.cli import build_cli
 from llmkit.commands.documentation import read_pages
-from llmkit.workflows.peer_names import _NOTHING, ELSEWHERE, meant
+from llmkit.workflows.peer_names import _NOTHING, COMMANDS_ELSEWHERE, ELSEWHERE, meant
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,31 @@ def test_what_is_meant_is_there_and_what_others_say_is_not() -> None:
     here = {name.lstrip("-").replace("-", "_") for name in flags}
     assert set(ELSEWHERE) <= here | {"stop_ids"}  # of rows alone
     assert all(meant(word, here - {word}) is None for word in _NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("run model.gguf", "did you mean llmkit generate?"),
+        ("llama-server -m x", "did you mean llmkit serve?"),
+        ("perplexity x", "did you mean llmkit eval ppl?"),
+        ("chat_sft", "did you mean llmkit finetune?"),
+        ("kv", "did you mean llmkit kv-estimate?"),  # begins one command alone
+        ("eval perplexity", "llmkit eval --help"),
+        ("bench deco x", "did you mean llmkit bench decode?"),
+        ("help generate", "llmkit --help, or llmkit COMMAND --help"),
+        ("pull a/b", "llmkit downloads nothing: hf download OWNER/MODEL --local-dir FOLDER"),
+        ("co", "llmkit --help"),  # begins two
+    ],
+)
+def test_a_command_of_another_program_is_told_what_it_is_here(llmkit_run, line: str, hint: str) -> None:
+    done = llmkit_run(*line.split())
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.splitlines()[1] == f"  hint: {hint}"
+
+
+def test_commands_that_are_meant_are_there_and_what_others_say_is_not_and_means_one() -> None:
+    here = {" ".join(page.path) for page in read_pages(build_cli())}
+    words = [word for others in COMMANDS_ELSEWHERE.values() for word in others.split()]
+    assert set(COMMANDS_ELSEWHERE) <= here
+    assert not here & set(words) and len(words) == len(set(words))
