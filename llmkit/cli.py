@@ -94,6 +94,8 @@ def _llmkit(
 ) -> None:
     """The whole life of a large language model, in commands that pipe.
 
+    A model is a Hugging Face folder, a GGUF file, or what pretrain or finetune left.
+
     \b
     Examples:
       llmkit train-tokenizer corpus.txt --vocab-size 2048 -o tok

@@ -77,6 +77,15 @@ def test_the_readme_shows_every_command() -> None:
     assert set(COMMANDS) <= shown
 
 
+def test_what_the_readme_says_to_type_has_only_flags_of_its_command() -> None:
+    flags = {page.command: {name for one in page.options for name in one.names} for page in PAGES}
+    lines = re.findall(r"`(llmkit [a-z][^`]*)`", (ROOT / "README.md").read_text())
+    assert len(lines) > 20
+    for line in lines:
+        name = max((one for one in flags if f"{line} ".startswith(f"{one} ")), key=len)
+        assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) <= flags[name], line
+
+
 def test_the_readmes_exit_statuses_are_the_programs() -> None:
     text = (ROOT / "README.md").read_text()
     for code, meaning in EXIT_STATUSES:

@@ -73,8 +73,9 @@ def serve(
 
     \b
     Examples:
-      llmkit serve run --dry-run
-      llmkit serve --new-key alice
+      llmkit serve run --port 8080 --dry-run
+      llmkit serve --new-key alice > keys.toml
+      llmkit serve run --host 0.0.0.0 --keys keys.toml --dry-run
     """
     if access.new_key is not None:
         _print_new_key(access.new_key)
