@@ -1,5 +1,6 @@
 """A model on disk, in whichever of two forms: a Hugging Face folder, or GGUF. No torch."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,9 +73,19 @@ def check_model(path: Path) -> None:
         )
     if not is_model(path):
         what = "no model folder and no GGUF file" if path.exists() else "no such model folder or GGUF file"
-        raise MissingError(
-            f"{path}: {what}", hint="give a model: a folder with config.json and weights, or a .gguf file"
-        )
+        hint = "give a model: a folder with config.json and weights, or a .gguf file"
+        if _is_hub_name(path):
+            hint = f"llmkit downloads nothing: hf download {path} --local-dir {path.name}"
+        raise MissingError(f"{path}: {what}", hint=hint)
+
+
+def _is_hub_name(path: Path) -> bool:
+    """Whether a path of which nothing is there reads as Qwen/Qwen3-0.6B, which other programs download."""
+    return (
+        re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(path)) is not None
+        and path.suffix != ".gguf"
+        and not path.parent.exists()
+    )
 
 
 def read_model_config(path: Path) -> dict[str, Any]:

@@ -102,6 +102,16 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
         check_model(tmp_path)
 
 
+def test_a_name_on_the_hub_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for name, told in (("Qwen/Qwen3-0.6B", True), ("runs/a", False), ("a/b/c", False), ("a/b.gguf", False)):
+        with pytest.raises(MissingError) as caught:
+            check_model(Path(name))
+        got = caught.value.hint == f"llmkit downloads nothing: hf download {name} --local-dir Qwen3-0.6B"
+        assert got == told, name
+
+
 def test_a_quantised_matrix_is_one_tensor_unless_its_way_is_not_read(tmp_path: Path) -> None:
     write_folders(tmp_path)
     folder = tmp_path / "quantised"
