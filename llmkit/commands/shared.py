@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from llmkit.commands.facts import visible
+from llmkit.commands.terminal import columns_of
 from llmkit.commands.values import parse_seconds, parse_size
 from llmkit.errors import UsageError
 from llmkit.formats.json_text import encode_json
@@ -94,13 +96,21 @@ def print_lines(records: Iterable[Any]) -> None:
 
 
 def align(rows: Sequence[tuple[str, ...]], *, right: tuple[int, ...] = ()) -> str:
-    """Rows as columns two spaces apart; the columns numbered in `right` are flush right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = (
+    """Rows as columns two spaces apart; the columns numbered in `right` are flush right.
+
+    Control characters stand as escapes: a cell may be a name or a piece of somebody's data.
+    """
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(columns_of, column)) for column in zip(*shown, strict=True)]
+    return "\n".join(
         "  ".join(
-            cell.rjust(widths[column]) if column in right else cell.ljust(widths[column])
-            for column, cell in enumerate(row)
-        )
-        for row in rows
+            _filled(cell, width, to_the_right=number in right)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in shown
     )
-    return "\n".join(line.rstrip() for line in lines)
+
+
+def _filled(cell: str, width: int, *, to_the_right: bool) -> str:
+    room = " " * (width - columns_of(cell))
+    return room + cell if to_the_right else cell + room

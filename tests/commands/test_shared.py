@@ -44,6 +44,12 @@ def test_columns_line_up_and_end_without_blanks() -> None:
     assert align([("a", "1", "x"), ("bbb", "22", "")], right=(1,)) == "a     1  x\nbbb  22"
 
 
+def test_a_cell_has_the_columns_that_a_terminal_gives_it_and_cannot_steer_the_terminal() -> None:
+    rows = [("日本", "1"), ("e\u0301", "2"), ("a\x1b[1m\n", "3")]
+    assert align(rows) == "日本          1\ne\u0301             2\na\\x1b[1m\\x0a  3"
+    assert align(rows[:2], right=(0,)) == "日本  1\n   e\u0301  2"
+
+
 def test_one_of_two_places_is_taken_and_both_are_refused() -> None:
     assert given_once({"OUT": None, "--out": 3}) == 3 and given_once({"OUT": None}) is None
     assert given_once({"OUT": 0, "--out": None}) == 0
