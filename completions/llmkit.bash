@@ -387,7 +387,7 @@ _llmkit() {
             flags="-o --out --type --bits --group --format --method --scale -c --calib --calibration --calibration-tokens --imatrix --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --save-imatrix --sweep --max-kl --max-ppl-increase -t --tokenizer --no-tokenizer --max-shard-size --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
-                --type) flags="" words="" ;;
+                --type) flags="" words="Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0 IQ4_NL IQ4_XS Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S F32 F16 BF16 int8 int4-g128 int4-g32-asym mlx-4bit-g64 fp8-channel" ;;
                 --bits) flags="" words="" ;;
                 --group) flags="" words="" ;;
                 --format) flags="" words="gguf compressed-tensors gptq awq mlx" ;;
@@ -895,7 +895,7 @@ _llmkit() {
         "eval needle")
             flags="--tasks --lengths --depths --samples --haystack --needle --question --answer --values --words --max-tokens --chat --threshold --seed --svg --prompts --min-length --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch -n --dry-run --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --tasks) flags="" words="" ;;
+                --tasks) flags="" words="needle niah_single_1 niah_single_2 niah_single_3 niah_multikey_1 niah_multikey_2 niah_multikey_3 niah_multivalue niah_multiquery vt cwe fwe ruler" ;;
                 --lengths) flags="" words="" ;;
                 --depths) flags="" words="" ;;
                 --samples) flags="" words="" ;;

@@ -14,7 +14,9 @@ from llmkit.estimate.cache_dtypes import CACHE_DTYPES
 from llmkit.estimate.devices import devices
 from llmkit.estimate.scheme_names import SCHEMES
 from llmkit.model.presets import PRESETS
+from llmkit.probe.evaluate.needle_tasks import TASKS
 from llmkit.workflows.clean.options import PRESET_NAMES
+from llmkit.workflows.quantize.options import TYPE_NAMES
 
 EXIT_STATUSES = (
     (0, "done; also when the reader of a pipe left early"),
@@ -108,6 +110,8 @@ def read_pages(cli: Any) -> list[CommandPage]:
             "kv-estimate device": devices(),
             "kv-estimate dtype": SCHEMES,
             "kv-estimate kv_dtype": CACHE_DTYPES,
+            "quantize kind": TYPE_NAMES,
+            "eval needle tasks": (*TASKS, "ruler"),
         },
     }
     return list(_walk(cli, (), known))

@@ -58,6 +58,8 @@ def test_values_that_no_type_tells_are_those_of_the_command(pages: dict[str, Com
     assert {"h100", "rtx4090"} <= set(choices("llmkit-kv-estimate", "device"))
     assert {"q4_k_m", "nf4"} <= set(choices("llmkit-kv-estimate", "dtype"))
     assert {"q8_0", "fp8"} <= set(choices("llmkit-kv-estimate", "kv_dtype"))
+    assert {"Q4_K_M", "int4-g128"} <= set(choices("llmkit-quantize", "kind"))
+    assert {"niah_single_1", "ruler"} <= set(choices("llmkit-eval-needle", "tasks"))
     assert choices("llmkit-generate", "device") == ()  # cpu, cuda:1: others
 
 

@@ -97,7 +97,8 @@ def _flags(flags: tuple[Flag, ...]) -> list[str]:
         value = f"\\fI{_roff(flag.metavar.strip('<>'))}\\fR" if flag.metavar else ""
         lines += [".TP", " ".join(part for part in (names, value) if part), _roff(flag.help) or "\\&"]
         if flag.choices and not set(flag.choices) <= set(re.split(r"[<|>]", flag.metavar)):
-            word = "Such as" if "…" in flag.help else "One of"  # what a help leaves open is open
+            is_open = "…" in flag.help or flag.metavar == "LIST"
+            word = "Such as" if is_open else "One of"
             lines += [".br", _roff(f"{word}: {', '.join(flag.choices)}.")]
     return lines
 

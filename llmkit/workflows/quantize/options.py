@@ -16,7 +16,12 @@ _BITS = {
     "awq": {4: "int4-g128-asym"},
     "mlx": {bits: f"mlx-{bits}bit-g64" for bits in (2, 3, 4, 5, 6, 8)},
 }
-
+TYPE_NAMES = (
+    *("Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0"),
+    *("IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S", "F32", "F16", "BF16"),
+    *("int8", "int4-g128", "int4-g32-asym", "mlx-4bit-g64", "fp8-channel"),
+)
+"""File types of GGUF, and examples of grids for folders: what the manual and completion name."""
 _GROUP = re.compile(r"-g\d+")
 
 

@@ -4,7 +4,17 @@ from typing import Any
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.workflows.quantize.options import QuantizeConfig, type_of_bits
+from llmkit.estimate.gguf_mix import BASE_TYPES
+from llmkit.quant.ggml_grids import GGML_GRIDS
+from llmkit.quant.grids import EXAMPLES
+from llmkit.quant.plan_gguf import PLAIN_TYPES
+from llmkit.workflows.quantize.options import TYPE_NAMES, QuantizeConfig, type_of_bits
+
+
+def test_the_types_that_the_manual_names_are_all_that_can_be_written() -> None:
+    can_be_filled = {name for name, base in BASE_TYPES.items() if base in (*GGML_GRIDS, *PLAIN_TYPES)}
+    assert sorted(TYPE_NAMES) == sorted({*can_be_filled, *EXAMPLES})
+
 
 TEXT = (Path("t.txt"),)
 
