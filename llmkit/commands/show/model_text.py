@@ -1,11 +1,16 @@
 """A model as text: what `llmkit show` says about a folder, a safetensors file or a config.json."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
 from llmkit.commands.shared import align
+from llmkit.commands.terminal import columns_of
 from llmkit.commands.values import format_bytes
+from llmkit.workflows.show.metadata import Entry
 from llmkit.workflows.show.model import ModelReport, Tensor, Weights
+
+_LEAST_OF_A_VALUE, _VALUES_SHOWN = 20, 5
 
 
 def model_text(report: ModelReport, *, width: int) -> str:
@@ -48,6 +53,26 @@ def tensors_text(tensors: list[Tensor]) -> str:
         for tensor in tensors
     ]
     return align([("tensor", "dtype", "shape", "size"), *rows], right=(3,))
+
+
+def metadata_text(entries: Iterable[Entry], *, width: int) -> str:
+    """Keys, types and values, one a line; what is too long for it is cut, which --json leaves whole."""
+    rows = [(one.key, one.type, _listed(one.value)) for one in entries]
+    names = sum(max((columns_of(row[column]) for row in rows), default=0) + 2 for column in (0, 1))
+    room = max(width - names, _LEAST_OF_A_VALUE)
+    cut = [
+        (key, kind, text if len(text) <= room else f"{text[: room - 1]}…")
+        for key, kind, text in ((key, kind, visible(text)) for key, kind, text in rows)
+    ]
+    return align([("key", "type", "value"), *cut])
+
+
+def _listed(value: Any) -> str:
+    """A value in a row: of an array its length and the first few."""
+    if not isinstance(value, list):
+        return str(value)
+    more = ", …" if len(value) > _VALUES_SHOWN else ""
+    return f"{len(value):,}: {', '.join(map(repr, value[:_VALUES_SHOWN]))}{more}"
 
 
 def _share_of(name: str, count: int, weights: Weights) -> str:

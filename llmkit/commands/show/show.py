@@ -22,6 +22,9 @@ def show(
         list[Path] | None, Argument(metavar="PATH...", help="Artefacts of any kind; - reads JSON lines.")
     ] = None,
     tensors: Annotated[bool, Option("--tensors", help="List every tensor; with --json one a line.")] = False,
+    metadata: Annotated[
+        bool, Option("--metadata", help="A GGUF or safetensors file's keys and values; --json: whole.")
+    ] = False,
     vocab: Annotated[bool, Option("--vocab", help="Dump a vocabulary: id, piece, text and bytes.")] = False,
     row: Annotated[
         int | None, Option("--row", metavar="N", help="One row of a shard folder, from 0; -1: the last.")
@@ -60,6 +63,7 @@ def show(
       llmkit show run
       llmkit show run --html run.html
       llmkit show run --tensors
+      llmkit show run/model.safetensors --metadata
       llmkit show run --embeddings --token def
       llmkit show tok --json
       llmkit show shards --row 0 --decode -t tok
@@ -69,6 +73,7 @@ def show(
     _check_flags(
         given,
         tensors=tensors,
+        metadata=metadata,
         vocab=vocab,
         row=row is not None,
         trace=trace is not None,
@@ -86,7 +91,7 @@ def show(
         raise UsageError("--decode and -t need --row", hint="llmkit show shards --row 0 --decode -t tok")
     if decode and tokenizer is None:
         raise UsageError("--decode needs a tokenizer", hint="llmkit show shards --row 0 --decode -t tok")
-    from llmkit.commands.show.model_text import tensors_text
+    from llmkit.commands.show.model_text import metadata_text, tensors_text
     from llmkit.commands.show.shards_text import row_text, verified_text
     from llmkit.commands.show.text import report_text
     from llmkit.commands.terminal import text_width
@@ -102,6 +107,11 @@ def show(
     if tensors:
         listed = workflow.tensors_of(path)
         print_lines(listed) if as_json else print(tensors_text(list(listed)))
+    elif metadata:
+        from llmkit.workflows.show.metadata import metadata_of
+
+        entries = metadata_of(path)
+        print_lines(entries) if as_json else print(metadata_text(entries, width=text_width()))
     elif vocab:
         print_lines(workflow.pieces_of(path))
     elif row is not None:

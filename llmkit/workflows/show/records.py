@@ -80,7 +80,10 @@ def show_records(path: Path, lines: Iterable[Line]) -> RecordsReport:
                 role = str(message.get("role"))
                 roles[role] = roles.get(role, 0) + 1
     if not records:
-        raise DataError(f"{path}: no records (found nothing but blank lines)", hint=f"head {path}")
+        raise DataError(
+            f"{path}: no records (found nothing but blank lines)",
+            hint="pipe records in, or name a file that has some",
+        )
     return RecordsReport(
         kind=next((kind for keys, kind in _KINDS if keys <= fields.keys()), "records"),
         path=str(path),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf import GGUFReader
 
 MODEL = "models/stories260K"
 
@@ -46,6 +47,31 @@ def test_tensors_are_a_table_or_json_lines(llmkit_run: Callable[..., Any], share
         **{"size_bytes": 131072, "file": "model.safetensors"},
     }
     assert table[1].split() == ["model.embed_tokens.weight", "F32", "512", "x", "64", "128.0", "KiB"]
+
+
+def test_the_keys_and_values_of_a_gguf_file_are_those_that_ggufs_reader_finds(
+    llmkit_run: Callable[..., Any], shared_data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.gguf"
+    assert llmkit_run("convert", shared_data / MODEL, path, "-q").status == 0
+    entries = [json.loads(line) for line in llmkit_run("show", path, "--metadata", "--json").out.splitlines()]
+    fields = {key: one.contents() for key, one in GGUFReader(path).fields.items()}
+    told = {one["key"]: one["value"] for one in entries}
+    assert told == {key: one for key, one in fields.items() if not key.startswith("GGUF.")}  # counts
+    kinds = {one["key"]: one["type"] for one in entries}
+    assert (kinds["llama.block_count"], kinds["tokenizer.ggml.tokens"]) == ("u32", "str[]")
+    lines = llmkit_run("show", path, "--metadata").text.splitlines()
+    assert lines[0].split() == ["key", "type", "value"] and max(map(len, lines)) <= 80
+    assert any("  str[]  512: '<unk>', '<s>'" in line and line.endswith("…") for line in lines)
+
+
+def test_metadata_of_a_safetensors_file_and_of_what_has_none(
+    llmkit_run: Callable[..., Any], shared_data: Path
+) -> None:
+    done = llmkit_run("show", shared_data / MODEL / "model.safetensors", "--metadata", "--json")
+    assert json.loads(done.out) == {"key": "format", "type": "str", "value": "pt"}
+    done = llmkit_run("show", shared_data / MODEL, "--metadata")
+    assert done.status == 2 and "no keys and values (found: model)" in done.err
 
 
 def test_a_vocabulary_is_json_lines_of_every_id(llmkit_run: Callable[..., Any], shared_data: Path) -> None:
