@@ -5,10 +5,12 @@ A subcommand's module is imported when it is called, so `llmkit --help` costs wh
 
 import errno
 import os
+import re
 import signal
 import stat
 import sys
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import typer
@@ -152,7 +154,7 @@ def run(args: list[str]) -> int:
     except LlmkitError as error:
         return _report(error.problem, error.hint, error.status)
     except typer.TyperException as error:
-        return _report_usage(error)
+        return _report_usage(error, args)
     except KeyboardInterrupt as stop:
         return _report_interrupt(str(stop))
     except OSError as error:
@@ -208,7 +210,7 @@ def _interrupt_behind(error: BaseException) -> bool:
     return behind is not None
 
 
-def _report_usage(error: typer.TyperException) -> int:
+def _report_usage(error: typer.TyperException, args: list[str]) -> int:
     """typer's own complaint in the same two lines, with the nearest word that exists."""
     ctx = getattr(error, "ctx", None)
     path = ctx.command_path if ctx else "llmkit"
@@ -223,9 +225,18 @@ def _report_usage(error: typer.TyperException) -> int:
     elif problem.startswith("No such command"):
         commands = list(COMMANDS) if path == "llmkit" else ctx.command.list_commands(ctx)  # type: ignore[union-attr]
         hint = command_hint(problem.split("'")[1], path, commands) or hint
+    elif ctx and (surplus := re.match(r"Got unexpected extra argument(?:\(s\)|s)? \((.+)\)", problem)):
+        hint = f"{_surplus_meant(surplus[1].split()[0], args, ctx.command.params)} ({hint})"
     return _report(
         f"{path.removeprefix('llmkit ')}: {problem[0].lower()}{problem[1:]}", hint, error.exit_code
     )
+
+
+def _surplus_meant(word: str, args: list[str], params: list[Any]) -> str:
+    """What a word too many was probably to be: llama.cpp's number of tokens, or a part of a text."""
+    if ("-n", word) in pairwise(args) and any(param.name == "max_tokens" for param in params):
+        return f"-n is --dry-run; how many tokens: --max-tokens {word}"
+    return "a text of several words, or a name with blanks, goes in quotes"
 
 
 def _flag_meant(option: str, params: list[Any]) -> str | None:

@@ -229,6 +229,20 @@ def test_no_arguments_is_help_on_stderr_and_2(llmkit_run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("generate -m x once -n 20", "-n is --dry-run; how many tokens: --max-tokens 20"),
+        ("generate -m x once upon 20 -n", "a text of several words, or a name with blanks, goes in quotes"),
+        ("quantize a b -n 20", "a text of several words, or a name with blanks, goes in quotes"),
+    ],
+)
+def test_a_word_too_many_is_told_what_it_was_probably_to_be(llmkit_run, line: str, hint: str) -> None:
+    done = llmkit_run(*line.split())
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.splitlines()[1] == f"  hint: {hint} (llmkit {line.split()[0]} --help)"
+
+
+@pytest.mark.parametrize(
     ("line", "guess"),
     [
         ("tokenise x", "did you mean llmkit tokenize?"),
