@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from llmkit.errors import ConfigError, nearest
+from llmkit.errors import ConfigError, nearest, some_of
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.families.sizes import Reader
 from llmkit.model.families.read import ALIASES
@@ -62,6 +62,11 @@ def read_architecture(config: Mapping[str, Any], source: str = "config.json") ->
     """
     config, prefix = _language_model(config, source)
     name = config.get("model_type")
+    if name is None:
+        raise ConfigError(
+            f"{source}: no model_type (found: {some_of(sorted(config)) or 'nothing'})",
+            hint="give a model's config.json, as it was published",
+        )
     name = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         guess = nearest(str(name), FAMILIES)

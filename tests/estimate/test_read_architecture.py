@@ -253,6 +253,14 @@ def test_what_cannot_be_sized_is_refused_by_name(change: dict[str, Any], named: 
     assert caught.value.hint
 
 
+def test_a_config_without_a_model_type_is_told_so_by_both_readers() -> None:
+    for read in (read_architecture, ModelConfig.from_hf):
+        for config, found in (({}, "nothing"), ({"a": 1, "b": 2, "c": 3, "d": 4}, "a, b, c and 1 more")):
+            with pytest.raises(ConfigError) as caught:
+                read(config, "x.json")
+            assert caught.value.problem == f"x.json: no model_type (found: {found})"
+
+
 def test_an_unknown_key_that_changes_no_size_is_ignored() -> None:
     harmless = {
         **{"num_return_sequences": 1, "output_hidden_states": True, "attention_dropout": 0.1},

@@ -82,7 +82,8 @@ def kv_estimate(
     --heads, --hidden-size, --intermediate-size and --vocab-size, a Llama-shaped
     model. Bytes are those of one device. Weights and cache are exact;
     activations, and times at less than the bound, are estimates. Not counted:
-    the program itself, CUDA's context, fragmentation.
+    the program itself, CUDA's context, fragmentation; nor, without its files,
+    what a model has for images beside the language model.
 
     \b
     Examples:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from llmkit.errors import ConfigError, nearest
+from llmkit.errors import ConfigError, nearest, some_of
 from llmkit.model.families.parts import Fields
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.keys import Keys
@@ -39,6 +39,11 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     whole, config = config, _language_model(config, source)
     name = config.get("model_type")
+    if name is None:
+        raise ConfigError(
+            f"{source}: no model_type (found: {some_of(sorted(config)) or 'nothing'})",
+            hint="give a model's config.json, as it was published",
+        )
     name = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         published = whole.get("architectures")  # which nobody writes by hand: the name is no slip
