@@ -26,6 +26,7 @@ def test_help_fits_80_columns_under_both_names(llmkit_run, page: CommandPage) ->
     long, short = llmkit_run(*page.path, "--help"), llmkit_run(*page.path, "-h")
     assert (long.status, long.err, long.out) == (0, "", short.out)
     assert [line for line in long.text.splitlines() if len(line) > 80] == []
+    assert re.findall(r"--[a-z-]+-$", long.text, re.M) == []  # a flag in two cannot be copied
 
 
 @ids

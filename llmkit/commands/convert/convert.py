@@ -20,7 +20,7 @@ def convert(
     to: Annotated[Form | None, Option("--to", help="Default: by OUT's suffix.")] = ConvertConfig.to,
     dtype: Annotated[
         Dtype | None,
-        Option("--dtype", help="Of the weights; default: the model's. q8_0 is GGUF's, norms stay float32."),
+        Option("--dtype", help="Of the weights; default: the model's. q8_0: GGUF's, norms stay float32."),
     ] = ConvertConfig.dtype,
     dequantize: Annotated[
         bool, Option("--dequantize", help="Make quantised weights plain numbers of the model's dtype.")
@@ -59,6 +59,7 @@ def convert(
     quantised weights become plain numbers: of GGUF files of any type (of a model in
     parts, NAME-00001-of-0000N.gguf, name the first), and of folders of
     compressed-tensors, GPTQ, AWQ, MLX, fp8, gpt-oss's MXFP4 and bitsandbytes' 4 bits.
+    Q4_K_M and other narrow types are made by llmkit quantize.
 
     --check compares the model's logits with those of the copy. They may differ by
     four times as much as they do when random errors, as large as the dtype's

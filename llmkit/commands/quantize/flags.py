@@ -130,7 +130,7 @@ class Questions:
     ] = False
     save_imatrix: Annotated[
         Path | None,
-        Option(metavar="FILE", help="Write what --calibration puts in for llama-quantize; no model."),
+        Option(metavar="FILE", help="Write what --calibration puts in, as llama.cpp reads it; no model."),
     ] = None
     sweep: Annotated[
         str | None, Option(metavar="LIST", help="A row (jsonl) for each of so many --bits: 8,6,5,4,3.")
