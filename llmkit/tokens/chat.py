@@ -73,7 +73,8 @@ def _rendered(
     if tokenizer.chat_template is None:
         raise MissingError(
             "the tokenizer has no chat template",
-            hint="put chat_template.jinja beside its tokenizer.json, or use the tokenizer of a chat model",
+            hint="a base model goes on from a text: llmkit generate; for a chat model put its "
+            "chat_template.jinja beside tokenizer.json",
         )
     try:
         template = compile_template(tokenizer.chat_template)

@@ -90,8 +90,9 @@ def test_a_template_cannot_reach_the_machine() -> None:
 
 
 def test_what_cannot_be_rendered_is_told_apart() -> None:
-    with pytest.raises(MissingError, match="no chat template"):
+    with pytest.raises(MissingError, match="no chat template") as caught:
         render_chat(_tokenizer(None), USER)
+    assert caught.value.hint.startswith("a base model goes on from a text: llmkit generate;")
     with pytest.raises(ConfigError, match="line 2"):
         render_chat(_tokenizer("{% for m in messages %}\n{% endif %}"), USER)
     with pytest.raises(DataError, match="roles must alternate"):
