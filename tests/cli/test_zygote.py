@@ -88,6 +88,22 @@ def test_a_program_has_all_of_llmkit_at_once_and_a_fork_can_start_forks(forked_p
         assert subprocess.check_output(line, env=environment, text=True) == "True\n"
 
 
+def test_what_torch_sets_when_it_compiles_leaves_a_line_a_fork(
+    forked_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    from torch._inductor.runtime.cache_dir_utils import (
+        cache_dir,
+    )  # it writes the variable where there is none
+
+    program = (
+        "import sys; print('llmkit.train.trainer' in sys.modules)\n"
+        "from torch._inductor.runtime.cache_dir_utils import cache_dir; print(cache_dir())"
+    )
+    done = subprocess.check_output([str(forked_python), "-c", program], text=True)
+    assert done == f"True\n{cache_dir()}\n" and cache_dir() == str(tmp_path)
+
+
 def test_a_fork_ends_with_a_client_that_is_killed(copy: Workbench) -> None:
     os.mkfifo(copy.folder / "fifo")
     running = copy.start("exec llmkit show - < fifo")
