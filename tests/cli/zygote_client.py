@@ -13,8 +13,8 @@ import sys
 AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "OPENBLAS_", "LD_", "MALLOC_", "GLIBC_", "TORCH")
 """Beginnings of variables that are read when a process starts, too early for a fork to hear of them."""
 LATER = ("TORCHELASTIC_", "TORCH_NCCL_", "TORCHINDUCTOR_CACHE_DIR")
-"""Beginnings of those that torch reads when processes find each other, and where it compiles. The last one it sets
-itself, in the tests' own process too: each line after a first compiled kernel was a real process then."""
+"""Beginnings of those that torch reads when processes find each other, and when it compiles. The last one it
+sets itself, in the tests' own process too: each line after a first compiled kernel was a real process."""
 
 LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 

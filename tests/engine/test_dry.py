@@ -35,10 +35,10 @@ def by_definition(
 ) -> dict[int, float]:
     """What is taken off each token."""
     seen = list(tokens if config.dry_penalty_last_n < 0 else tokens[-config.dry_penalty_last_n :])
-    since = len(seen)  # tokens after the one in which a break ended last
-    for count in range(1, len(seen) + 1):
-        before, now = (b"".join(Letters.SPELLING[one] for one in seen[:end]) for end in (count - 1, count))
-        if any(now.find(one.encode(), max(0, len(before) - len(one) + 1)) >= 0 for one in breaks):
+    since, text = len(seen), b""  # tokens after the one in which a break ended last
+    for count, letter in enumerate(seen, start=1):
+        before, text = len(text), text + Letters.SPELLING[letter]
+        if any(text.find(one.encode(), max(0, before - len(one) + 1)) >= 0 for one in breaks):
             since = len(seen) - count
     taken: dict[int, float] = {}
     for token in range(V):
@@ -47,8 +47,9 @@ def by_definition(
         longest = 0
         for length in range(1, since + 1):
             again = [*seen[len(seen) - length :], token]
-            if any(seen[place : place + length + 1] == again for place in range(len(seen) - length)):
-                longest = length
+            if not any(seen[place : place + length + 1] == again for place in range(len(seen) - length)):
+                break  # no longer one is there: it would end with this one
+            longest = length
         if longest >= config.dry_allowed_length:
             exponent = longest - config.dry_allowed_length
             taken[token] = config.dry_multiplier * config.dry_base**exponent
