@@ -60,6 +60,17 @@ def pretrain(llmkit_run: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+_PLAIN: list[dict[str, Any]] = []
+
+
+def plain_steps(pretrain: Callable[..., Any]) -> list[dict[str, Any]]:
+    """The steps of a run without more flags: made once, the same for every test."""
+    if not _PLAIN:
+        assert pretrain().status == 0
+        _PLAIN[:] = steps_of()
+    return _PLAIN
+
+
 def records(run: str = "run") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
 
@@ -482,13 +493,13 @@ def test_a_model_is_trained_on_with_longer_rows_as_transformers_stretches_it(
 def test_settings_of_the_model_and_the_optimiser_change_the_run(
     pretrain: Callable[..., Any], flags: tuple[Any, ...], changes: str | None
 ) -> None:
-    pretrain()
+    plain = plain_steps(pretrain)
     done = pretrain("-o", "run2", *flags)
     if changes is None:
         assert done.status == 2
     else:
         assert done.status == 0, done.err
-        assert [line[changes] for line in steps_of()] != [line[changes] for line in steps_of("run2")]
+        assert [line[changes] for line in plain] != [line[changes] for line in steps_of("run2")]
 
 
 @pytest.mark.parametrize(
