@@ -70,6 +70,7 @@ def _main() -> None:
     context = ctypes.c_void_p(llama.llama_init_from_model(ctypes.c_void_p(model), parameters))
     if not context:
         sys.exit("llama.cpp does not start it")
+    llama.llama_set_n_threads(context, 1, 1)  # its four wait for each other in loops: half of the time
     for path in sys.argv[2:]:
         adapter = llama.llama_adapter_lora_init(ctypes.c_void_p(model), path.encode())
         if not adapter:
