@@ -31,6 +31,13 @@ def room_hint(number: int | None) -> str:
     return "raise the limit on a file's size (ulimit -f)" if number == errno.EFBIG else "free some space"
 
 
+def as_word(path: object) -> str:
+    """A path as a shell takes it, for the commands that hints give: quoted where it has a space."""
+    import shlex  # for an error alone
+
+    return shlex.quote(str(path))
+
+
 class LlmkitError(Exception):
     """A problem in the user's terms, and a hint: the command or flag that fixes it."""
 

@@ -215,9 +215,9 @@ def test_an_error_that_nobody_can_be_told_keeps_its_status(tmp_path: Path, to: s
 @pytest.mark.parametrize("to", ["> /dev/full", "-o /dev/full"])
 def test_an_output_that_is_full_is_named(tmp_path: Path, to: str, buffered: str) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "x"}\n')
-    line = f"{sys.executable} -m llmkit clean {tmp_path}/a.jsonl {to}"
+    line = f"{sys.executable} -m llmkit clean a.jsonl {to}"
     environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, env=environment)
     name = "/dev/full" if "-o" in to else "stdout"
     assert done.returncode == 5
     assert done.stderr.startswith(f"llmkit: error: {name}: no space left on device\n  hint: ")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, as_word
 from llmkit.formats.streams import compression_of, plain_name
 
 _BEGINS = re.compile(rb'\[\s*\{\s*"')
@@ -39,10 +39,11 @@ def array_error(path: Path | None) -> DataError:
     what = "one JSON array, not lines of JSON objects"
     if path is None:
         return DataError(f"stdin: {what}", hint="jq -c '.[]' FILE | llmkit COMMAND")
+    file = as_word(path)
     read = {
-        None: f"jq -c '.[]' {path}",
-        "zstd": f"zstd -dc {path} | jq -c '.[]'",
-        "gzip": f"gzip -dc {path} | jq -c '.[]'",
+        None: f"jq -c '.[]' {file}",
+        "zstd": f"zstd -dc {file} | jq -c '.[]'",
+        "gzip": f"gzip -dc {file} | jq -c '.[]'",
     }[compression_of(path)]
     lines = path.with_name(plain_name(path)).with_suffix(".jsonl")
-    return DataError(f"{path}: {what}", hint=f"{read} > {lines}")
+    return DataError(f"{path}: {what}", hint=f"{read} > {as_word(lines)}")

@@ -1,5 +1,7 @@
 """What is said of bytes that are no UTF-8, and what to do with them by what the file begins with."""
 
+from llmkit.errors import as_word
+
 _BEGINNINGS = {
     b"\xff\xfe": "iconv -f utf-16 -t utf-8 {}",
     b"\xfe\xff": "iconv -f utf-16 -t utf-8 {}",
@@ -34,19 +36,19 @@ def utf8_hint(name: object, head: bytes = b"") -> str:
     charset = "latin1"
     if len(head) >= 4 and 0 in (head[0], head[1]):
         charset = "utf-16be" if head[0] == 0 else "utf-16le"  # without its mark
-    return told_by_beginning(file, head) or f"iconv -f {charset} -t utf-8 {file}"
+    return told_by_beginning(file, head) or f"iconv -f {charset} -t utf-8 {as_word(file)}"
 
 
 def told_by_beginning(file: object, head: bytes) -> str | None:
     """The command that makes UTF-8 of what begins like that; None where it tells nothing."""
     for beginning, command in _BEGINNINGS.items():
         if head.startswith(beginning):
-            return command.format(file)
+            return command.format(as_word(file))
     for beginning, (kind, suffix) in _TABLES.items():
         if head.startswith(beginning):
             is_named = str(file).endswith(suffix)
             return f"{kind}: " + (
-                f"llmkit clean {file} prints its rows"
+                f"llmkit clean {as_word(file)} prints its rows"
                 if is_named
                 else f"give it a name that ends in {suffix}"
             )

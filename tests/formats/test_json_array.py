@@ -24,7 +24,7 @@ def test_more_is_waited_for_only_while_it_may_still_be_one() -> None:
         assert not may_begin_array(start)
 
 
-@pytest.mark.parametrize("name", ["a.json", "b.json.zst", "c.gz", "d"])
+@pytest.mark.parametrize("name", ["a.json", "b.json.zst", "c.gz", "d", "my own.json", "it's.json.zst"])
 def test_the_hint_makes_lines_of_the_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with open_output(path) as stream:

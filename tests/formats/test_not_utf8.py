@@ -27,13 +27,13 @@ KINDS: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_hint_makes_utf_8_of_the_file(tmp_path: Path, kind: str) -> None:
     content, begins = KINDS[kind]
-    path = tmp_path / "a.txt"
+    path = tmp_path / "my own.txt"
     path.write_bytes(content)
     hint = utf8_hint(path, content[:16])
     assert hint.startswith(begins)
     if shutil.which(hint.split()[0]) is None:
         pytest.skip(f"no {hint.split()[0]} here")
-    made = subprocess.run(hint.split(), capture_output=True, check=True).stdout.decode()
+    made = subprocess.run(hint, shell=True, capture_output=True, check=True).stdout.decode()
     assert made == (TEXT[1:] if kind in ("utf-16be", "utf-16le") else TEXT)
 
 

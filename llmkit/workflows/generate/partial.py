@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, UsageError, as_word
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Record, encode_line, parse_line
 from llmkit.formats.lock import open_locked
@@ -120,7 +120,7 @@ class Partial:
     def _wrong(self, what: str) -> DataError:
         return DataError(
             f"{self.path}: {what}",
-            hint=f"give it the rows that it began with, or rm {self.path} to begin anew",
+            hint=f"give it the rows that it began with, or rm {as_word(self.path)} to begin anew",
         )
 
 
@@ -191,7 +191,7 @@ def _check_header(path: Path, content: bytes, settings: str) -> None:
     if header.settings_sha256 != settings:
         raise DataError(
             f"{path}: begun with another model or other settings",
-            hint=f"run the line that began it, or rm {path} to begin anew",
+            hint=f"run the line that began it, or rm {as_word(path)} to begin anew",
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from llmkit.errors import DataError, GateFailed, UsageError
+from llmkit.errors import DataError, GateFailed, UsageError, as_word
 from llmkit.formats.jsonl import decode_field, read_records
 from llmkit.formats.shards import DOCUMENTS, ShardFolder
 from llmkit.tokens.load import load_tokenizer
@@ -148,7 +148,7 @@ def trace_document(path: Path, identity: str) -> list[TraceReport]:
     if not found:
         raise GateFailed(
             f"{path}: no document with id {identity!r} (searched {folder.index.documents:,})",
-            hint=f"zstd -dc {path / DOCUMENTS} | jq -r .id lists them",
+            hint=f"zstd -dc {as_word(path / DOCUMENTS)} | jq -r .id lists them",
         )
     return found
 

@@ -155,6 +155,21 @@ def test_records_of_other_settings_rows_or_files_are_refused(bench: Bench) -> No
         bench.run()
 
 
+def test_the_hint_to_begin_anew_removes_the_records_and_nothing_else(bench: Bench) -> None:
+    bench.out = bench.out.with_name("my own.jsonl")
+    for name in ("my", "own.jsonl.partial"):
+        bench.out.with_name(name).touch()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedResumable):
+        _stop_after(patch, 2)
+        bench.run()
+    with pytest.raises(DataError, match="another model or other settings") as found:
+        bench.run(sampling={"seed": 1})
+    command = found.value.hint[found.value.hint.index("rm ") :].removesuffix(" to begin anew")
+    subprocess.run(command, shell=True, cwd=bench.out.parent, check=True)
+    left = {path.name for path in bench.out.parent.iterdir()}
+    assert {"my", "own.jsonl.partial"} <= left and "my own.jsonl.partial" not in left
+
+
 def test_a_gguf_model_is_all_of_its_parts(tmp_path: Path) -> None:
     made = gguf_model(random_model(case_config("qwen3", {})), "q8_0")
     whole = tmp_path / "m.gguf"
