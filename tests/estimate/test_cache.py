@@ -319,6 +319,9 @@ def test_windows_and_states_alone_have_no_longest_text() -> None:
     assert largest_context(bounded, shared, 4 * full - 1, batch=4) == 69
     assert largest_context(bounded, CacheSettings(window_is_full=True), full + 32, batch=1) == 51
     assert largest_context(model([]), PLAIN, 0, batch=1) is None
+    two = model([heads(2, 4, window=50), heads(2, 4, window=20)])  # the longer one fills last
+    assert largest_context(two, PLAIN, (50 + 20) * 32, batch=1) is None
+    assert largest_context(two, PLAIN, (40 + 20) * 32, batch=1) == 40
 
 
 def test_reserved_windows_are_full_later() -> None:

@@ -61,3 +61,25 @@ def test_a_baseline_of_other_settings_is_refused_before_any_work(
     done = llmkit_run(*line, *others, "--baseline", old)
     assert (done.status, done.out) == (3, b"") and f"old.json: {what}" in done.err
     assert not list(tmp_path.glob("records*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "record"), [("mc MODEL DATA", QUESTION), ("gen MODEL DATA --max-tokens 2", TASK)]
+)
+def test_a_run_that_is_worse_than_its_baseline_is_status_1_behind_its_report(
+    llmkit_run, spelled_model, tmp_path: Path, words: str, record: dict[str, Any]
+) -> None:
+    data, old = tmp_path / "data.jsonl", tmp_path / "old.json"
+    wrong = {
+        key: 1 - value if key == "answer" and value in (0, 1) else value for key, value in record.items()
+    }
+    data.write_text((json.dumps(record) + "\n" + json.dumps(wrong) + "\n") * 20)
+    paths = {"MODEL": spelled_model(), "DATA": data}
+    line = ("eval", *(paths.get(word, word) for word in words.split()), "--json")
+    made = json.loads(llmkit_run(*line).out)
+    old.write_text(json.dumps(made))
+    assert llmkit_run(*line, "--baseline", old).status == 0
+    made["headline"] |= {"value": 1.0, "error": 0.001}
+    old.write_text(json.dumps(made))
+    done = llmkit_run(*line, "--baseline", old)
+    assert done.status == 1 and json.loads(done.out)["headline"]["value"] < 1 and "worse by" in done.err
