@@ -173,6 +173,11 @@ def test_the_hint_is_what_makes_room(raising, number: int, hint: str) -> None:
     assert text.splitlines()[1] == f"  hint: {hint}; the previous output is untouched"
 
 
+def test_a_full_disk_that_names_no_file_is_not_said_to_be_that_of_a_stdout_with_room(raising) -> None:
+    status, text = raising(OSError(errno.ENOSPC, "No space left on device"))  # stdout is a file here
+    assert status == 5 and text.startswith("llmkit: error: no space left on device\n")
+
+
 def test_a_full_disk_behind_stdout_is_5() -> None:
     line = f"{sys.executable} -m llmkit tokenize --help > /dev/full"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)

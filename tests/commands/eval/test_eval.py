@@ -70,10 +70,8 @@ def test_a_run_that_is_worse_than_its_baseline_is_status_1_behind_its_report(
     llmkit_run, spelled_model, tmp_path: Path, words: str, record: dict[str, Any]
 ) -> None:
     data, old = tmp_path / "data.jsonl", tmp_path / "old.json"
-    wrong = {
-        key: 1 - value if key == "answer" and value in (0, 1) else value for key, value in record.items()
-    }
-    data.write_text((json.dumps(record) + "\n" + json.dumps(wrong) + "\n") * 20)
+    other = record | {"answer": 1 if record["answer"] == 0 else "e"}  # of two choices one is wrong
+    data.write_text((json.dumps(record) + "\n" + json.dumps(other) + "\n") * 20)
     paths = {"MODEL": spelled_model(), "DATA": data}
     line = ("eval", *(paths.get(word, word) for word in words.split()), "--json")
     made = json.loads(llmkit_run(*line).out)

@@ -61,3 +61,16 @@ def test_training_says_what_is_exact_and_what_is_not() -> None:
     assert "not counted: the CUDA context" in " ".join(text.split())
     (fits,) = estimate_training(MODEL, EstimateConfig(context=64, memory_bytes=1 << 40), {})
     assert "to spare" in training_text(fits, width=80)
+
+
+def test_training_is_said_to_be_divided_only_in_the_ways_that_divide_it() -> None:
+    config = EstimateConfig(context=64)
+    for settings, said in (
+        ({}, []),
+        ({"data_parallel": 4}, ["data parallel 4"]),
+        ({"data_parallel": 4, "zero": 1}, ["data parallel 4", "ZeRO 1"]),
+    ):
+        (one,) = estimate_training(MODEL, config, settings)
+        first = " ".join(training_text(one, width=200).splitlines()[0].split())
+        ways = ("data parallel", "ZeRO", "tensor parallel", "pipeline")
+        assert [part for part in first.split(", ") if part.startswith(ways)] == said
