@@ -135,7 +135,7 @@ def test_a_flag_that_a_command_has_not_is_in_no_hint_of_its_own(
     folder, bad = tiny_model(vocab_size=600), tmp_path / "bad.jsonl"
     shutil.copytree(byte_level_dir, folder, dirs_exist_ok=True)
     bad.write_text("{bad\n")
-    done = llmkit_run(*line.format(model=folder, bad=bad).split(), stdin=b"")
+    done = llmkit_run(*(word.format(model=folder, bad=bad) for word in line.split()), stdin=b"")
     assert done.status == 3 and done.err.endswith("\n  hint: mend the line\n")
     skips = llmkit_run("tokenize", "-t", folder, bad)
     assert skips.status == 3 and skips.err.endswith("or pass over bad lines with --skip-bad\n")

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_what_stdout_takes_a_part_of_is_an_error(unbuffered: str, tmp_path: Path
     code = "import os, sys, llmkit.commands.descriptors as d; d.prepare()\n"
     code += 'try: sys.stdout.buffer.write(b"x" * 3000); sys.stdout.flush(); os.write(9, b"all of it")\n'
     code += 'except OSError as error: os.write(9, b"%d" % error.errno); d.discard(1)'
-    line = f"ulimit -f 1; {{ {unbuffered} {sys.executable} -c '{code}' > {tmp_path / 'out'}; }} 9>&1"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, env=BUFFERED)
+    line = f"ulimit -f 1; {{ {unbuffered} {sys.executable} -c '{code}' > out; }} 9>&1"
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=True, env=BUFFERED)
+    done = run(["bash", "-c", line])
     assert (done.stdout, (tmp_path / "out").stat().st_size) == (str(errno.EFBIG), 1024)

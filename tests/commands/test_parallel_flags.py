@@ -1,6 +1,7 @@
 """Flags that divide a run over processes."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -120,11 +121,11 @@ def test_experts_in_two_processes_are_learnt_as_in_one(
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text("the cat sat on the mat; the dog ran to the cat. " * 20)
     line = (
-        f"pretrain --data text.txt -t {byte_level_dir} --preset tiny-moe --hidden-size 16 --head-dim 8"
-        " --num-hidden-layers 1 --moe-intermediate-size 16 --seq-len 16 --batch-rows 4 --steps 3"
+        f"pretrain --data text.txt -t {shlex.quote(str(byte_level_dir))} --preset tiny-moe --hidden-size 16"
+        " --head-dim 8 --num-hidden-layers 1 --moe-intermediate-size 16 --seq-len 16 --batch-rows 4 --steps 3"
         " --threads 1 -q"
     )
-    assert llmkit_run(*line.split(), "-o", "alone").status == 0
+    assert llmkit_run(*shlex.split(line), "-o", "alone").status == 0
     done = shell(f"llmkit {line} -o both --nproc 2 --ep 2", env={EXECUTABLE: str(forked_python)})
     assert done.status == 0, done.err
     found = {}

@@ -1,6 +1,7 @@
 """llmkit pack as it is typed: the report, the refusals, and every flag with an effect."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,8 +163,10 @@ def test_make_is_told_what_the_shards_were_made_of(
     assert pack(flag, tmp_path / "rule.mk").status == 0
     rule = (tmp_path / "rule.mk").read_text().replace(" \\\n", "").split("\n\n")[0]
     target, _, inputs = rule.partition(": ")
-    assert target == str(tmp_path / "out" / "index.json")
-    assert set(inputs.split()) == {str(docs), *(str(one) for one in byte_level_dir.iterdir())}
+    assert target == str(tmp_path / "out" / "index.json").replace(" ", r"\ ")
+    assert set(re.findall(r"(?:\\ |\S)+", inputs)) == {
+        str(one).replace(" ", r"\ ") for one in (docs, *byte_level_dir.iterdir())
+    }
 
 
 def test_a_rule_is_no_input_and_its_folder_is_there_before_any_work(

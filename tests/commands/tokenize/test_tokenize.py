@@ -1,6 +1,7 @@
 """llmkit tokenize on the command line: exit statuses, streams, colour, closed pipes."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -181,7 +182,7 @@ def test_unbuffered_answers_each_line_before_the_next_comes(byte_level_dir: Path
 
 def test_in_a_shell(shell: Run, byte_level_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "docs.jsonl").write_bytes(b'{"text": "the License grants rights"}\n' * 20_000)
-    tokenize = f"llmkit tokenize -t {byte_level_dir}"
+    tokenize = f"llmkit tokenize -t {shlex.quote(str(byte_level_dir))}"
     done = shell(f"{tokenize} --ids docs.jsonl | head -1 | wc -l")  # a reader that leaves is a success
     assert (done.status, done.text.strip(), done.err) == (0, "1", "")
     done = shell(f"printf 'Grüße\\n' | {tokenize} --ids | {tokenize} --decode")
@@ -199,7 +200,7 @@ def test_the_budget_pipeline_reads_names_ended_by_zero_bytes(
     (tmp_path / "long.md").write_text("license " * 100)
     done = shell(
         "git init -q . && git add *.md && git ls-files -z '*.md' | "
-        f"llmkit tokenize -t {byte_level_dir} --count --max 50 --format tsv --files0-from -"
+        f"llmkit tokenize -t {shlex.quote(str(byte_level_dir))} --count --max 50 --format tsv --files0-from -"
     )
     assert done.status == 1
     assert [line.split("\t")[-1] for line in done.text.splitlines()] == ["a b.md", "long.md"]
