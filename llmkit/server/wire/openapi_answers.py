@@ -1,7 +1,4 @@
-"""Answers, as the document describes them.
-
-They are made as dicts, each where its endpoint is; tests hold these structs to what comes out there.
-"""
+"""Answers as the document describes them: structs that tests hold to the dicts which endpoints make."""
 
 from typing import Any, Literal
 
