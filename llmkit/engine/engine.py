@@ -93,7 +93,7 @@ class Engine:
         pass_tokens = max(config.pass_tokens, config.max_texts)
         positions = config.positions or model.config.max_position_embeddings
         num_blocks = groups.blocks_for(positions, config.max_texts, config.block_tokens, pass_tokens)
-        check_states(model.config, drafts=proposer is not None)
+        check_states(model.config, drafts=proposer is not None, offloads=config.offload_bytes > 0)
         self.pages, self.store, runner, states = make_machinery(
             model,
             num_blocks,

@@ -84,7 +84,8 @@ class KVStore:
             for kind in self.kinds
         ]
         each = len(made) // groups.layers_in_block
-        self.layers = [tuple(made[max(0, place * each) : (place + 1) * each]) for place in groups.place_of]
+        by_place = [tuple(made[begin : begin + each]) for begin in range(0, len(made), each)]
+        self.layers = [() if place < 0 else by_place[place] for place in groups.place_of]
         self.states = None
         if config.state_layers:
             kept = torch.float32 if dtype == torch.int8 else dtype

@@ -88,6 +88,8 @@ class TextMemory:
             for table in text.tables:
                 held = table.extend(self.pool, count)
                 assert held
+        if self._states is not None and text.state is None:  # it begins again while it is at work
+            text.state = self._states.take()
         return True
 
     def give_back(self, text: Text) -> None:
@@ -108,7 +110,10 @@ class TextMemory:
         if self._states is not None:
             count = self._begin_state(text, self._states, count)
         tables = [text.tables[group] for group in self._whole]
-        count = self._windows_found(text, self._take(text, tables, 0, count))
+        wanted, count = count, self._windows_found(text, self._take(text, tables, 0, count))
+        if self._states is not None and count < wanted:  # a tier's had no room, and the state is of all of it
+            self.give_back(text)
+            return
         for table in tables:
             self.pool.give_back(table.cut(count))
         for group in self._windowed:

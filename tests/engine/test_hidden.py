@@ -13,6 +13,7 @@ from llmkit.engine.module_weights import pack_model
 from llmkit.kernels.library import available, why_not
 from llmkit.model.transformer import Transformer
 from tests.model.conftest import SWITCHES
+from tests.model.recurrent.conftest import FIELDS, hybrid
 
 ROWS = [[3], [5, 6, 7], list(range(1, 39)), [9] * 17, [2, 4]]
 SKIPPED = [0, 1, 2, 0, 1]
@@ -72,3 +73,16 @@ def test_an_engine_adds_up_beside_its_texts_and_takes_none_of_their_memory(
     sums, passes = summed(engine.hidden_sums(ROWS, SKIPPED))
     np.testing.assert_allclose(sums, expected(model), rtol=1e-4, atol=1e-4)
     assert passes > len(ROWS) and engine.pool.num_free == free and engine.is_idle
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_texts_of_a_model_with_layers_of_state_are_added_up_each_from_its_own_beginning(name: str) -> None:
+    model = hybrid(name)
+    rows = [[3, 1, 4, 1, 5, 9, 2, 6] * 5, [2, 7], [1, 8, 2, 8, 1, 8]]
+    sums = HiddenSums(model, rows, [0, 1, 0], most=16)
+    while not sums.step():
+        pass
+    for row, skipped, found in zip(rows, (0, 1, 0), sums.sums, strict=True):
+        with torch.no_grad():
+            expected = model.hidden(torch.tensor([row]))[0, skipped:].sum(0)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -107,6 +107,19 @@ def test_a_text_that_loses_its_memory_is_the_same_text(model: Transformer) -> No
     assert engine.counts.restarts > 0
 
 
+def test_a_text_that_begins_again_while_it_is_at_work_is_the_same_text(model: Transformer) -> None:
+    engine, ids = Engine(model, EngineConfig(positions=1024, reuse=False, max_texts=2)), prompt(40)
+    numbers = [engine.submit(asked(ids)), engine.submit(asked(prompt(9, 1)))]
+    written: dict[int, list[int]] = {number: [] for number in numbers}
+    for step in range(100):
+        for event in engine.step():
+            assert event.drawn is not None
+            written[event.number].append(event.drawn.id)
+        if step == 7:
+            engine._scheduler.restart(engine._texts[numbers[0]])
+    assert written == {numbers[0]: by_hand(model, ids), numbers[1]: by_hand(model, prompt(9, 1))}
+
+
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(model: Transformer) -> None:
     engine = Engine(model, EngineConfig(positions=2048, max_texts=1))
     prompts = [prompt(40, seed) for seed in range(4)]
@@ -132,7 +145,7 @@ def test_guesses_are_refused_by_the_flag(model: Transformer) -> None:
     with pytest.raises(UsageError, match="--draft"):
         DraftModel(model)
     with pytest.raises(UsageError, match="--cache-offload"):
-        check_states(model.config, offloads=True)
+        Engine(model, EngineConfig(offload_bytes=1 << 20))
     with pytest.raises(UsageError, match="--prompt-cache"):
         check_states(model.config, saves=True)
 
