@@ -26,9 +26,10 @@ _SHARED = ("shared_expert", ".mlp.shared_mlp.")
 """In names of the expert that every token uses; HunYuan's is the second."""
 _STATE_NAMES = {
     **{"in_proj": "ssm_in", "in_proj_qkvz": "attn_qkv", "in_proj_ba": "ssm_ba", "x_proj": "ssm_x"},
-    **{"dt_proj": "ssm_dt", "out_proj": "ssm_out"},
+    **{"dt_proj": "ssm_dt", "out_proj": "ssm_out", "in_proj_qkv": "attn_qkv", "in_proj_z": "attn_gate"},
+    **{"in_proj_b": "ssm_beta", "in_proj_a": "ssm_alpha"},
 }
-"""GGUF names of Mamba's and Qwen3-Next's matrices, by the last word of their own."""
+"""GGUF names of Mamba's and Qwen's matrices, by the last word of their own."""
 
 
 class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,8 @@ def _name(tensor: TensorSpec, count: int) -> str:
         return "attn_kv_b"
     last = tensor.name.removesuffix(".weight").rpartition(".")[2]
     name = _NAMES.get(tensor.module) or _STATE_NAMES.get(last)
+    if ".conv." in tensor.name:
+        name = f"shortconv.{last}"
     if name is None:
         raise ConfigError(
             f"{tensor.name} ({tensor.module}): its name and type in GGUF files are not known",

@@ -28,7 +28,8 @@ class RMSNorm(nn.Module):
     @property
     def factor(self) -> Tensor:
         """(width,) what the normalised x is multiplied with."""
-        return self.weight.float() + 1.0 if self.plus_one else self.weight
+        wide = torch.promote_types(self.weight.dtype, torch.float32)
+        return self.weight.to(wide) + 1.0 if self.plus_one else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns the same shape and dtype."""
@@ -38,7 +39,7 @@ class RMSNorm(nn.Module):
                 return _RMSNormOnCPU.apply(x, factor, self.eps)  # type: ignore[no-untyped-call]
             return (x * _scale(x, self.eps)).mul_(factor)
         if self.plus_one and x.dtype != torch.float32:  # Gemma rounds once, after the product
-            return F.rms_norm(x.float(), (x.shape[-1],), factor, self.eps).to(x.dtype)
+            return F.rms_norm(x.to(factor.dtype), (x.shape[-1],), factor, self.eps).to(x.dtype)
         return F.rms_norm(x, (x.shape[-1],), factor.to(x.dtype), self.eps)
 
 

@@ -36,6 +36,8 @@ ALONE = {
     **{"layer_types": ["attention"] * 4, "num_local_experts": 0, "position_embedding_type": "rope"},
     "shared_intermediate_size": 96,
 }
+CONV = {"layer_types": ["conv", "full_attention", "conv", "conv"], "block_auto_adjust_ff_dim": False}
+WIDE_THETA = {"rope_theta": 500_000.0}
 GROUPS, ONE_GROUP = {"n_group": 4, "topk_group": 2}, {"n_group": 1, "topk_group": 1}
 
 
@@ -147,6 +149,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("hunyuan_v1_dense", {**WIDE, **MHA, **TIED, **rope("dynamic", alpha=50.0, factor=1.0)}),
     ("hunyuan_v1_moe", {"num_experts": 8, "moe_topk": 3}),
     ("hunyuan_v1_moe", {**WIDE, **MHA, **TIED, "num_experts": 6, "moe_topk": 2}),
+    ("lfm2", {**CONV, **TIED}),
+    ("lfm2", {**CONV, **MHA, **UNTIED, "conv_L_cache": 4, **WIDE_THETA}),
+    ("lfm2_moe", {**QWEN, **CONV, "num_dense_layers": 1}),
     ("granitemoehybrid", {**ALONE, **TIED, "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),
 ]

@@ -26,6 +26,11 @@ LATENT = {
 ROUTED = {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 5}
 SLIDING = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 2}
 BIAS = {"attention_bias": True}
+DELTA = {
+    **{"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 3},
+    **{"linear_value_head_dim": 5, "linear_conv_kernel_dim": 3},
+}
+CONV = {"layer_types": ["conv", "full_attention", *["conv"] * 4], "conv_L_cache": 4}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("llama", {}),
     ("llama", {**BIAS, "mlp_bias": True, "tie_word_embeddings": True}),
@@ -55,10 +60,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     (
         "qwen3_next",
         {
-            **{"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 3},
-            **{"linear_value_head_dim": 5, "linear_conv_kernel_dim": 3, **SHARED, **BIAS},
+            **{**DELTA, **SHARED, **BIAS},
         },
     ),
+    ("qwen3_5_text", {**DELTA, **BIAS}),
+    ("qwen3_5_moe_text", {**DELTA, **EXPERTS, "shared_expert_intermediate_size": 7}),
+    ("lfm2", {**CONV, "head_dim": 8, "conv_bias": True, "block_multiple_of": 8, "tie_word_embeddings": True}),
+    ("lfm2_moe", {**CONV, **EXPERTS, "head_dim": 8, "num_dense_layers": 2, "tie_word_embeddings": False}),
     ("phi3", {"sliding_window": 16}),
     ("phi", {"head_dim": 8, "qk_layernorm": True}),
     ("gpt_neox", {}),
@@ -171,8 +179,8 @@ def test_a_family_has_the_tensors_that_transformers_builds(family: str, changes:
             routed[tensor.layer] -= tensor.numel
     assert not any(routed.values())
     assert read_architecture(config.to_diff_dict() | {"model_type": family}) == found
-    if family == "granitemoehybrid":
-        return  # whose layers are all of state where a file does not say
+    if family in ("granitemoehybrid", "lfm2", "lfm2_moe"):
+        return  # which layers keep a state has to be said
     # older files do not say what each layer is
     assert (
         read_architecture({k: v for k, v in written.items() if k not in ("layer_types", "moe_layers")})

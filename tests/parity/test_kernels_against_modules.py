@@ -28,14 +28,15 @@ from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
 from llmkit.kernels.library import available
 from llmkit.model.config import ModelConfig
+from llmkit.model.families.hybrid import HYBRID
 from llmkit.model.transformer import Transformer
 
 pytestmark = [
     pytest.mark.skipif(not available(), reason="no native library"),
     pytest.mark.usefixtures("one_torch_thread"),
 ]
-BY_MODULES = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
-"""Families with latent attention."""
+BY_MODULES = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite", *HYBRID)
+"""Families with latent attention, or layers of state."""
 PROMPTS, BLOCK_TOKENS, MORE = (43, 3, 25, 1), 4, 3
 COUNTED = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 

@@ -34,6 +34,8 @@ class GgufArchitecture:
     joined_gate_up: bool = False
     feed_norm: str = "ffn_norm"
     """The norm before the MLP."""
+    last_norm: str = "output_norm"
+    """That before the head."""
     windows: Windows = "none"
     window_period: int = 0
     """Of periodic windows, where the file does not say it."""
@@ -182,6 +184,16 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         "minimax-m2",
         experts={"norm_topk_prob": True, "scoring": "sigmoid", "selection_bias": True},
         needs_head=True,
+    ),
+    "lfm2": GgufArchitecture("lfm2", needs=_NO_BIAS, last_norm="token_embd_norm"),
+    "lfm2_moe": GgufArchitecture(
+        "lfm2moe",
+        experts={
+            **{"norm_topk_prob": True, "scoring": "sigmoid", "selection_bias": True},
+            "routed_scaling_factor": 1.0,
+        },
+        needs=_NO_BIAS,
+        last_norm="token_embd_norm",
     ),
     "granitemoe": GgufArchitecture(
         "granitemoe", experts={"norm_topk_prob": True}, permuted=True, factor_tensors=True

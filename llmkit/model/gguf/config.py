@@ -10,11 +10,11 @@ from llmkit.errors import ConfigError, nearest
 from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX
 from llmkit.formats.gguf.header import GgufHeader
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import LatentConfig
 from llmkit.model.families.parts import Fixed
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, GgufArchitecture
 from llmkit.model.gguf.experts import is_sigmoid, read_experts
+from llmkit.model.gguf.heads import convolved_heads, latent_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.rope import Tables, read_growth, read_scaling
 from llmkit.model.rope_scaling import yarn_softmax_factor
@@ -182,15 +182,18 @@ def _heads(
 ) -> dict[str, Any]:
     heads = keys.whole("attention.head_count")
     if keys.architecture == _LATENT:
-        return _latent_heads(keys, heads)
+        return latent_heads(keys, heads)
     default = 0 if fields["hidden_size"] % max(1, heads) else fields["hidden_size"] // max(1, heads)
+    is_lfm2 = keys.architecture.startswith("lfm2")
     found: dict[str, Any] = {
         "num_attention_heads": heads,
-        "num_key_value_heads": keys.whole("attention.head_count_kv", heads),
+        "num_key_value_heads": 0 if is_lfm2 else keys.whole("attention.head_count_kv", heads),
         "head_dim": keys.whole("attention.key_length", default),
     }
     if keys.whole("attention.value_length", found["head_dim"]) != found["head_dim"]:
         keys.wrong("attention.value_length", f"attention.key_length, {found['head_dim']}")
+    if is_lfm2:
+        found |= convolved_heads(keys, heads, fields["num_hidden_layers"])
     if keys.architecture == "glm4moe" and "blk.0.attn_q_norm.weight" in shapes:
         found["qk_norm"] = "head"
     if keys.architecture == "stablelm":
@@ -198,24 +201,6 @@ def _heads(
     if keys.architecture == "gptneox":
         found["residual"] = "parallel" if keys.flag("use_parallel_residual", True) else "serial"
     return found
-
-
-def _latent_heads(keys: GgufKeys, heads: int) -> dict[str, Any]:
-    """DeepSeek's; files of before 2025-04 have a whole key's and value's length under the plain keys."""
-    rope = keys.whole("rope.dimension_count")
-    latent = LatentConfig(
-        kv_lora_rank=keys.whole("attention.kv_lora_rank"),
-        q_lora_rank=keys.whole("attention.q_lora_rank", 0),
-        qk_nope_head_dim=keys.whole("attention.key_length_mla", keys.whole("attention.key_length")) - rope,
-        qk_rope_head_dim=rope,
-        v_head_dim=keys.whole("attention.value_length_mla", keys.whole("attention.value_length")),
-    )
-    return {
-        "latent": latent,
-        "num_attention_heads": heads,
-        "num_key_value_heads": heads,
-        "head_dim": latent.qk_nope_head_dim + rope,
-    }
 
 
 def _ids(keys: GgufKeys) -> dict[str, Any]:

@@ -14,6 +14,7 @@ _WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", "minimax-m2")
 _WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe")
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
 """DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
+_LFM2 = "lfm2moe"
 _ERNIE, _MINIMAX = "ernie4_5-moe", "minimax-m2"
 
 
@@ -29,8 +30,10 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
         f"{name}.expert_count": Typed("u32", experts.num_experts),
         f"{name}.expert_used_count": Typed("u32", experts.num_experts_per_tok),
     }
-    if name == _MINIMAX:
+    if name in (_MINIMAX, _LFM2):
         keys[f"{name}.expert_gating_func"] = Typed("u32", _GATING[experts.scoring])
+    if name == _LFM2:
+        keys[f"{name}.leading_dense_block_count"] = Typed("u32", min(experts.layers, default=num_layers))
     if name == _ERNIE:
         keys |= _ernie_metadata(name, experts, num_layers)
     if name not in ("llama", "granitemoe"):
@@ -90,6 +93,8 @@ def read_experts(
             "num_groups": keys.whole("expert_group_count", 1) or 1,
             "topk_groups": keys.whole("expert_group_used_count", 1) or 1,
         }
+    if name == _LFM2:
+        found["layers"] = tuple(range(keys.whole("leading_dense_block_count", 0), layers))
     if name == _ERNIE:
         found |= _read_ernie(keys, width, layers)
     return ExpertsConfig(**{**found, **architecture.experts})

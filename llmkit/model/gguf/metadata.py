@@ -68,6 +68,8 @@ def gguf_shape(config: ModelConfig, tensors: Iterable[GgufTensorInfo]) -> GgufSh
     metadata: dict[str, MetadataValue] = {ARCHITECTURE: architecture.name, "general.type": "model"}
     metadata |= _sizes(config, architecture.name) | _heads(config, architecture.name)
     metadata |= _scales(config, architecture.name) | _windows(config, architecture)
+    if config.short_conv is not None:
+        metadata[f"{architecture.name}.shortconv.l_cache"] = Typed("u32", config.short_conv.kernel)
     if config.experts is not None:
         metadata |= experts_metadata(architecture.name, config.experts, config.num_hidden_layers)
     tables: dict[str, list[float]] = {}
@@ -104,8 +106,10 @@ def _heads(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
     prefix, latent = f"{name}.attention", config.latent
     keys: dict[str, MetadataValue] = {f"{prefix}.head_count": Typed("u32", config.num_attention_heads)}
     if latent is None:
+        shared, states = config.num_key_value_heads, config.state_layers
+        each = [0 if layer in states else shared for layer in range(config.num_hidden_layers)]
         return keys | {
-            f"{prefix}.head_count_kv": Typed("u32", config.num_key_value_heads),
+            f"{prefix}.head_count_kv": Typed("u32", each if states else shared),
             f"{prefix}.key_length": Typed("u32", config.head_dim),
             f"{prefix}.value_length": Typed("u32", config.head_dim),
         }

@@ -17,9 +17,10 @@ from llmkit.model.gguf.curves import is_of_curve
 from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.shapes import Shape
 
-How = Literal["same", "row", "in_turns", "plus_one", "joined", "halves", "latent"]
+How = Literal["same", "flat", "row", "in_turns", "plus_one", "joined", "halves", "latent"]
 """
 same: under another name.
+flat: a convolution's (C, 1, K) as (C, K).
 row: a single row (1, D) as (D,).
 in_turns: the rows of each head by pairs: the first of the first half, the first of the second, and so on.
 plus_one: 1 is added; both are float32.
@@ -43,6 +44,7 @@ _MODULES = {
     **{"mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp"},
     **{"mlp.shared_expert.down_proj": "ffn_down_shexp", "input_layernorm": "attn_norm"},
     **{"pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"},
+    **{f"conv.{name}": f"shortconv.{name}" for name in ("in_proj", "conv", "out_proj")},
 }
 """Modules of a layer."""
 _PARAMETERS = {
@@ -52,7 +54,7 @@ _PARAMETERS = {
 """Tensors of a layer that are no module's weight or bias."""
 _OUTSIDE = {
     **{"model.embed_tokens": "token_embd", "model.embed_positions": "position_embd"},
-    **{"model.norm": "output_norm", "lm_head": "output"},
+    "lm_head": "output",
 }
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
@@ -77,6 +79,8 @@ class GgufGroup:
         match self.how:
             case "same":
                 return [first]
+            case "flat":
+                return [first[:, 0]]
             case "row":
                 return [first[0]]
             case "in_turns":
@@ -101,6 +105,8 @@ class GgufGroup:
                 return [first]
             case "row":
                 return [first[1:]]
+            case "flat":
+                return [(first[0], *first[2:])]
             case "joined":
                 return [(sum(one[0] for one in ours), *first[1:])]
             case "halves":
@@ -120,6 +126,8 @@ class GgufGroup:
         match self.how:
             case "same":
                 return [first]
+            case "flat":
+                return [first.reshape(len(first), 1, -1)]
             case "row":
                 return [first.reshape(1, -1)]  # a matrix in files of before 2026-12
             case "in_turns":
@@ -166,7 +174,8 @@ def _group(
     in_layer = _IN_LAYER.match(name)
     if in_layer is None:
         module, _, kind = name.rpartition(".")
-        return GgufGroup((name,), (f"{_OUTSIDE[module]}.{kind}",), _norm_how(config, module, kind))
+        outside = architecture.last_norm if module == "model.norm" else _OUTSIDE[module]
+        return GgufGroup((name,), (f"{outside}.{kind}",), _norm_how(config, module, kind))
     layer, inner = in_layer.groups()
     if inner in _PARAMETERS:
         return GgufGroup((name,), (f"blk.{layer}.{_PARAMETERS[inner]}",))
@@ -182,6 +191,8 @@ def _group(
     theirs = f"blk.{layer}.{_module(config, architecture, module)}.{kind}"
     if module == "mlp.shared_expert_gate":
         return GgufGroup((name,), (theirs,), "row")
+    if module == "conv.conv" and kind == "weight":
+        return GgufGroup((name,), (theirs,), "flat")
     if module == "self_attn.kv_b_proj":
         return _latent(config, name, layer, theirs, present)
     if architecture.permuted and module in _QKV[:2]:

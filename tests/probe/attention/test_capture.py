@@ -40,6 +40,7 @@ from llmkit.probe.attention.capture import capture, wanted_layers
 from llmkit.probe.attention.rows import attention_rows
 
 TOKENS = 40
+ONE_STATE = {"layer_types": ["linear_attention", *["full_attention"] * 3]}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("llama", {}),
     ("llama", {**NARROW, **TIED}),  # one key head
@@ -88,9 +89,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("granitemoe", {**LOCAL, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
-    ("qwen3_next", {**SHARED, **DELTA}),
+    ("qwen3_next", {**SHARED, **DELTA, **ONE_STATE}),
     ("qwen3_5_text", {**DELTA, **MHA}),
-    ("qwen3_5_moe_text", {**SHARED, **DELTA}),
+    ("qwen3_5_moe_text", {**SHARED, **DELTA, **ONE_STATE}),
     ("lfm2", CONV),
     ("lfm2_moe", {**QWEN, **CONV, "num_dense_layers": 1}),
 ]
