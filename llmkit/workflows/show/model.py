@@ -35,7 +35,7 @@ SHAPE_KEYS = {
 }
 """The keys of config.json that give a model its shape, and what older families call them."""
 
-PARTS = ("embedding", "positions", "attention", "mlp", "experts", "norm", "head", "other")
+PARTS = ("embedding", "positions", "attention", "convolution", "mlp", "experts", "norm", "head", "other")
 _PATTERNS = (  # the first pattern that matches a tensor's name decides
     (
         "embedding",
@@ -45,6 +45,7 @@ _PATTERNS = (  # the first pattern that matches a tensor's name decides
     ("head", re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|bias)$")),
     ("norm", re.compile(r"norm|(^|\.)ln_\w+\.|layernorm", re.I)),
     ("attention", re.compile(r"attn|attention")),
+    ("convolution", re.compile(r"\.(short)?conv\.")),
     ("experts", re.compile(r"experts?\.|\.gate\.weight|router|_(sh)?exps?\.|ffn_gate_inp|exp_probs")),
     ("mlp", re.compile(r"mlp|feed_forward|ffn")),
 )
