@@ -28,7 +28,10 @@ def test_each_help_says_how_tokens_are_drawn_where_nobody_does(
     command: str, llmkit_run: Callable[..., Any]
 ) -> None:
     words = " ".join(llmkit_run(command, "--help").text.split())
-    assert f"generation_config.json does; else it is at temperature {SamplingConfig.temperature}" in words
+    assert (
+        f"generation_config.json does; else they are drawn at temperature {SamplingConfig.temperature}"
+        in words
+    )
 
 
 def test_what_was_given_makes_a_config(tmp_path: Path) -> None:

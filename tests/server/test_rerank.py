@@ -118,7 +118,7 @@ def test_a_document_that_is_longer_than_the_context_is_named_and_one_that_fills_
     assert len(scores_of(shorter)) == len(scores_of(fits)) == 2
     error = longer.json()["error"]
     assert (error["param"], error["code"]) == ("documents[1]", "context_length_exceeded")
-    assert "257 tokens with the query, and the context has 256" in error["message"]
+    assert "257 tokens with the query, and the model judges 256" in error["message"]
 
 
 def test_a_template_without_places_for_both_is_told_of(serving: Serving, tokenizer_folder: Any) -> None:

@@ -88,16 +88,20 @@ def test_openai_has_vectors_of_texts_and_of_their_ids_whichever_way_they_are_cod
         own = await client.embeddings.create(model="tiny", input=texts)  # in base64, which it decodes
         plain = await client.embeddings.create(model="tiny", input=texts, encoding_format="float")
         rows = await client.embeddings.create(model="tiny", input=ids)
+        few = await client.embeddings.create(model="tiny", input=texts, dimensions=3)
         try:
-            await client.embeddings.create(model="tiny", input="a", dimensions=3)
+            await client.embeddings.create(model="tiny", input="a", dimensions=17)
         except openai.BadRequestError as error:
-            return own, plain, rows, error
+            return own, plain, rows, few, error
 
-    own, plain, rows, error = with_openai(serving, work)
+    own, plain, rows, few, error = with_openai(serving, work)
     told = [[one.embedding for one in answer.data] for answer in (own, plain, rows)]
     assert told[0] == told[1] == told[2] and [len(row) for row in told[0]] == [16, 16]
     assert all(sum(x * x for x in row) == pytest.approx(1, abs=1e-5) for row in told[0])
     assert own.usage.prompt_tokens == own.usage.total_tokens == rows.usage.total_tokens > 0
+    for whole, short in zip(told[0], few.data, strict=True):
+        length = sum(x * x for x in whole[:3]) ** 0.5
+        assert short.embedding == pytest.approx([x / length for x in whole[:3]], abs=1e-5)
     assert error.param == "dimensions"
 
 

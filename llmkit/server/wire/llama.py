@@ -21,6 +21,7 @@ from llmkit.server.wire.sampling import (
     read_alike,
     read_sampling,
     refuse_what_is_not_done,
+    the_most_tokens,
 )
 
 LLAMA = ("/completion", "/infill")
@@ -100,6 +101,7 @@ def read_alike_llama(
     refuse_what_is_not_done(told, HARMLESS)
     if told.n not in (None, 1):
         raise refused("n", f"one text a request (found {told.n})")
+    told.max_tokens = the_most_tokens(told.max_tokens, told.max_completion_tokens)
     if told.n_predict is not None:
         if told.max_tokens not in (None, told.n_predict):
             raise refused("max_tokens", "contradicts n_predict")

@@ -11,6 +11,7 @@ from llmkit.errors import ConfigError
 from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError, refused
+from llmkit.server.strict_json import as_whole
 from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.message_blocks import answer_blocks, read_blocks
 from llmkit.server.wire.messages_in import NO_THOUGHTS, THOUGHTS, content_text, read_messages
@@ -243,9 +244,10 @@ def _thinking(thinking: dict[str, Any] | None) -> tuple[dict[str, Any], int | No
         case {"type": "adaptive" | "enabled"} if len(thinking) == 1:
             return THOUGHTS, None
         case {"type": "enabled", "budget_tokens": budget} if len(thinking) == 2:
-            if type(budget) is not int or budget < 1:
+            tokens = as_whole(budget)
+            if tokens is None or tokens < 1:
                 raise refused("thinking.budget_tokens", "a number of tokens, 1 or more")
-            return THOUGHTS, budget
+            return THOUGHTS, tokens
     known = 'of type "adaptive", "disabled" or "enabled", budget_tokens with that alone, display "summarized"'
     raise refused("thinking", known)
 

@@ -143,10 +143,13 @@ def _completion(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         for least in range(2, most + 1)
         if most // least != most // (least - 1)
     ]
+    gap = {"type": "string", "minLength": 1}
+    gaps = [clash(suffix=gap, echo=TRUE)]
+    gaps += [clash(suffix=gap, prompt=array({"type": kind}, least=1)) for kind in ("integer", "array")]
     nothing = [
         lacking(clash(**{name: {"const": 0}}), echo=TRUE) for name in ("max_tokens", "max_completion_tokens")
     ]
-    return fields, [*sampling_clashes(), *crowds, *nothing]
+    return fields, [*sampling_clashes(), *crowds, *nothing, *gaps]
 
 
 def _chat(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
@@ -228,6 +231,7 @@ def _llama_fields(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     fields = sampling_fields(facts) | unsaid(llama.HARMLESS)
     fields |= {
         "n_predict": or_null(integer()),
+        "max_completion_tokens": fields["max_tokens"],
         "n_indent": off,
         "t_max_predict_ms": off,
         "repeat_penalty": fields["repetition_penalty"],

@@ -68,7 +68,11 @@ def test_that_nothing_is_to_be_thought_the_template_is_told() -> None:
         assert thoughtful.template_kwargs == {"enable_thinking": True, "thinking": True}
         assert thoughtful.thinking_budget is None
     bounded = read(messages, thinking={"type": "enabled", "budget_tokens": 10, "display": "summarized"})
-    assert bounded.thinking_budget == 10 and bounded.template_kwargs == thoughtful.template_kwargs
+    whole = read(messages, thinking={"type": "enabled", "budget_tokens": 10.0})
+    assert (
+        whole.thinking_budget == bounded.thinking_budget == 10
+        and bounded.template_kwargs == thoughtful.template_kwargs
+    )
     assert read(messages).template_kwargs == {}
 
 
@@ -103,6 +107,7 @@ def test_a_format_of_the_output_is_a_rule() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"thinking": {"type": "enabled", "budget_tokens": 0}}, "thinking.budget_tokens"),
         ({"thinking": {"type": "enabled", "budget_tokens": True}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1.5}}, "thinking.budget_tokens"),
         ({"thinking": {"type": "adaptive", "budget_tokens": 10}}, "thinking"),
         ({"thinking": {"display": "summarized"}}, "thinking"),
         ({"thinking": {}}, "thinking"),

@@ -40,7 +40,8 @@ UNSAID = (
     r"tool_choice: no tool is called",
     r"min_tokens: from 0 to max_tokens",
     r"(logit_bias|stop_token_ids): token id \d+ is not in the model's vocabulary",
-    r"(messages|input|input_prefix|documents\[\d+\]): .* and the context has",
+    r"(messages|input|input_prefix): .* and the context has",
+    r"documents\[\d+\]: .* and the model judges",
     r"messages\[\d+\]: an answer that is to be gone on with",
     r"(json_schema|regex|grammar|response_format|text\.format|tools|guided_\w+|structured_outputs).*",
 )
@@ -75,11 +76,17 @@ def test_a_suffix_is_only_allowed_where_a_model_knows_marks_around_a_gap(
     shared: Shared, document: Document
 ) -> None:
     path, body = "/v1/completions", {"prompt": "a", "suffix": "b", "max_tokens": 1}
-    assert not document.allows(path, body) and shared.post(path, body).status_code == 400
-    assert document.allows(path, body | {"suffix": ""})
-    assert shared.post(path, body | {"suffix": ""}).status_code == 200
-    told = body_schema(CompletionRequest, Facts(fills_gaps=True))["properties"]["suffix"]
-    assert told == body_schema(CompletionRequest, Facts())["properties"]["suffix"] == or_null(TEXT)
+    assert document.allows(path, body) and shared.post(path, body).status_code == 200
+    for other in ({"prompt": [1, 2]}, {"prompt": [[1], [2]]}, {"echo": True}):
+        assert not document.allows(path, body | other)
+        assert shared.post(path, body | other).status_code == 400
+        assert document.allows(path, body | other | {"suffix": ""})
+        assert shared.post(path, body | other | {"suffix": ""}).status_code == 200
+    told = [
+        body_schema(CompletionRequest, Facts(fills_gaps=fills))["properties"]["suffix"]
+        for fills in (None, True, False)
+    ]
+    assert told == [or_null(TEXT), or_null(TEXT), {"enum": [None, ""]}]
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def same_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_document_allows_is_answered(path: str, shared: Shared, document: Document) -> None:
     statuses: list[int] = []
 
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(document.bodies(path))
     def ask(body: dict[str, Any]) -> None:
         shorter = LEAST[path] | body

@@ -107,6 +107,7 @@ def test_rows_are_called_as_before_named_templates_where_there_are_none(
     (folder,) = (tmp_path / "cache").iterdir()
     with spooled_files(files, tmp_path) as (_, digest):
         packing = asdict(PackConfig(seq_len=128, boundary="none"))
+        packing = {name: one for name, one in packing.items() if not name.startswith("fim")}  # as before them
         texts = {
             "tokenizer": tokenizer.sha256,
             "template": tokenizer.chat_template,
