@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
 from llmkit.engine.state_memory import StateMemory, check_states, num_slots
 from llmkit.errors import UsageError
+from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.cache import KVCache
 from llmkit.model.transformer import Transformer
 from tests.model.recurrent.conftest import FIELDS, hybrid
@@ -29,6 +31,21 @@ def model(request: pytest.FixtureRequest) -> Transformer:
 
 def prompt(length: int, seed: int = 0) -> list[int]:
     return random.Random(seed).choices(range(40), k=length)
+
+
+def changes_of_state_layers(model: Transformer, seed: int) -> dict[str, LowRank]:
+    """An adapter of every matrix in layers of state."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: LowRank(
+            torch.randn(2, part.in_features, generator=generator),
+            torch.randn(part.out_features, 2, generator=generator),
+            0.2,
+        )
+        for layer in model.config.state_layers
+        for name, part in model.named_modules()
+        if name.startswith(f"model.layers.{layer}.") and isinstance(part, torch.nn.Linear)
+    }
 
 
 def asked(ids: Sequence[int], count: int = NEW) -> Request:
@@ -50,9 +67,14 @@ def write(
     engine: Engine, prompts: Sequence[Sequence[int]], count: int = NEW
 ) -> tuple[list[list[int]], list[int]]:
     """What each text becomes, all submitted at once; and how much of each was found."""
-    numbers = {engine.submit(asked(ids, count)): place for place, ids in enumerate(prompts)}
-    texts: list[list[int]] = [[] for _ in prompts]
-    found = [0] * len(prompts)
+    return run(engine, [asked(ids, count) for ids in prompts])
+
+
+def run(engine: Engine, requests: Sequence[Request]) -> tuple[list[list[int]], list[int]]:
+    """The same of requests."""
+    numbers = {engine.submit(request): place for place, request in enumerate(requests)}
+    texts: list[list[int]] = [[] for _ in requests]
+    found = [0] * len(requests)
     while not engine.is_idle:
         for event in engine.step():
             assert event.error is None and event.drawn is not None
@@ -118,6 +140,26 @@ def test_a_text_that_begins_again_while_it_is_at_work_is_the_same_text(model: Tr
         if step == 7:
             engine._scheduler.restart(engine._texts[numbers[0]])
     assert written == {numbers[0]: by_hand(model, ids), numbers[1]: by_hand(model, prompt(9, 1))}
+
+
+def test_each_text_of_a_pass_has_the_change_of_its_own_adapter(model: Transformer) -> None:
+    engine = Engine(
+        hybrid(model.config.model_type), EngineConfig(positions=1024, pass_tokens=40, max_texts=4)
+    )
+    alone: dict[str | None, Transformer] = {None: model}
+    for seed, name in enumerate(("one", "two"), 1):
+        changes = changes_of_state_layers(model, seed)
+        engine.adapters.load(name, AdapterWeights(changes))
+        alone[name] = hybrid(model.config.model_type)
+        for place, change in changes.items():
+            weight = alone[name].get_parameter(f"{place}.weight")
+            weight.data = change.merged(weight.data)
+    chosen = (None, "one", "two", "one", None, "two")
+    prompts = [prompt(length, length) for length in (17, 70, 33, 1, 16, 15)]
+    requests = [replace(asked(ids), adapter=name) for ids, name in zip(prompts, chosen, strict=True)]
+    assert run(engine, requests)[0] == [
+        by_hand(alone[name], ids) for ids, name in zip(prompts, chosen, strict=True)
+    ]
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(model: Transformer) -> None:

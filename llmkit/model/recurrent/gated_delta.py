@@ -57,20 +57,7 @@ class GatedDelta(Recurrent):
         self.norm = GatedNorm(delta.value_head_dim, config.norm_eps)
         self.out_proj = nn.Linear(delta.value_width, D, bias=False)
 
-    def read(
-        self, x: Tensor, before: Sequence[Tensor] | None, segments: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `Recurrent.read`."""
-        B, T, _ = x.shape
-        qkv, z, b, a = self._inputs(x)
-        conv, state = (None, None) if before is None else before
-        qkv, last = self.conv1d(qkv, conv, segments)
-        with torch.autocast(x.device.type, enabled=False):
-            read, state = self._rule(self.act(qkv), b, a, state, segments)
-        y = self.norm(read, z.view(B, T, self.delta.num_value_heads, -1))
-        return self.out_proj(y.reshape(B, T, -1)), (last, state)
-
-    def _inputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inputs(self, x: Tensor) -> tuple[Tensor, ...]:
         """What is convolved, (B, T, 2GX + WY); the gate, (B, T, WY); and what rates and decays are made of,
         (B, T, W) each."""
         if not self.delta.inputs_by_head:
@@ -83,6 +70,18 @@ class GatedDelta(Recurrent):
         )
         b, a = (one.flatten(2) for one in self.in_proj_ba(x).unflatten(2, (G, -1)).chunk(2, dim=3))
         return torch.cat((q, k, v), -1), z, b, a
+
+    def read(
+        self, inputs: Sequence[Tensor], before: Sequence[Tensor] | None, segments: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `Recurrent.read`."""
+        qkv, z, b, a = inputs
+        conv, state = (None, None) if before is None else before
+        qkv, last = self.conv1d(qkv, conv, segments)
+        with torch.autocast(qkv.device.type, enabled=False):
+            read, state = self._rule(self.act(qkv), b, a, state, segments)
+        y = self.norm(read, z.unflatten(2, (self.delta.num_value_heads, -1)))
+        return y.flatten(2), (last, state)
 
     def _rule(
         self, qkv: Tensor, b: Tensor, a: Tensor, state: Tensor | None, segments: Tensor | None

@@ -23,10 +23,14 @@ class ShortConv(Recurrent):
         self.conv = CausalConv(D, short.kernel, bias=short.bias)
         self.out_proj = nn.Linear(D, D, bias=short.bias)
 
+    def inputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """See `Recurrent.inputs`."""
+        return self.in_proj(x).chunk(3, dim=-1)
+
     def read(
-        self, x: Tensor, before: Sequence[Tensor] | None, segments: Tensor | None
+        self, inputs: Sequence[Tensor], before: Sequence[Tensor] | None, segments: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `Recurrent.read`."""
-        b, c, x = self.in_proj(x).chunk(3, dim=-1)
+        b, c, x = inputs
         y, last = self.conv(b * x, None if before is None else before[0], segments)
-        return self.out_proj(c * y), (last,)
+        return c * y, (last,)
