@@ -106,7 +106,7 @@ class PeerText:
         self.model = model
         names = inspect.signature(type(model).forward).parameters
         self.cache_name = "cache" if "cache" in names else "past_key_values"  # the older name
-        self._held: Any = _import().DynamicCache()
+        self._held: Any = _import().DynamicCache(config=model.config)  # layers of state have their own kind
         self._cache: Any = None
         self.next_token: Tensor | None = None
         """(B, 1) the best token after those held; None where none is held."""

@@ -1,6 +1,7 @@
 """llmkit bench prefill: how long a prompt takes until its first token is known."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import count
 from math import gcd
 
@@ -48,12 +49,11 @@ def build(
     random = torch.Generator().manual_seed(settings.seed)
     ids = torch.randint(model.config.vocab_size, (1, depth + prompt), generator=random)
     work = prefill_work(model.config, prompt=prompt, depth=depth)
-    run: Callable[[], int]
     if isinstance(model, PackedModel):
-        run = NativePrefill(model, ids[0], depth)
+        cases = [BenchCase(OURS, point, work, NativePrefill(model, ids[0], depth), on_kernels=True)]
     else:
         run = Prefill(model, ids, depth)
-    cases = [BenchCase(OURS, point, work, run, on_kernels=isinstance(model, PackedModel))]
+        cases = [BenchCase(OURS, point, work, run, prepare=run.prepare)]
     if isinstance(peer, LlamaPeer):
         cases.append(_llama_case(peer, ids[0], cases[0]))
     elif peer is not None:
@@ -70,6 +70,8 @@ PREFILL_TOKENS = EngineConfig.pass_tokens
 class Prefill:
     """Reads a prompt with torch as `Engine` does: in passes of PREFILL_TOKENS, the last position scored.
 
+    `prepare` brings the cache back to before the prompt, outside the time.
+
     Args:
         model: in evaluation mode.
         ids: (1, S) what the cache holds before, and the prompt.
@@ -83,10 +85,18 @@ class Prefill:
         self._cache = KVCache(model.config, 1, ids.shape[1], model.model.embed_tokens.weight.dtype)
         if depth:
             self._read(ids[:, :depth])
+        self._held = deepcopy(self._cache) if model.config.state_layers else None
+        """The cache before the prompt, where states keep it from going back."""
+
+    def prepare(self) -> None:
+        """The cache is as it was before the prompt."""
+        if self._held is None:
+            self._cache.rewind(self._depth)
+        else:
+            self._cache = deepcopy(self._held)
 
     def __call__(self) -> int:
         """The best token after the prompt."""
-        self._cache.rewind(self._depth)
         return int(self._read(self._prompt))
 
     @torch.inference_mode()

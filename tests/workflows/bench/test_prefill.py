@@ -14,6 +14,7 @@ from llmkit.workflows.bench import prefill as bench_prefill
 from llmkit.workflows.bench.peer import as_transformers
 from llmkit.workflows.bench.prefill import NativePrefill, Prefill, build, check
 from llmkit.workflows.bench.source import open_source
+from tests.model.recurrent.conftest import FIELDS, hybrid
 
 
 @pytest.mark.parametrize("depth", [0, 6])
@@ -26,7 +27,9 @@ def test_a_prompt_after_some_depth_gives_the_token_of_one_full_pass(
     run = Prefill(model, ids, depth)
     with torch.inference_mode():
         expected = int(model(ids)[0, -1].argmax())
-    assert [run(), run()] == [expected, expected]
+    for _ in range(2):
+        run.prepare()
+        assert run() == expected
 
 
 @pytest.mark.parametrize("depth", [0, 6])
@@ -37,9 +40,26 @@ def test_llmkit_and_the_peer_find_the_same_token(tiny_model: Callable[..., Path]
     ours, peer = build(model, as_transformers(model), point, BenchPrefillConfig(seed=5))
     assert (ours.engine, peer.engine) == ("llmkit", "transformers") and ours.work == peer.work
     for _ in range(2):
-        assert peer.prepare is not None
+        assert peer.prepare is not None and ours.prepare is not None
         peer.prepare()
+        ours.prepare()
         assert peer.run() == ours.run()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("depth", [0, 6])
+def test_layers_of_state_read_every_prompt_from_its_depth(name: str, depth: int) -> None:
+    pytest.importorskip("transformers")
+    model = hybrid(name)
+    point = {"prompt": 10, "depth": depth, "threads": 1, "dtype": "float32", "weights": "stored"}
+    cases = build(model, as_transformers(model), point, BenchPrefillConfig(seed=5))
+    ids = torch.randint(40, (1, 10 + depth), generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        expected = int(model(ids)[0, -1].argmax())
+    for case in (*cases, *cases):
+        assert case.prepare is not None
+        case.prepare()
+        assert case.run() == expected
 
 
 def test_prompt_and_depth_must_fit_together(tiny_model: Callable[..., Path]) -> None:
