@@ -51,17 +51,21 @@ class _Telling:
 
     def whole(self, who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
         """The answer in one piece."""
-        return self.last(who, answers[0], usage)
+        return llama_object(who.model, answers[0], usage, self.told, self._seconds())
 
     def last(self, who: Answered, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
-        """The last word."""
-        took = time.monotonic() - self._began
-        reading = self._request.state.slot.first_token_seconds or took
-        return llama_object(who.model, pieces, usage, self.told, (reading, max(0.0, took - reading)))
+        """The last word behind pieces that were told as they came."""
+        return llama_object(who.model, pieces, usage, self.told, self._seconds(), streamed=True)
 
     def stream(self, who: Answered, ask: Ask) -> "LlamaStream":
         """The answer as it is written."""
         return LlamaStream(who, self)
+
+    def _seconds(self) -> tuple[float, float]:
+        """To the first token, and from there on."""
+        took = time.monotonic() - self._began
+        reading = self._request.state.slot.first_token_seconds or took
+        return reading, max(0.0, took - reading)
 
 
 class LlamaStream:
@@ -70,7 +74,7 @@ class LlamaStream:
     def __init__(self, who: Answered, telling: _Telling) -> None:
         self._who = who
         self._telling = telling
-        self._last = Piece(0)
+        self._pieces = [Piece(0)]
         self._is_silent = telling.told.n_predict == 0
 
     def begin(self, usage: Usage) -> list[bytes]:
@@ -79,12 +83,12 @@ class LlamaStream:
 
     def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
         """An event where there is something to tell."""
-        self._last = Piece(0, finish=piece.finish, matched=piece.matched)
+        self._pieces.append(piece)
         return [data(llama_chunk(piece))] if piece.text and not self._is_silent else []
 
     def end(self, usage: Usage) -> list[bytes]:
         """How it ended, how many tokens there were, and how long they took."""
-        told = self._telling.last(self._who, [self._last], usage)
+        told = self._telling.last(self._who, self._pieces, usage)
         return [data({"stop": True} | told)]  # whatever fields are asked for: there is no other last word
 
     def failed(self, error: ApiError) -> list[bytes]:

@@ -63,6 +63,15 @@ def test_lines_end_a_text(serving: Serving) -> None:
     assert held.json()["content"] == "  a\n  b\n " and held.json()["stop_type"] == "limit"
 
 
+def test_a_stream_says_in_the_end_whether_there_were_several_lines(serving: Serving) -> None:
+    asked = [
+        GAP | {"choice": [text], "stream": stream} for text in ("a\nb", "ab") for stream in (False, True)
+    ]
+    told = [one.text.strip().split("\n\n")[-1] for one in post(serving, *((PATH, one) for one in asked))]
+    found = [json.loads(one.removeprefix("data: "))["has_new_line"] for one in told]
+    assert found == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [

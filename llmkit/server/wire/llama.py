@@ -143,8 +143,10 @@ def llama_object(
     usage: Usage,
     told: LlamaFields,
     seconds: tuple[float, float],
+    *,
+    streamed: bool = False,
 ) -> dict[str, Any]:
-    """The answer in one piece, and the last event of a stream, whose pieces have no text left.
+    """The answer in one piece, and the last event of a stream.
 
     Args:
         model: that wrote it.
@@ -152,6 +154,7 @@ def llama_object(
         usage: tokens.
         told: the body.
         seconds: from the request's arrival to the first token, and from there on.
+        streamed: the text came before, and is not told again.
     """
     text = "".join(piece.text for piece in pieces) if told.n_predict != 0 else ""
     last = pieces[-1]
@@ -159,7 +162,7 @@ def llama_object(
     answer = {
         "stop": True,
         "index": 0,
-        "content": text,
+        "content": "" if streamed else text,
         "model": model,
         "tokens_predicted": usage.completion_tokens,
         "tokens_evaluated": usage.prompt_tokens,

@@ -84,6 +84,11 @@ def test_an_answer_tells_how_it_ended_and_how_long_it_took_in_llama_cpps_words()
     assert {finish: one["stop_type"] for finish, one in ends.items()} == _ENDS
 
 
+def test_the_last_event_of_a_stream_tells_of_a_text_that_it_does_not_repeat() -> None:
+    told = llama_object("m", PIECES, USAGE, body(), (0.5, 2.0), streamed=True)
+    assert told == llama_object("m", PIECES, USAGE, body(), (0.5, 2.0)) | {"content": ""}
+
+
 _ENDS: dict[Any, str] = {"stop": "eos", "length": "limit"}
 
 
