@@ -166,6 +166,10 @@ def read_model_generation(path: Path) -> tuple[dict[str, Any], str]:
         return read_generation_config(path) or {}, str(path / GENERATION_CONFIG)
     metadata = read_gguf_header(path, keep_arrays=True).metadata
     settings = {name: metadata[key] for name, (key, _) in SAMPLING_KEYS.items() if key in metadata}
+    if settings:  # transformers draws nothing unless it is told to, and knows no temperature of 0
+        settings["do_sample"] = settings.get("temperature", 1.0) > 0
+        if not settings["do_sample"]:
+            del settings["temperature"]
     if _names_tokenizer(metadata):
         from llmkit.tokens.gguf.vocabulary import gguf_stop_ids
 

@@ -85,7 +85,10 @@ def test_a_file_without_a_tokenizer_says_so(
     full = _gguf(folder, tmp_path / "full.gguf", {**tokenizer, "general.sampling.top_k": Typed("i32", 20)})
     assert carries_tokenizer(full)
     ids = {text: load_tokenizer(byte_level_dir).id_of(text) for text in ("<|endoftext|>", "<|im_end|>")}
-    assert read_model_generation(full)[0] == {"top_k": 20, "eos_token_id": list(ids.values())}
+    assert read_model_generation(full)[0] == {
+        **{"top_k": 20, "do_sample": True},
+        "eos_token_id": list(ids.values()),
+    }
     assert load_tokenizer(full).encode("The licence") == load_tokenizer(byte_level_dir).encode("The licence")
 
 

@@ -154,8 +154,10 @@ class Written:
         }
 
     def _sampling(self) -> dict[str, MetadataValue]:
-        """generation_config.json's numbers, under GGUF's names."""
+        """generation_config.json's numbers, under GGUF's names, which has none for `do_sample: false`."""
         given = self.source.generation
+        if given.get("do_sample") is False:
+            given = {"temperature": 0.0}  # what the others say is of no account
         return {
             key: Typed(kind, given[name])
             for name, (key, kind) in SAMPLING_KEYS.items()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from gguf_copies import split_gguf
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch
+from transformers import GenerationConfig
 
 from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.formats.gguf.header import read_gguf_header
@@ -98,6 +100,29 @@ def test_the_same_input_gives_the_same_bytes(model: Path, tmp_path: Path) -> Non
     metadata = read_gguf_header(tmp_path / "a.gguf").metadata
     assert list(metadata)[:2] == ["general.architecture", "general.type"]
     assert (metadata["general.name"], metadata["general.sampling.top_k"]) == ("model", 20)
+
+
+@pytest.mark.parametrize(
+    ("told", "back"),
+    [
+        ({"do_sample": True, "temperature": 0.5}, {"do_sample": True, "temperature": 0.5}),
+        ({"do_sample": True, "top_k": 9}, {"do_sample": True, "top_k": 9}),
+        ({"do_sample": False, "temperature": 0.5}, {"do_sample": False}),
+        ({}, {}),
+    ],
+)
+def test_whether_a_model_draws_is_the_same_behind_a_gguf_file(
+    model: Path, tmp_path: Path, told: dict[str, Any], back: dict[str, Any]
+) -> None:
+    (model / "generation_config.json").write_text(json.dumps(told))
+    _convert(model, tmp_path / "a.gguf")
+    _convert(tmp_path / "a.gguf", tmp_path / "b")
+    peer = GenerationConfig.from_pretrained(tmp_path / "b")
+    plain = GenerationConfig()
+    names = ("do_sample", "temperature", "top_k")
+    assert {name: getattr(peer, name) for name in names} == {
+        name: back.get(name, getattr(plain, name)) for name in names
+    }
 
 
 def test_a_folder_is_cast_and_cut(model: Path, tmp_path: Path) -> None:
