@@ -87,8 +87,8 @@ COMMANDS_ELSEWHERE: dict[str, str] = {
     "generate": "run complete sample infer cli llama-cli llama-completion run-batch",
     "chat": "chat-cli conversation",
     "serve": "api server chat-web llama-server",
-    "retrieve index": "rag index embed",
-    "retrieve query": "search query",
+    "retrieve index": "rag index embed llama-embedding",
+    "retrieve query": "search query rerank",
     "eval": "evaluate lm-eval base-eval chat-eval",
     "eval tokens": "logprobs",
     "eval ppl": "ppl perplexity llama-perplexity",
@@ -138,12 +138,12 @@ def command_hint(word: str, path: str, known: Collection[str]) -> str | None:
         path: the group that has no such command: `llmkit`, or `llmkit eval`.
         known: the commands that it has.
     """
-    plain = word.lower().replace("_", "-")
-    found = None
-    if path == "llmkit":
-        if plain in _NO_COMMANDS:
-            return _NO_COMMANDS[plain]
-        found = next((name for name, others in COMMANDS_ELSEWHERE.items() if plain in others.split()), None)
+    plain = word.lower().replace("_", "-").removesuffix(".py").removeprefix("mlx-lm.")
+    if path == "llmkit" and plain in _NO_COMMANDS:
+        return _NO_COMMANDS[plain]
+    elsewhere = ((f"llmkit {name}", others) for name, others in COMMANDS_ELSEWHERE.items())
+    full = next((name for name, others in elsewhere if plain in others.split()), "")
+    found = full.removeprefix(f"{path} ") if full.startswith(f"{path} ") else None
     begun = [name for name in known if plain and name.startswith(plain)]
     found = found or (begun[0] if len(begun) == 1 else nearest(plain, known))
     return f"did you mean {path} {found}?" if found else None

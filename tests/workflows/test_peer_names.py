@@ -53,7 +53,12 @@ def test_what_is_meant_is_there_and_what_others_say_is_not() -> None:
         ("perplexity x", "did you mean llmkit eval ppl?"),
         ("chat_sft", "did you mean llmkit finetune?"),
         ("kv", "did you mean llmkit kv-estimate?"),  # begins one command alone
-        ("eval perplexity", "llmkit eval --help"),
+        ("eval perplexity", "did you mean llmkit eval ppl?"),
+        ("eval sft", "llmkit eval --help"),  # no part of the group
+        ("rerank q", "did you mean llmkit retrieve query?"),
+        ("retrieve rerank", "did you mean llmkit retrieve query?"),
+        ("convert_hf_to_gguf.py m", "did you mean llmkit convert?"),
+        ("mlx_lm.lora", "did you mean llmkit finetune?"),
         ("bench deco x", "did you mean llmkit bench decode?"),
         ("help generate", "llmkit --help, or llmkit COMMAND --help"),
         ("pull a/b", "llmkit downloads nothing: hf download OWNER/MODEL --local-dir FOLDER"),
