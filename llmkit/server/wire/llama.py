@@ -28,7 +28,8 @@ LLAMA = ("/completion", "/infill")
 """Paths whose answers are told in llama.cpp's words."""
 HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
     **{"n_probs": (0,), "lora": ([],), "return_tokens": (False,), "timings_per_token": (False,)},
-    "post_sampling_probs": (False,),
+    **{"post_sampling_probs": (False,), "return_progress": (False,), "n_cmpl": (1,), "min_keep": (0,)},
+    **{"dynatemp_range": (0,), "dynatemp_exponent": (1,)},
 }
 """Parameters that are not done here, with the values that ask for nothing."""
 ELSEWHERE = {"typ_p": "typical_p", "xtc": "xtc_probability"}
@@ -64,6 +65,11 @@ class LlamaFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     return_tokens: Any = None
     timings_per_token: Any = None
     post_sampling_probs: Any = None
+    return_progress: Any = None
+    n_cmpl: Any = None
+    min_keep: Any = None
+    dynatemp_range: Any = None
+    dynatemp_exponent: Any = None
 
 
 class LlamaRequest(LlamaFields, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +116,9 @@ def read_alike_llama(
         if told.repetition_penalty not in (None, told.repeat_penalty):
             raise refused("repetition_penalty", "contradicts repeat_penalty")
         told.repetition_penalty = told.repeat_penalty
+    if told.top_n_sigma == -1:  # clients send back all that /props tells there: off, and no grammar
+        told.top_n_sigma = 0.0
+    told.grammar = told.grammar or None
     for name in ("n_indent", "t_max_predict_ms"):
         if (getattr(told, name) or 0) < 0:
             raise refused(name, f"0 (off) or above (found {getattr(told, name)})")

@@ -235,6 +235,7 @@ def _llama_fields(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "n_indent": off,
         "t_max_predict_ms": off,
         "repeat_penalty": fields["repetition_penalty"],
+        "top_n_sigma": either(fields["top_n_sigma"], {"const": -1}),
         "response_fields": or_null(array(TEXT)),
         "n": one_of(None, 1),
         "samplers": or_null({**array(steps), "uniqueItems": True}),

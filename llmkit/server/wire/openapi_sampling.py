@@ -39,9 +39,9 @@ BREAK: Schema = {**SOME_TEXT, "maxLength": LIMITS.break_bytes}
 _BELOW = 1e6
 _OFF: dict[str, tuple[float, ...]] = {
     **{"temperature": (1.0,), "top_k": (0, -1), "top_p": (1.0,), "min_p": (0.0,), "typical_p": (1.0,)},
-    **{"top_n_sigma": (0.0,), "xtc_probability": (0.0,)},
+    **{"top_n_sigma": (0.0, -1.0), "xtc_probability": (0.0,)},
 }
-"""Values with which a step of the sampler does nothing."""
+"""Values with which a step of the sampler does nothing; endpoints take them where its field has them."""
 
 
 @dataclass(frozen=True)

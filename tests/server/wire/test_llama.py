@@ -42,10 +42,19 @@ def test_numbers_that_bound_nothing_are_none_and_steps_have_their_own_names() ->
     )
 
 
+def test_settings_of_a_llama_cpp_server_that_are_sent_back_to_it_ask_for_nothing() -> None:
+    plain = {"dynatemp_range": 0.0, "dynatemp_exponent": 1.0, "top_n_sigma": -1.0, "min_keep": 0}
+    more = {"return_progress": False, "n_cmpl": 1, "typical_p": 1.0, "mirostat": 0, "grammar": ""}
+    assert read(**plain, **more).sampling == read().sampling
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"n_probs": 5}, "n_probs"),
+        ({"dynatemp_range": 0.5}, "dynatemp_range"),
+        ({"min_keep": 2}, "min_keep"),
+        ({"top_n_sigma": -2}, "top_n_sigma"),
         ({"lora": [{"id": 0, "scale": 1}]}, "lora"),
         ({"samplers": ["top_k", "mirostat"]}, "samplers"),
         ({"n_indent": -1}, "n_indent"),
