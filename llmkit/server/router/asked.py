@@ -60,6 +60,14 @@ class Asked:
         told = (self.content.get("user"), self.content.get("safety_identifier"), named)
         return next((one for one in told if one and isinstance(one, str)), "")
 
+    @property
+    def said(self) -> Any:
+        """Of the prompt, what a log has, whatever its endpoint calls it; a query is before documents."""
+        if isinstance(documents := self.content.get("documents"), list):
+            return [self.content.get("query"), *documents]
+        names = ("messages", "input_prefix", "prompt", "input")
+        return next((self.content[name] for name in names if self.content.get(name)), None)
+
     def max_tokens(self, path: str, context: int | None) -> int:
         """Tokens that all its answers may come to; of several prompts each counts as long as another.
 

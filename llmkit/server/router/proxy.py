@@ -45,8 +45,7 @@ async def write_text(request: Request) -> Response:
     request.state.model = name = job.group.known_name(job.asked.model)
     request.state.user = job.asked.user
     if state.log_prompts:
-        asked, names = job.asked.content, ("messages", "input_prefix", "prompt", "input", "documents")
-        request.state.prompt = next((asked[name] for name in names if asked.get(name)), None)
+        request.state.prompt = job.asked.said
     began = time.monotonic()
     stack = AsyncExitStack()
     stack.enter_context(state.adapters.held(job.asked.model))

@@ -493,7 +493,7 @@ def test_what_was_said_is_logged_of_every_endpoint_where_that_was_asked_for() ->
         "/v1/completions": {"prompt": "secret"},
         "/v1/chat/completions": {"messages": "secret"},
         "/v1/embeddings": {"input": "secret"},
-        "/v1/rerank": {"query": "a", "documents": "secret"},
+        "/v1/rerank": {"query": "secret", "documents": ["a", {"text": "b"}]},
         "/infill": {"input_prefix": "secret", "input_suffix": "b", "prompt": "c"},
     }
 
@@ -504,6 +504,9 @@ def test_what_was_said_is_logged_of_every_endpoint_where_that_was_asked_for() ->
             for path, body in bodies.items():
                 await router.client.post(path, json=body)
         told = [record.get("prompt") for record in router.log]
-        assert told == [None] * len(bodies) + ["secret"] * len(bodies)
+        assert told[: len(bodies)] == [None] * len(bodies)
+        logged = dict(zip(bodies, told[len(bodies) :], strict=True))
+        assert logged.pop("/v1/rerank") == ["secret", "a", {"text": "b"}]
+        assert set(logged.values()) == {"secret"}
 
     run(scenario())
