@@ -69,7 +69,7 @@ class Worker:
         if message.get("suffix") is not None:
             return {"ids": self._encoder.encode_gap(message["text"], message["suffix"], message["files"])}
         if message.get("marks", False):
-            return {"ids": self._marked.encode(message["text"])}
+            return {"ids": self._marked.encode_marked(message["text"])}
         if message.get("whole", False):
             return {"ids": self._encoder.encode_whole(message["text"])}
         if "text" in message:

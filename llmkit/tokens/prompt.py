@@ -89,6 +89,16 @@ class PromptEncoder:
         starts = (self._tokenizer.bos_id, self._tokenizer.eos_id)
         return [one for one in starts if one is not None][:1]
 
+    def encode_marked(self, text: str) -> list[int]:
+        """The ids of a prompt that may be a conversation which somebody rendered: templates that write bos
+        themselves have written it, and it is not put before that once more.
+
+        Raises:
+            DataError: the tokenizer has no token for a part of it.
+        """
+        ids, lead = self.encode(text), self.before_texts
+        return ids[len(lead) :] if lead and ids[len(lead) : 2 * len(lead)] == lead else ids
+
     @property
     def gap_ends(self) -> frozenset[int]:
         """The ids that end a text in a gap, beside those that end any."""

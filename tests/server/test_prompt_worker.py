@@ -62,3 +62,10 @@ def test_tools_and_earlier_calls_reach_a_template_that_knows_of_neither(tokenize
     assert begin.startswith("<|im_start|>system\n") and '{"name": "now", "parameters": {}}' in begin
     assert '<|im_start|>assistant\n{"name": "now", "arguments": {"zone": "UTC"}}<|im_end|>' in rest
     assert "<|im_start|>user\nResult of now: 12:30<|im_end|>" in rest
+
+
+def test_a_rendered_chat_with_bos_is_read_once_as_chats_are(shared_data: Path) -> None:
+    worker = Worker(shared_data / "models/stories260K")
+    plain, rendered = (worker.answer({"text": text, "marks": True})["ids"] for text in ("a", "<s>a"))
+    bos = worker.answer({"text": "", "marks": True})["ids"]
+    assert rendered[:1] == bos == plain[:1] and rendered[1:2] != bos

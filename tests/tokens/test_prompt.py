@@ -50,6 +50,18 @@ def test_what_looks_like_a_special_token_is_text_unless_it_is_allowed(byte_level
     assert PromptEncoder(tokenizer).encode_rendered(text)[-1] == end
 
 
+def test_a_conversation_that_begins_with_bos_begins_with_one(byte_level_dir: Path, shared_data: Path) -> None:
+    encoder = PromptEncoder(load_tokenizer(shared_data / "models/stories260K"), allow_special=True)
+    (bos,) = encoder.before_texts
+    assert encoder.encode("<s>a").count(bos) == 2  # a plain prompt is taken at its word
+    assert encoder.encode_marked("<s>a") == encoder.encode_rendered("<s>a")
+    assert encoder.encode_marked("a") == encoder.encode("a")
+    assert encoder.encode_marked("") == encoder.encode("") == encoder.encode_marked("<s>") == [bos]
+    without = PromptEncoder(load_tokenizer(byte_level_dir), allow_special=True)
+    twice = "<|im_start|><|im_start|>a"
+    assert without.encode_marked(twice) == without.encode(twice)
+
+
 @pytest.mark.parametrize(
     ("name", "piece"),
     [("models/stories260K", "<s>"), ("tokenizers/gpt2", "<|endoftext|>"), ("tokenizers/t5-small", "</s>")],
