@@ -226,14 +226,12 @@ def _llama(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 
 
 def _llama_fields(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
-    off = or_null(integer(minimum=0))
     steps = one_of(*SAMPLERS, *llama.ELSEWHERE, *llama.OWN_PLACE)
     fields = sampling_fields(facts) | unsaid(llama.HARMLESS)
     fields |= {
         "n_predict": or_null(integer()),
         "max_completion_tokens": fields["max_tokens"],
-        "n_indent": off,
-        "t_max_predict_ms": off,
+        **dict.fromkeys(("n_indent", "t_max_predict_ms"), or_null(integer(minimum=0))),
         "repeat_penalty": fields["repetition_penalty"],
         "top_n_sigma": either(fields["top_n_sigma"], {"const": -1}),
         "response_fields": or_null(array(TEXT)),
