@@ -250,6 +250,8 @@ def _given(told: dict[str, Any]) -> dict[str, Any]:
     given = {name: told[name] for name in OVERRIDES if name in told and name not in ("logprobs", *NO_RULE)}
     most = the_most_tokens(told.get("max_tokens"), told.get("max_completion_tokens"))
     given |= {} if most is None else {"max_tokens": most}
+    if given.get("seed") == -1:  # any, as requests say it too
+        del given["seed"]
     return given | ({"samples": told["n"]} if "n" in told else {})
 
 

@@ -40,6 +40,7 @@ def _text(**body: Any) -> Body:
         ),
         ({"logit_bias": {"5": -100}}, {"logit_bias": {5: -100.0}}),
         ({"seed": 7}, {"seed": 7}),
+        ({"seed": -1}, {}),
         ({"stop": ["a", "b"]}, {"stop": ["a", "b"]}),
         ({"n": 3}, {"samples": 3}),
         ({"max_tokens": 4}, {"max_tokens": 4}),
