@@ -11,6 +11,7 @@ from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind, is_gguf_ada
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.parts import read_gguf_parts
+from llmkit.formats.json_text import is_number
 from llmkit.formats.model_folder import (
     CONFIG,
     CONFIG_DTYPES,
@@ -167,7 +168,8 @@ def read_model_generation(path: Path) -> tuple[dict[str, Any], str]:
     metadata = read_gguf_header(path, keep_arrays=True).metadata
     settings = {name: metadata[key] for name, (key, _) in SAMPLING_KEYS.items() if key in metadata}
     if settings:  # transformers draws nothing unless it is told to, and knows no temperature of 0
-        settings["do_sample"] = settings.get("temperature", 1.0) > 0
+        temperature = settings.get("temperature")
+        settings["do_sample"] = not (is_number(temperature) and temperature <= 0)
         if not settings["do_sample"]:
             del settings["temperature"]
     if _names_tokenizer(metadata):

@@ -89,6 +89,8 @@ def test_a_file_without_a_tokenizer_says_so(
         **{"top_k": 20, "do_sample": True},
         "eos_token_id": list(ids.values()),
     }
+    odd = _gguf(folder, tmp_path / "odd.gguf", {**tokenizer, "general.sampling.temp": "warm"})
+    assert read_model_generation(odd)[0]["temperature"] == "warm"  # refused by name where it is used
     assert load_tokenizer(full).encode("The licence") == load_tokenizer(byte_level_dir).encode("The licence")
 
 
