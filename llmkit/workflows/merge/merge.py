@@ -14,6 +14,7 @@ from llmkit.workflows.convert.check import NotAlikeError
 from llmkit.workflows.merge.check import MergeCheck, check_merged
 from llmkit.workflows.merge.job import MergeJob
 from llmkit.workflows.merge.report import MergeReport
+from llmkit.workflows.merge.source import merged_generation
 from llmkit.workflows.merge.write import write_folder
 
 PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
@@ -57,7 +58,8 @@ def _write(job: MergeJob, progress: Progress) -> MergeCheck | None:
     with atomic_folder(job.out) as folder:
         with torch.device("meta"):
             model = Transformer(job.model_config)
-        save_config(model, folder, dtype=job.dtype, generation=source.own_generation)
+        generation = merged_generation(job.companion, [one.path for one in job.config.adapters])
+        save_config(model, folder, dtype=job.dtype, generation=generation)
         with Workers(job.threads) as workers:
             write_folder(job.plan, folder, job.make, workers, job.threads, progress)
         source.copy_tokenizer(folder)

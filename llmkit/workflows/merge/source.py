@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -10,9 +11,12 @@ from llmkit.errors import DataError, MissingError, some_of
 from llmkit.model.finite import check_finite
 from llmkit.model.lazy_weights import LazyWeights
 from llmkit.tokens.load import read_config, read_templates
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 from llmkit.workflows.diff.tokenizer import TokenizerDiff, diff_tokenizers
+from llmkit.workflows.stop_tokens import with_turn_end
 
 _MAY_DIFFER = (
     *("dtype", "initializer_range", "max_position_embeddings"),
@@ -109,15 +113,36 @@ def template_notes(base: MergeSource, adapters: Sequence[Path]) -> list[str]:
     tokenizer = base.source.tokenizer
     if tokenizer is None:
         return []
-    own = tokenizer.named_templates
-    own = own if tokenizer.chat_template is None else {**own, "default": tokenizer.chat_template}
-    theirs = {one: read_templates(one, read_config(one)) for one in adapters if one.is_dir()}
+    own, theirs = _own_templates(tokenizer), _templates_of(adapters)
     has = f"that of {base.path}" if own else f"none, like {base.path}"
     return [
         f"{one}: another chat template; the output has {has} (-t {one}: the adapter's)"
         for one, found in theirs.items()
         if found and found != own
     ]
+
+
+def merged_generation(base: MergeSource, adapters: Sequence[Path]) -> dict[str, Any]:
+    """What generation_config.json says of a base with adapters: where one has learnt answers in the chat
+    template that both have, they end the texts of other programs too, as after `finetune` of a whole model.
+
+    Raises:
+        DataError: a template is damaged.
+    """
+    source = base.source
+    if source.tokenizer is None or _own_templates(source.tokenizer) not in _templates_of(adapters).values():
+        return source.own_generation
+    turn_end = PromptEncoder(source.tokenizer).turn_end
+    return with_turn_end(source.own_generation, source.config.eos_token_ids, turn_end)
+
+
+def _own_templates(tokenizer: Tokenizer) -> dict[str, str]:
+    own = dict(tokenizer.named_templates)
+    return own if tokenizer.chat_template is None else {**own, "default": tokenizer.chat_template}
+
+
+def _templates_of(adapters: Sequence[Path]) -> dict[Path, dict[str, str]]:
+    return {one: dict(read_templates(one, read_config(one))) for one in adapters if one.is_dir()}
 
 
 def _tensor_differences(first: MergeSource, other: MergeSource) -> list[str]:

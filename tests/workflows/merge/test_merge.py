@@ -3,17 +3,22 @@
 import json
 import math
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import GenerationConfig
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.provenance import read_provenance
 from llmkit.model.algebra.mix import Recipe, mix
 from llmkit.model.lazy_weights import LazyWeights
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.workflows.scaled_path import ScaledPath
 from tests.quant.small_folders import write_folders
 from tests.workflows.merging import FAMILIES, merged, weights_of, write_models
 
@@ -202,3 +207,20 @@ def test_a_sum_beyond_every_dtype_is_named(tmp_path: Path) -> None:
     write_models(tmp_path, "one", "two")
     with pytest.raises(DataError, match=r"becomes inf, beyond float32's 3.40282e\+38"):
         merged(tmp_path, "out", "a=one", "b=two", expression="3e38*a + 3e38*b")
+
+
+def test_a_chat_adapter_stops_the_merged_model_where_answers_end(
+    spelled_model: Callable[..., Path], tiny_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    base, adapter = spelled_model("base", num_key_value_heads=1), tiny_adapter()
+    tokenizer = load_tokenizer(base)
+    end = PromptEncoder(tokenizer).turn_end
+    assert end is not None and tokenizer.chat_template is not None
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": 7}))
+    learnt = {"none": None, "other": "x", "same": tokenizer.chat_template}
+    for name, template in learnt.items():
+        if template is not None:
+            (adapter / "chat_template.jinja").write_text(template)
+        merged(tmp_path, name, "base", adapters=(ScaledPath(adapter, 1.0),))
+    told = [GenerationConfig.from_pretrained(tmp_path / name).eos_token_id for name in learnt]
+    assert told == [7, 7, [7, end]]
