@@ -1,6 +1,5 @@
 """llmkit bench prefill: how long a prompt takes until its first token is known."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from itertools import count
 from math import gcd
