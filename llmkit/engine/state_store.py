@@ -4,7 +4,9 @@ Shapes: S slots.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +14,15 @@ from torch import Tensor
 from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Span
 from llmkit.model.recurrent.held import StateRows, state_tensors
+
+
+class StateGroup(NamedTuple):
+    """Texts of a pass that are read together."""
+
+    part: slice
+    """Of the new positions of all texts."""
+    places: slice | Tensor
+    """The slots of their states."""
 
 
 class StateStore:
@@ -45,30 +56,39 @@ class StateStore:
             for tensor in tensors:
                 tensor[slot].zero_()
 
-    def rows(self, layer: int, spans: Sequence[Span], slots: Sequence[int]) -> Iterator[StateRows]:
-        """The texts of a pass; those with one new position each that stand side by side go together.
+    def groups(self, spans: Sequence[Span], slots: Sequence[int]) -> list[StateGroup]:
+        """Which texts of a pass go together, the same for every layer: those with one new position each that
+        stand side by side.
 
         Args:
-            layer: whose states.
             spans: of the texts, their new positions end to end.
             slots: of each text's state.
         """
-        first = 0
+        made, first = [], 0
         for single, group in groupby(zip(spans, slots, strict=True), lambda one: one[0].count == 1):
             members = [*group]
             for some in [members] if single else [[one] for one in members]:
                 count = sum(span.count for span, _ in some)
-                part = slice(first, first + count)
+                made.append(StateGroup(slice(first, first + count), self._places([slot for _, slot in some])))
                 first += count
-                yield self._rows(self.layers[layer], part, [slot for _, slot in some])
+        return made
 
-    def _rows(self, tensors: Sequence[Tensor], part: slice, slots: Sequence[int]) -> StateRows:
-        places = torch.tensor(slots, device=tensors[0].device)
-        lone = slice(slots[0], slots[0] + 1) if len(slots) == 1 else None
+    def rows(self, layer: int, groups: Sequence[StateGroup]) -> Iterator[StateRows]:
+        """What one layer keeps of the texts of a pass, group by group."""
+        tensors = self.layers[layer]
+        for group in groups:
+            before = tuple(tensor[group.places] for tensor in tensors)
+            keep = partial(_keep, tensors, group.places)
+            yield StateRows(group.part, len(before[0]), before, keep)
 
-        def keep(after: Sequence[Tensor]) -> None:
-            for tensor, fresh in zip(tensors, after, strict=True):
-                tensor[places if lone is None else lone] = fresh.to(tensor.dtype)
+    def _places(self, slots: Sequence[int]) -> slice | Tensor:
+        """A slice for one text, whose state is then read where it is."""
+        if len(slots) == 1:
+            return slice(slots[0], slots[0] + 1)
+        device = next(iter(self.layers.values()))[0].device
+        return torch.tensor(slots, device=device)
 
-        before = tuple(tensor[places if lone is None else lone] for tensor in tensors)
-        return StateRows(part, len(slots), before, keep)
+
+def _keep(tensors: Sequence[Tensor], places: slice | Tensor, after: Sequence[Tensor]) -> None:
+    for tensor, fresh in zip(tensors, after, strict=True):
+        tensor[places] = fresh.to(tensor.dtype)

@@ -15,7 +15,7 @@ from torch import Tensor
 from llmkit.engine.block_store import block_kinds
 from llmkit.engine.kv_codes import decode, encode
 from llmkit.engine.layer_groups import LayerGroups, one_group
-from llmkit.engine.state_store import StateStore
+from llmkit.engine.state_store import StateGroup, StateStore
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Layout, Span, layout_mask
@@ -159,7 +159,9 @@ class PagedCache:
             PagedState(self, index) if index in store.config.state_layers else PagedLayer(self, index)
             for index in range(store.config.num_hidden_layers)
         ]
+        self._state_groups: list[StateGroup] = []
         if store.states is not None:
+            self._state_groups = store.states.groups(spans, [span.state for span in spans])
             for span in spans:
                 if not span.start:
                     store.states.begin(span.state)
@@ -203,7 +205,7 @@ class PagedCache:
     def states(self, layer: int) -> Iterator[StateRows]:
         """The states of every text in a layer that keeps one."""
         assert self._store.states is not None
-        return self._store.states.rows(layer, self._spans, [span.state for span in self._spans])
+        return self._store.states.rows(layer, self._state_groups)
 
     def _rows_from(self, number: int, group: int, first: int) -> slice | Tensor:
         key = number, group, first

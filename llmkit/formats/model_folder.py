@@ -11,7 +11,7 @@ here maps or reads the tensors themselves.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -280,3 +280,10 @@ def _no_weights(folder: Path) -> MissingError:
 def _pickles(folder: Path) -> Iterator[Path]:
     for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt"):
         yield from sorted(folder.glob(pattern))
+
+
+def names_dtype(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json says which dtype its weights have."""
+    inner = config.get("text_config")
+    places = (config, inner) if isinstance(inner, Mapping) else (config,)
+    return any(place.get(key) is not None for place in places for key in ("dtype", "torch_dtype"))

@@ -29,6 +29,11 @@ def computed_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32, or what is wider: for sums and choices that bfloat16 would spoil."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def kept_dtype(name: str, dtype: _Dtype) -> torch.dtype | _Dtype:
     """The dtype of one tensor of a model whose weights have `dtype`; None stays None where that is free."""
     return torch.float32 if stays_float32(name) else dtype

@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.dtypes import wide_dtype
 
 
 class RMSNorm(nn.Module):
@@ -28,8 +29,7 @@ class RMSNorm(nn.Module):
     @property
     def factor(self) -> Tensor:
         """(width,) what the normalised x is multiplied with."""
-        wide = torch.promote_types(self.weight.dtype, torch.float32)
-        return self.weight.to(wide) + 1.0 if self.plus_one else self.weight
+        return self.weight.to(wide_dtype(self.weight.dtype)) + 1.0 if self.plus_one else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns the same shape and dtype."""

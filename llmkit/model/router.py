@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.dtypes import wide_dtype
 
 
 class Routes(NamedTuple):
@@ -50,7 +51,7 @@ class Router(nn.Module):
     def forward(self, x: Tensor) -> Routes:
         """x: (M, D)."""
         experts, k = self.experts, self.experts.num_experts_per_tok
-        wide = torch.promote_types(x.dtype, torch.float32)
+        wide = wide_dtype(x.dtype)
         with torch.autocast(x.device.type, enabled=False):
             bias = None if self.bias is None else self.bias.to(wide)
             logits = F.linear(x.to(wide), self.weight.to(wide), bias)  # (M, N)

@@ -19,6 +19,7 @@ from llmkit.formats.model_folder import (
     INDEX,
     WEIGHTS,
     TensorInfo,
+    names_dtype,
     read_config,
     read_generation_config,
     read_tensors,
@@ -104,13 +105,6 @@ def read_model_config(path: Path) -> dict[str, Any]:
         return read_gguf_config(path)
     config = read_config(path)
     return config if names_dtype(config) else config | _stored_dtype(path)
-
-
-def names_dtype(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json says which dtype its weights have."""
-    inner = config.get("text_config")
-    places = (config, inner) if isinstance(inner, Mapping) else (config,)
-    return any(place.get(key) is not None for place in places for key in ("dtype", "torch_dtype"))
 
 
 def _stored_dtype(folder: Path) -> dict[str, str]:

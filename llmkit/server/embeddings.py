@@ -19,7 +19,7 @@ from llmkit.server.errors import ApiError, refused
 from llmkit.server.front import as_json, until_gone
 from llmkit.server.gate import Caller, Sizes
 from llmkit.server.handlers import State
-from llmkit.server.handoff import SLOT_HEADER, slot_line
+from llmkit.server.handoff import slot_headers
 from llmkit.server.served import Served
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.embeddings import EmbeddingAsk, EmbeddingRequest, embedding_object, read_embedding
@@ -48,7 +48,7 @@ async def embeddings(request: Request) -> Response:
             slot.usage.prompt_tokens = tokens
             vectors = await _vectors(served, rows, skipped, ask.dimensions)
             slot.first_token_seconds, slot.finished = time.monotonic() - began, "stop"
-        took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
+        took = slot_headers(slot, behind_router=state.behind_router)
         return as_json(embedding_object(served.name, vectors, slot.usage, ask.encoding), headers=took)
 
     with state.gate.begin(caller, Sizes(prompt_tokens=least, answers=1)):

@@ -22,7 +22,7 @@ from llmkit.server.ask import Ask
 from llmkit.server.errors import refused
 from llmkit.server.front import HeldStream, as_json, until_gone
 from llmkit.server.gate import Caller, Gate, Sizes, Slot
-from llmkit.server.handoff import SLOT_HEADER, slot_comment, slot_line
+from llmkit.server.handoff import slot_comment, slot_headers
 from llmkit.server.left_answers import LeftAnswers
 from llmkit.server.lines import by_lines
 from llmkit.server.metrics import Metrics
@@ -192,7 +192,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
     async with stack:
         with state.left.noted(request.state.request_id, slot):
             pieces = await until_gone(request, _gather(answers))
-    took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
+    took = slot_headers(slot, behind_router=state.behind_router)
     return as_json(endpoint.whole(who, pieces, slot.usage), headers=took)
 
 

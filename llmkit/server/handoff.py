@@ -21,6 +21,11 @@ SLOT_COMMENT = b": llmkit-slot "
 _FIELDS = 7
 
 
+def slot_headers(slot: Slot, *, behind_router: bool) -> dict[str, str] | None:
+    """What an answer in one piece tells a router that asks; None: nobody does."""
+    return {SLOT_HEADER: slot_line(slot)} if behind_router else None
+
+
 class WorkerGate(OpenGate):
     """Lets in whom the router sends: the keys, the limits and the queue are there."""
 

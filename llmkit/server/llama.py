@@ -1,8 +1,8 @@
 """llama.cpp's own endpoints: POST /completion, and POST /infill, which editors ask for the text in a gap."""
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,32 +11,30 @@ from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.handlers import Endpoint, State, respond
-from llmkit.server.served import Served
 from llmkit.server.sse import data
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.infill import InfillRequest, read_infill
 from llmkit.server.wire.llama import LlamaFields, LlamaRequest, llama_chunk, llama_object, read_llama
 
+T = TypeVar("T", bound=LlamaFields)
+
 
 async def completion(request: Request) -> Response:
     """POST /completion."""
-    state: State = request.app.state.serve
-    told = decode(await request.body(), LlamaRequest)
-    served = state.models.find(told.model, request.state.caller)
-    ask = read_llama(told, served.base, state.limits, max_tokens=served.context)
-    return await _respond(request, ask, served, told)
+    return await _answer(request, LlamaRequest, read_llama)
 
 
 async def infill(request: Request) -> Response:
     """POST /infill."""
+    return await _answer(request, InfillRequest, read_infill)
+
+
+async def _answer(request: Request, kind: type[T], read: Callable[..., Ask]) -> Response:
+    """Answer a body of a kind, of which `read` makes what is asked for."""
     state: State = request.app.state.serve
-    told = decode(await request.body(), InfillRequest)
+    told = decode(await request.body(), kind)
     served = state.models.find(told.model, request.state.caller)
-    ask = read_infill(told, served.base, state.limits, max_tokens=served.context)
-    return await _respond(request, ask, served, told)
-
-
-async def _respond(request: Request, ask: Ask, served: Served, told: LlamaFields) -> Response:
+    ask = read(told, served.base, state.limits, max_tokens=served.context)
     telling = _Telling(request, told)
     return await respond(request, ask, served, Endpoint("llama-", telling.whole, telling.stream))
 

@@ -24,7 +24,7 @@ from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.front import as_json, until_gone
 from llmkit.server.gate import Caller, Sizes, Slot
 from llmkit.server.handlers import State
-from llmkit.server.handoff import SLOT_HEADER, slot_line
+from llmkit.server.handoff import slot_headers
 from llmkit.server.served import Served
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.rerank import RerankAsk, RerankRequest, read_rerank, rerank_object
@@ -71,8 +71,7 @@ async def rerank(request: Request) -> Response:
         best = sorted(range(len(scores)), key=lambda place: -scores[place])[: ask.most]
         ranked = [(place, relevance.told(scores[place])) for place in best]
         told = rerank_object(f"rerank-{secrets.token_hex(12)}", name, ranked, body, slot.usage)
-        took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
-        return as_json(told, headers=took)
+        return as_json(told, headers=slot_headers(slot, behind_router=state.behind_router))
 
     least = Sizes(prompt_tokens=len(ask.documents), answers=answers)
     with served.adapters.held(ask.adapter) as adapter, state.gate.begin(caller, least):

@@ -13,7 +13,8 @@ def store() -> StateStore:
 
 def test_texts_with_one_new_token_each_go_together_and_all_others_alone() -> None:
     spans = [Span(5, 1), Span(9, 1), Span(0, 6), Span(2, 3), Span(7, 1)]
-    rows = [*store().rows(0, spans, [3, 1, 0, 2, 3])]
+    kept = store()
+    rows = [*kept.rows(0, kept.groups(spans, [3, 1, 0, 2, 3]))]
     assert [(one.part, one.texts) for one in rows] == [
         *((slice(0, 2), 2), (slice(2, 8), 1), (slice(8, 11), 1), (slice(11, 12), 1)),
     ]
@@ -23,12 +24,12 @@ def test_what_is_kept_is_found_in_the_same_slots_and_in_no_other() -> None:
     kept = store()
     for slot in range(4):
         kept.begin(slot)
-    (rows,) = kept.rows(2, [Span(1, 1), Span(1, 1)], [3, 1])
+    (rows,) = kept.rows(2, kept.groups([Span(1, 1), Span(1, 1)], [3, 1]))
     rows.keep([torch.stack((torch.full((2, 32), 3.0), torch.full((2, 32), 1.0)))])
     (tensor,) = kept.layers[2]
     assert tensor[:, 0, 0].tolist() == [0.0, 1.0, 0.0, 3.0]
     assert not kept.layers[0][0].any()
-    (again,) = kept.rows(2, [Span(2, 1), Span(2, 1)], [1, 3])
+    (again,) = kept.rows(2, kept.groups([Span(2, 1), Span(2, 1)], [1, 3]))
     assert again.before[0][:, 0, 0].tolist() == [1.0, 3.0]
     kept.copy(3, 0)
     assert tensor[:, 1, 1].tolist() == [3.0, 1.0, 0.0, 3.0]

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.model_folder import (
     DTYPE_BITS,
+    names_dtype,
     read_config,
     read_generation_config,
     read_header,
@@ -233,3 +234,19 @@ def test_of_stdin_that_is_no_object_no_file_is_named(monkeypatch: pytest.MonkeyP
         with pytest.raises(DataError, match=r"stdin: not a JSON object \(there is nothing in it") as refused:
             read_json_object(Path("-"))
     assert refused.value.hint == "pipe one JSON object in"
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"dtype": "float16"}, True),
+        ({"torch_dtype": "float16"}, True),
+        ({"text_config": {"dtype": "bfloat16"}}, True),
+        ({"dtype": None, "text_config": {"torch_dtype": None}}, False),
+        ({"text_config": "dtype"}, False),
+    ],
+)
+def test_a_dtype_is_named_by_either_key_outside_or_in_the_text_models_part(
+    config: dict[str, Any], named: bool
+) -> None:
+    assert names_dtype(config) is named

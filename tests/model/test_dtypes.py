@@ -20,6 +20,7 @@ from llmkit.model.dtypes import (
     dtype_of,
     kept_dtype,
     tensor_of,
+    wide_dtype,
 )
 
 
@@ -69,3 +70,9 @@ def test_a_tensor_has_the_memory_of_its_array() -> None:
         tensor.zero_()
         assert not array.any()
     assert tensor_of(np.zeros(1, np.uint16)).dtype == torch.bfloat16
+
+
+def test_a_sum_is_in_float32_or_in_what_is_wider() -> None:
+    narrow = (torch.bfloat16, torch.float16, torch.float32)
+    assert {wide_dtype(dtype) for dtype in narrow} == {torch.float32}
+    assert wide_dtype(torch.float64) == torch.float64

@@ -63,6 +63,15 @@ def separate(
     return rule
 
 
+HUNYUAN = separate(
+    qkv_bias="attention_bias",
+    output_bias="attention_bias",
+    head_norm="head",
+    head_norm_names=("query_layernorm", "key_layernorm"),
+)
+"""Of HunYuan's dense models and mixtures alike."""
+
+
 def fused(kinds: KindsRule) -> AttentionRule:
     """One matrix for q, k and v (Phi-3), without biases."""
 

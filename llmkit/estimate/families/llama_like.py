@@ -5,7 +5,7 @@ Defaults are those of the classes in transformers 5.24.
 
 from msgspec.structs import replace
 
-from llmkit.estimate.families.attention import fused, separate
+from llmkit.estimate.families.attention import HUNYUAN, fused, separate
 from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.mlp import gated, gated_fused, learnt_curve, shared_alone, two_matrices
 from llmkit.estimate.families.sizes import Defaults
@@ -168,12 +168,7 @@ FORMS: dict[str, Form] = {
     ),
     "hunyuan_v1_dense": Form(
         defaults=Defaults(max_positions=2048),
-        attention=separate(
-            qkv_bias=_BIASED,
-            output_bias=_BIASED,
-            head_norm="head",
-            head_norm_names=("query_layernorm", "key_layernorm"),
-        ),
+        attention=HUNYUAN,
         other_keys=("use_qk_norm", "attention_head_dim", "org_vocab_size", "mlp_bias"),
     ),
     "granitemoehybrid": Form(

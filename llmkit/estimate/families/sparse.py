@@ -8,7 +8,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from llmkit.estimate.families import experts
-from llmkit.estimate.families.attention import separate
+from llmkit.estimate.families.attention import HUNYUAN, separate
 from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.gated_delta import gated_delta
 from llmkit.estimate.families.latent import latent, latent_sizes, lite_sizes
@@ -99,12 +99,7 @@ FORMS: dict[str, Form] = {
     ),
     "hunyuan_v1_moe": Form(
         defaults=Defaults(max_positions=2048),
-        attention=separate(
-            qkv_bias=_BIASED,
-            output_bias=_BIASED,
-            head_norm="head",
-            head_norm_names=("query_layernorm", "key_layernorm"),
-        ),
+        attention=HUNYUAN,
         mlp=experts.hunyuan,
         other_keys=_HUNYUAN_KEYS,
     ),

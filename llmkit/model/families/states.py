@@ -1,5 +1,6 @@
 """Layers of state in config.json: Qwen3-Next, Qwen3.5, LFM2; and Granite 4 where it has none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.config_parts import DeltaConfig, ShortConvConfig
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import attention_alone, conv_but_some, linear_but_every
+from llmkit.model.layer_kinds import Kind, attention_alone, conv_but_some, linear_but_every
 
 STATE_KEYS = tuple(
     f"mamba_{name}"
@@ -34,7 +35,7 @@ class DeltaLayers:
         return {
             "attention_gate": True,
             "delta": DeltaConfig(
-                layers=tuple(layer for layer, kind in enumerate(kinds) if kind == "state"),
+                layers=_state_layers(kinds),
                 num_key_heads=keys.whole("linear_num_key_heads", default=16),
                 num_value_heads=keys.whole("linear_num_value_heads", default=32),
                 key_head_dim=keys.whole("linear_key_head_dim", default=128),
@@ -46,11 +47,9 @@ class DeltaLayers:
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        delta, layers = _present(fields, "delta"), range(fields["num_hidden_layers"])
+        delta = _present(fields, "delta")
         return {
-            "layer_types": [
-                "linear_attention" if layer in delta.layers else "full_attention" for layer in layers
-            ],
+            "layer_types": _layer_types(fields, delta.layers, "linear_attention"),
             "linear_num_key_heads": delta.num_key_heads,
             "linear_num_value_heads": delta.num_value_heads,
             "linear_key_head_dim": delta.key_head_dim,
@@ -70,7 +69,7 @@ class ConvLayers:
         return {
             "tie_word_embeddings": keys.flag("tie_embedding", found["tie_word_embeddings"]),
             "short_conv": ShortConvConfig(
-                layers=tuple(layer for layer, kind in enumerate(kinds) if kind == "state"),
+                layers=_state_layers(kinds),
                 kernel=keys.whole("conv_L_cache", default=3),
                 bias=keys.flag("conv_bias"),
             ),
@@ -78,9 +77,9 @@ class ConvLayers:
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        short, layers = _present(fields, "short_conv"), range(fields["num_hidden_layers"])
+        short = _present(fields, "short_conv")
         return {
-            "layer_types": ["conv" if layer in short.layers else "full_attention" for layer in layers],
+            "layer_types": _layer_types(fields, short.layers, "conv"),
             "conv_L_cache": short.kernel,
             "conv_bias": short.bias,
         }
@@ -98,6 +97,15 @@ class AdjustedWidth:
         """Keys out of fields."""
         width = fields["intermediate_size"]
         return {"block_ff_dim": width, "intermediate_size": width, "block_auto_adjust_ff_dim": False}
+
+
+def _state_layers(kinds: Sequence[Kind]) -> tuple[int, ...]:
+    return tuple(layer for layer, kind in enumerate(kinds) if kind == "state")
+
+
+def _layer_types(fields: Fields, states: Sequence[int], word: str) -> list[str]:
+    """What config.json calls each layer, `word` those that keep a state."""
+    return [word if layer in states else "full_attention" for layer in range(fields["num_hidden_layers"])]
 
 
 def _present(fields: Fields, part: str) -> Any:

@@ -14,8 +14,9 @@ _WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", "minimax-m2")
 _WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe")
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
 """DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
-_LFM2 = "lfm2moe"
-_ERNIE, _MINIMAX = "ernie4_5-moe", "minimax-m2"
+_ERNIE, _MINIMAX, _LFM2 = "ernie4_5-moe", "minimax-m2", "lfm2moe"
+_SAY_DENSE = (*_DENSE_FIRST, _ERNIE, _LFM2)
+"""Architectures with a key for how many layers are dense, the first ones."""
 
 
 def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict[str, MetadataValue]:
@@ -32,17 +33,16 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
     }
     if name in (_MINIMAX, _LFM2):
         keys[f"{name}.expert_gating_func"] = Typed("u32", _GATING[experts.scoring])
-    if name == _LFM2:
+    if name in _SAY_DENSE:
         keys[f"{name}.leading_dense_block_count"] = Typed("u32", min(experts.layers, default=num_layers))
     if name == _ERNIE:
-        keys |= _ernie_metadata(name, experts, num_layers)
+        keys |= _ernie_metadata(name, experts)
     if name not in ("llama", "granitemoe"):
         keys[f"{name}.expert_feed_forward_length"] = Typed("u32", experts.intermediate_size)
     if name in _WITH_SHARED_WIDTH:
         keys[f"{name}.expert_shared_feed_forward_length"] = Typed("u32", experts.shared_intermediate_size)
     if name in _DENSE_FIRST:
         keys |= {
-            f"{name}.leading_dense_block_count": Typed("u32", min(experts.layers, default=num_layers)),
             f"{name}.expert_shared_count": Typed(
                 "u32", experts.shared_intermediate_size // experts.intermediate_size
             ),
@@ -74,11 +74,12 @@ def read_experts(
     width = keys.whole(
         "expert_feed_forward_length", fields["intermediate_size"] if name in _WIDTH_OF_MLP else None
     )
+    dense = keys.whole("leading_dense_block_count", 0) if name in _SAY_DENSE else 0
     found: dict[str, Any] = {
         "num_experts": keys.whole("expert_count"),
         "num_experts_per_tok": keys.whole("expert_used_count"),
         "intermediate_size": width,
-        "layers": tuple(range(layers)),
+        "layers": tuple(range(dense, layers)),
     }
     if name in _WITH_SHARED_WIDTH:
         found["shared_intermediate_size"] = keys.whole(
@@ -86,36 +87,25 @@ def read_experts(
         )
     if name in _DENSE_FIRST:
         found |= {
-            "layers": tuple(range(keys.whole("leading_dense_block_count", 0), layers)),
             "shared_intermediate_size": width * keys.whole("expert_shared_count", 0),
             "routed_scaling_factor": float(keys.number("expert_weights_scale", 1.0)) or 1.0,
             "norm_topk_prob": keys.flag("expert_weights_norm", False),
             "num_groups": keys.whole("expert_group_count", 1) or 1,
             "topk_groups": keys.whole("expert_group_used_count", 1) or 1,
         }
-    if name == _LFM2:
-        found["layers"] = tuple(range(keys.whole("leading_dense_block_count", 0), layers))
     if name == _ERNIE:
-        found |= _read_ernie(keys, width, layers)
+        shared = width * keys.whole("expert_shared_count", 0)
+        found["shared_intermediate_size"] = keys.whole("expert_shared_feed_forward_length", shared)
     return ExpertsConfig(**{**found, **architecture.experts})
 
 
-def _ernie_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict[str, MetadataValue]:
+def _ernie_metadata(name: str, experts: ExpertsConfig) -> dict[str, MetadataValue]:
     return {
-        f"{name}.leading_dense_block_count": Typed("u32", min(experts.layers, default=num_layers)),
         f"{name}.interleave_moe_layer_step": Typed("u32", 1),  # llama.cpp asks for it, and loads no other
         f"{name}.expert_shared_count": Typed(
             "u32", experts.shared_intermediate_size // experts.intermediate_size
         ),
         f"{name}.expert_shared_feed_forward_length": Typed("u32", experts.shared_intermediate_size),
-    }
-
-
-def _read_ernie(keys: GgufKeys, width: int, layers: int) -> dict[str, Any]:
-    shared = keys.whole("expert_shared_feed_forward_length", width * keys.whole("expert_shared_count", 0))
-    return {
-        "layers": tuple(range(keys.whole("leading_dense_block_count", 0), layers)),
-        "shared_intermediate_size": shared,
     }
 
 

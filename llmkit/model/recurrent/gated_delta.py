@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.dtypes import wide_dtype
 from llmkit.model.here import here
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS
 from llmkit.model.recurrent.conv import CausalConv
@@ -107,7 +108,7 @@ class GatedDelta(Recurrent):
 
 def wide(x: Tensor) -> Tensor:
     """In float32, or what is wider."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.to(wide_dtype(x.dtype))
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.dtypes import wide_dtype
 from llmkit.model.recurrent.shapes import state_shapes
 
 
@@ -63,11 +64,6 @@ def state_tensors(
 ) -> tuple[Tensor, ...]:
     """Room for a layer's state of so many texts, not filled; dtype: of what is no sum."""
     return tuple(
-        torch.empty((count, *one.shape), dtype=_kept(dtype) if one.is_sum else dtype, device=device)
+        torch.empty((count, *one.shape), dtype=wide_dtype(dtype) if one.is_sum else dtype, device=device)
         for one in state_shapes(config)
     )
-
-
-def _kept(dtype: torch.dtype) -> torch.dtype:
-    """Of a sum: float32, or what is wider."""
-    return torch.promote_types(dtype, torch.float32)

@@ -15,6 +15,7 @@ from llmkit.formats.model_folder import (
     INDEX,
     WEIGHTS,
     TensorInfo,
+    names_dtype,
     read_config,
     read_header,
     read_json_object,
@@ -26,7 +27,6 @@ from llmkit.model.plain_weights import plain_weights
 from llmkit.model.pooling import with_head_of
 from llmkit.model.quantised.quantisation import quantisation
 from llmkit.model.quantised.stored import QuantisedInfo
-from llmkit.model.source import names_dtype
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 

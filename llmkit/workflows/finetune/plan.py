@@ -109,7 +109,7 @@ def _needs(job: FinetuneJob) -> Needs:
 
 def trained_parameters(job: FinetuneJob) -> int:
     """Numbers that are learnt."""
-    return sum(one.numel() for one in _shape(job).parameters() if one.requires_grad)
+    return _learnt(_shape(job))
 
 
 def _shape(job: FinetuneJob) -> Transformer:
@@ -120,10 +120,14 @@ def _shape(job: FinetuneJob) -> Transformer:
     return model
 
 
-def _narrow_bytes(job: FinetuneJob) -> int:
+def _learnt(shape: Transformer) -> int:
+    return sum(one.numel() for one in shape.parameters() if one.requires_grad)
+
+
+def _narrow_bytes(job: FinetuneJob, shape: Transformer) -> int:
     """What adapters keep for the backward pass: of every token as many numbers as the rank, each."""
     setup = job.setup
-    ranks = sum(len(one.lora_A) for one in _shape(job).modules() if isinstance(one, LowRankChange))
+    ranks = sum(len(one.lora_A) for one in shape.modules() if isinstance(one, LowRankChange))
     size = 2 if setup.recipe.dtype == "bfloat16" else 4
     return setup.micro_batch_rows * setup.recipe.seq_len * ranks * size
 
@@ -137,7 +141,8 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
     back. The head scores a chunk of tokens at a time.
     """
     setup, config, model = job.setup, job.config, job.source.config
-    trained, adapter = trained_parameters(job), config.lora is not None
+    shape = _shape(job)
+    trained, adapter = _learnt(shape), config.lora is not None
     weights = _weight_bytes(model, QLORA_BITS if config.qlora else 32)
     weights += 4 * trained * adapter
     if config.uses_reference and not adapter:
@@ -157,7 +162,7 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
         wide_logits=config.method != "sft",
     )
     kept += attention_scratch_bytes(model, rows, length, dtype, threads=setup.threads) if native else 0
-    kept += 0 if config.recomputes else _narrow_bytes(job)
+    kept += 0 if config.recomputes else _narrow_bytes(job, shape)
     runtime, gradients = RUNTIME_BYTES[setup.device.type], 4 * trained
     if setup.degrees.world > 1:
         runtime, gradients = runtime + DISTRIBUTED_BYTES[setup.device.type], 2 * gradients

@@ -12,7 +12,7 @@ import msgspec
 from llmkit.errors import MissingError, UsageError
 from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.read_architecture import read_architecture
-from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config, read_tensors
+from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, names_dtype, read_config, read_tensors
 from llmkit.formats.sentence_modules import MODULES
 from llmkit.formats.streams import STDIO
 from llmkit.model.quantised.section import quantised_section
@@ -131,7 +131,7 @@ def _is_bare(folder: Path) -> bool:
 def _read_config(path: Path) -> dict[str, Any]:
     """A config.json; where it names no dtype, with that of the weights beside it, or of what codes leave."""
     config = read_config(path)
-    if any(config.get(key) is not None for key in ("dtype", "torch_dtype")):
+    if names_dtype(config):
         return config
     if path.is_dir():
         from llmkit.model.source import read_model_config
