@@ -38,3 +38,19 @@ def test_an_unknown_key_is_2_and_names_the_nearest(llmkit_run, page: CommandPage
 @ids
 def test_a_settings_file_that_is_not_there_is_4(llmkit_run, page: CommandPage, tmp_path: Path) -> None:
     assert llmkit_run(*page.path, "--config", tmp_path / "none.toml").status == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "peers", "own"),
+    [
+        (("generate", "-m", "m"), ("--adapters", "a=b"), ("--adapter", "a=b")),
+        (("generate", "-m", "m"), ("--chat-template-config", "{}"), ("--chat-template-kwargs", "{}")),
+        (("quantize", "m", "out"), ("--calib", "c.txt"), ("--calibration", "c.txt")),
+        (("eval", "kl", "m", "t"), ("--ref", "r"), ("--reference", "r")),
+    ],
+)
+def test_a_flag_by_a_peers_name_is_the_same_setting(
+    line: tuple[str, ...], peers: tuple[str, ...], own: tuple[str, ...], llmkit_run
+) -> None:
+    said, ours, silent = (llmkit_run(*line, *flags, "--print-config") for flags in (peers, own, ()))
+    assert said.status == ours.status == 0 and said.out == ours.out != silent.out

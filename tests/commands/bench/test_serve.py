@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from llmkit.probe.load import open_client
+
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
 
 
@@ -91,6 +93,26 @@ def test_answers_are_streams_of_full_length_unless_that_is_refused(
     assert done.status == 0, done.err
     assert len(bodies) == 3  # the first asks how many tokens a word is
     assert {(body["stream"], body.get("ignore_eos")) for body in bodies} == {(stream, ignore_eos)}
+
+
+def test_what_is_said_about_requests_reaches_them(
+    asked: tuple[str, list[dict[str, Any]]], llmkit_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, bodies = asked
+    waits: list[float] = []
+
+    def opened(*to: Any, seconds: float, **more: Any) -> Any:
+        waits.append(seconds)
+        return open_client(*to, seconds=seconds, **more)
+
+    monkeypatch.setattr("llmkit.workflows.bench.serve.open_client", opened)
+    flags = ["--long-share", "99%", "--long-max-tokens", "5", "--max-tokens", "3", "--shared-tokens", "60"]
+    flags += ["--prompt-tokens", "80", "--timeout", "2m"]
+    done = llmkit_run("bench", "serve", "--url", url, "-m", "x", "--requests", "8", *flags)
+    assert done.status == 0, done.err
+    prompts = [body["prompt"] for body in bodies if body["max_tokens"] == 5]
+    assert len(prompts) >= 6 and waits == [120.0]
+    assert len({tuple(prompt.split()[:6]) for prompt in prompts}) == 1 < len(set(prompts))
 
 
 def test_the_servers_own_words_are_said_where_requests_failed(

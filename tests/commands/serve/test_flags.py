@@ -82,3 +82,22 @@ def test_what_is_said_about_workers_reaches_the_router(
     assert (router.workers, router.worker_key, router.rollback_margin) == (
         *(("http://a:1",), Path("key.txt"), 0.2),
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "listens_on"), [(("--host", "::1"), "::1"), (("--unix-socket", "llmkit.sock"), None)]
+)
+def test_where_it_listens_and_what_it_logs_are_said(
+    flags: tuple[str, ...],
+    listens_on: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    llmkit_run: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    seen: list[ServeConfig] = []
+    monkeypatch.setattr("llmkit.workflows.serve.serve.open_serve_job", lambda *job: None)
+    monkeypatch.setattr("llmkit.workflows.serve.serve.serve", lambda job, config, **more: seen.append(config))
+    assert llmkit_run("serve", tmp_path, *flags, "--log", tmp_path / "log", "--log-prompts").status == 0
+    (config,) = seen
+    assert (config.listens_on, config.log_prompts) == (listens_on, True)
+    assert (config.unix_socket is not None) == ("--unix-socket" in flags)

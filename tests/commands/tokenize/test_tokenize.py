@@ -101,6 +101,20 @@ def test_a_reject_does_not_repeat_its_place(llmkit_run: Run, tok: list[object], 
     assert why["error"].startswith('no "text" field') and (why["file"], why["line"]) == ("stdin", 2)
 
 
+def test_a_records_text_is_left_in_it_where_that_is_said(llmkit_run: Run, tok: list[object]) -> None:
+    line = b'{"id":"a","text":"hello"}\n'
+    plain, kept = (llmkit_run(*tok, "--jsonl", *more, stdin=line).out for more in ((), ("--keep-text",)))
+    (without, record) = map(msgspec.json.decode, (plain, kept))
+    assert "text" not in without and record == without | {"text": "hello"}
+
+
+def test_tokenizers_stand_side_by_side(llmkit_run: Run, tok: list[object]) -> None:
+    done = llmkit_run(*tok, "--compare", tok[-1], "--json", stdin=b"hello")
+    rows = msgspec.json.decode(done.out)["rows"]
+    assert len(rows) == 2 and rows[0]["tokens"] == rows[1]["tokens"] > 0
+    assert {row["bytes"] for row in rows} == {5}
+
+
 def test_an_empty_stdin_has_no_ids(llmkit_run: Run, tok: list[object]) -> None:
     done = llmkit_run(*tok, "--jsonl", stdin=b"")
     assert (done.status, done.out, done.err) == (0, b"", "")
