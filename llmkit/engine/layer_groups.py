@@ -6,7 +6,6 @@ serves both kinds, and what one does not need the other has (as in vLLM's hybrid
 """
 
 from dataclasses import dataclass
-from itertools import count
 
 from llmkit.engine.native.parts import device_kind
 from llmkit.model.config import ModelConfig
@@ -89,8 +88,8 @@ class LayerGroups:
 
 def one_group(config: ModelConfig) -> LayerGroups:
     """All layers together; they keep every position."""
-    states, places = set(config.state_layers), count()
-    place_of = [-1 if layer in states else next(places) for layer in range(config.num_hidden_layers)]
+    places = {layer: place for place, layer in enumerate(config.attention_layers)}
+    place_of = [places.get(layer, -1) for layer in range(config.num_hidden_layers)]
     return LayerGroups(tuple(min(place, 0) for place in place_of), tuple(place_of), (None,))
 
 

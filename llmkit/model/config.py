@@ -172,6 +172,12 @@ class ModelConfig:
         part = self.delta or self.short_conv
         return () if part is None else part.layers
 
+    @property
+    def attention_layers(self) -> tuple[int, ...]:
+        """Layers that attend, and keep keys and values: all that are not `state_layers`."""
+        states = self.state_layers
+        return tuple(layer for layer in range(self.num_hidden_layers) if layer not in states)
+
     def _check_sizes(self) -> None:
         for name in _SIZES:
             check_whole(name, getattr(self, name))

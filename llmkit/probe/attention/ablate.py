@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
+from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.attention.capture import check_attends
 from llmkit.probe.attention.config import AblateBy
@@ -106,8 +107,7 @@ def without_head(model: Transformer, ids: Tensor, layer: int, head: int, *, by: 
         UsageError: a head that the model does not have.
     """
     heads = model.config.num_attention_heads
-    check_head(layer, head, model.config.num_hidden_layers, heads)
-    check_attends(layer, model.config.num_hidden_layers, model.config.state_layers)
+    check_head(layer, head, model.config)
 
     def replace(mixed: Tensor) -> Tensor:  # (1, T, H E), what each head takes home, side by side
         columns = head_columns(mixed.shape[-1], heads, head)
@@ -125,17 +125,19 @@ def head_columns(width: int, heads: int, head: int) -> slice:
     return slice(head * each, (head + 1) * each)
 
 
-def check_head(layer: int, head: int, layers: int, heads: int) -> None:
-    """Refuse what is not there.
+def check_head(layer: int, head: int, config: ModelConfig) -> None:
+    """Refuse a head that the model does not have.
 
     Raises:
-        UsageError: a head that a model of so many layers of so many heads does not have.
+        UsageError: no such layer or head, or a layer without attention.
     """
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
     if not (0 <= layer < layers and 0 <= head < heads):
         raise UsageError(
             f"there is no head {layer}.{head} (found {layers} layers of {heads} heads)",
             hint=f"0.0 to {layers - 1}.{heads - 1}",
         )
+    check_attends(layer, config)
 
 
 def _compare(

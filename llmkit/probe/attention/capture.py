@@ -17,6 +17,7 @@ from llmkit.errors import UsageError
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
 from llmkit.model.cache import LayerCache
+from llmkit.model.config import ModelConfig
 from llmkit.model.held import Held
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.latent_cache import LatentCache
@@ -95,7 +96,7 @@ def capture(
         UsageError: no ids, no such layer, one without attention, or a text longer than the model's positions.
     """
     decoder, T = model.model, len(ids)
-    wanted = wanted_layers(layers, len(decoder.layers), decoder.config.state_layers)
+    wanted = wanted_layers(layers, decoder.config)
     if not T:
         raise UsageError("a text of no tokens has no attention", hint="give a text of one token or more")
     device = decoder.embed_tokens.weight.device
@@ -109,35 +110,31 @@ def capture(
             _advance(decoder, block, index, x, run)
 
 
-def wanted_layers(layers: Sequence[int] | None, count: int, states: Sequence[int] = ()) -> list[int]:
-    """Numbers of layers from 0 in order, each once; of all but `states`, where None are named.
+def wanted_layers(layers: Sequence[int] | None, config: ModelConfig) -> list[int]:
+    """Numbers of layers from 0 in order, each once; None: all that have attention.
 
     Raises:
-        UsageError: a model of `count` layers does not have one of them, or it keeps a state.
+        UsageError: none, one that the model does not have, or one without attention.
     """
-    chosen = [one for one in range(count) if one not in states] if layers is None else layers
+    count = config.num_hidden_layers
+    chosen = config.attention_layers if layers is None else layers
     for one in chosen:
         if not -count <= one < count:
             raise UsageError(f"no layer {one} in a model of {count}", hint=f"layers are 0 to {count - 1}")
-        check_attends(one % count, count, states)
+        check_attends(one % count, config)
     if not chosen:
         raise UsageError("no layer is asked for", hint=f"layers are 0 to {count - 1}")
     return sorted({one % count for one in chosen})
 
 
-def check_attends(layer: int, count: int, states: Sequence[int]) -> None:
-    """Refuse a layer that keeps a state in the place of keys and values.
-
-    Args:
-        layer: from 0.
-        count: layers of the model.
-        states: those that keep a state.
+def check_attends(layer: int, config: ModelConfig) -> None:
+    """Refuse a layer, counted from 0, that keeps a state in the place of keys and values.
 
     Raises:
-        UsageError: it is one of them.
+        UsageError: it does.
     """
-    if layer in states:
-        others = ", ".join(str(one) for one in range(count) if one not in states)
+    if layer in config.state_layers:
+        others = ", ".join(map(str, config.attention_layers))
         raise UsageError(
             f"layer {layer} keeps a state, and has no heads of attention", hint=f"layers that have: {others}"
         )

@@ -1,11 +1,11 @@
 """What is seen of an answer: the lens by layer, heads taken out, the parts of a logit."""
 
-from llmkit.probe.attention.ablate import ablate_heads, target_of
+from llmkit.probe.attention.ablate import ablate_heads, check_head, target_of
 from llmkit.probe.attention.attribution import attribute_logit
 from llmkit.probe.attention.lens import logit_lens
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.inspect_attention.config import Head, InspectViews
-from llmkit.workflows.inspect_attention.heads import check_heads
+from llmkit.workflows.inspect_attention.heads import all_heads
 from llmkit.workflows.inspect_attention.open import Inspected
 from llmkit.workflows.inspect_attention.report import (
     AblationPart,
@@ -95,11 +95,10 @@ def heads_to_ablate(opened: Inspected, views: InspectViews) -> list[Head]:
         UsageError: one that the model does not have.
     """
     config = opened.job.model
-    layers, heads = config.num_hidden_layers, config.num_attention_heads
     if views.ablate is None or views.ablate == "all":
-        attend = [layer for layer in range(layers) if layer not in config.state_layers]
-        return [(layer, head) for layer in attend for head in range(heads)]
-    check_heads(views.ablate, layers, heads)
+        return all_heads(config)
+    for layer, head in views.ablate:
+        check_head(layer, head, config)
     return list(views.ablate)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from llmkit.errors import UsageError
+from llmkit.model.config import ModelConfig
 from llmkit.probe.attention.ablate import check_head
 from llmkit.probe.attention.capture import Captured, capture, check_attends
 from llmkit.probe.attention.difference import head_difference, head_divergences
@@ -58,47 +59,33 @@ class Seen:
     differences: list[DifferenceRow] = field(default_factory=list)
 
 
-def chosen_heads(
-    views: InspectViews, layers: int, heads: int, states: Sequence[int] = ()
-) -> dict[int, list[int]]:
+def chosen_heads(views: InspectViews, config: ModelConfig) -> dict[int, list[int]]:
     """The heads of each layer that --layers and --heads leave; all without them.
-
-    Args:
-        views: with the flags.
-        layers: of the model.
-        heads: of each.
-        states: layers that have none.
 
     Raises:
         UsageError: a layer or head that the model does not have, or none that both leave.
     """
-    for layer in (*(views.layers or ()), *(layer for layer, _ in views.heads or ())):
-        check_attends(layer, layers, states)
-    kept = range(layers) if views.layers is None else views.layers
-    pairs = [(layer, head) for layer in range(layers) if layer not in states for head in range(heads)]
-    if views.heads is not None:
-        check_heads(views.heads, layers, heads)
-        pairs = list(views.heads)
-    wrong = next((one for one in kept if one >= layers), None)
-    if wrong is not None:
-        raise UsageError(f"there is no layer {wrong} (found {layers})", hint=f"layers are 0 to {layers - 1}")
+    layers = config.num_hidden_layers
+    for layer in views.layers or ():
+        if layer >= layers:
+            raise UsageError(
+                f"there is no layer {layer} (found {layers})", hint=f"layers are 0 to {layers - 1}"
+            )
+        check_attends(layer, config)
+    for layer, head in views.heads or ():
+        check_head(layer, head, config)
     found: dict[int, list[int]] = {}
-    for layer, head in pairs:
-        if layer in kept:
+    for layer, head in all_heads(config) if views.heads is None else views.heads:
+        if views.layers is None or layer in views.layers:
             found.setdefault(layer, []).append(head)
     if not found:
         raise UsageError("--heads and --layers have nothing in common", hint="give one of them")
     return dict(sorted(found.items()))
 
 
-def check_heads(named: Sequence[Head], layers: int, heads: int) -> None:
-    """Refuse heads that are not there.
-
-    Raises:
-        UsageError: one that the model does not have.
-    """
-    for layer, head in named:
-        check_head(layer, head, layers, heads)
+def all_heads(config: ModelConfig) -> list[Head]:
+    """Every head of the layers that attend."""
+    return [(layer, head) for layer in config.attention_layers for head in range(config.num_attention_heads)]
 
 
 def look(

@@ -124,9 +124,8 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
     if model.latent is None and model.norm == "rms" and native:
         attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
     gated = 3 if native and model.hidden_act == "silu" else 4
-    states = len(model.state_layers)
-    mixed = (model.num_hidden_layers - states) * attention
-    mixed += states * (12 * model.hidden_size + 4 * _state_values(model))
+    mixed = len(model.attention_layers) * attention
+    mixed += len(model.state_layers) * (12 * model.hidden_size + 4 * _state_values(model))
     return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
 
 

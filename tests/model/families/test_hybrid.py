@@ -39,6 +39,7 @@ def test_lfm2_is_as_large_as_its_card_says() -> None:
     config = ModelConfig.from_hf(LFM2)
     assert (config.intermediate_size, config.tie_word_embeddings) == (8192, True)
     assert config.state_layers == (0, 1, 3, 4, 6, 7, 9, 11, 13, 15)
+    assert config.attention_layers == (2, 5, 8, 10, 12, 14)
     assert architecture_of(config).parameters == 1_170_340_608  # "1.2B": 1.17B
 
 

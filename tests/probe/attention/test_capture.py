@@ -198,8 +198,8 @@ def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="no layer 3 in a model of 3"):
         list(capture(model, torch.arange(4), [3]))
     with pytest.raises(UsageError, match="no layer -4"):
-        wanted_layers([-4], 3)
+        wanted_layers([-4], model.config)
     with pytest.raises(UsageError, match="no layer is asked for"):
-        wanted_layers([], 3)
+        wanted_layers([], model.config)
     with pytest.raises(UsageError, match="no tokens"):
         list(capture(model, torch.arange(0)))

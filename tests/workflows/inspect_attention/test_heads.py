@@ -9,9 +9,10 @@ from torch import Tensor
 from worded_models import VOCAB, with_words
 
 from llmkit.errors import UsageError
+from llmkit.model.config import ModelConfig
 from llmkit.probe.attention.region import region_of
 from llmkit.workflows.inspect_attention.config import InspectText, InspectViews
-from llmkit.workflows.inspect_attention.heads import Wanted, check_heads, chosen_heads, look
+from llmkit.workflows.inspect_attention.heads import Wanted, chosen_heads, look
 from llmkit.workflows.inspect_attention.open import Inspected, InspectOptions, open_inspected
 from llmkit.workflows.inspect_attention.text import Reading, read_text
 
@@ -35,11 +36,19 @@ def theirs(opened: Inspected, ids: Tensor) -> tuple[Tensor, ...]:
         return tuple(one[0] for one in model(ids[None], output_attentions=True).attentions)
 
 
+def config_of(layers: int) -> ModelConfig:
+    """Of a model with two heads in each of its layers."""
+    return ModelConfig(
+        **{"model_type": "llama", "vocab_size": 9, "hidden_size": 4, "intermediate_size": 4},
+        **{"num_hidden_layers": layers, "num_attention_heads": 2, "max_position_embeddings": 8},
+    )
+
+
 def wanted(reading: Reading, **views: object) -> Wanted:
     asked = InspectViews(**views)  # type: ignore[arg-type]
     pictures = {"map": (99, 99)} if asked.map else {}
     whole = region_of(len(reading.ids), (None, None), (None, None))
-    return Wanted(chosen_heads(asked, 2, 2), asked, 7, asked.only_table, pictures, whole)
+    return Wanted(chosen_heads(asked, config_of(2)), asked, 7, asked.only_table, pictures, whole)
 
 
 def test_figures_maps_and_rows_are_those_of_transformers(opened: Inspected, reading: Reading) -> None:
@@ -104,16 +113,16 @@ def test_each_layer_is_handed_over_with_its_heads(opened: Inspected, reading: Re
 
 
 def test_heads_that_are_not_there_are_refused() -> None:
-    assert chosen_heads(InspectViews(layers=(1,)), 3, 2) == {1: [0, 1]}
-    assert chosen_heads(InspectViews(heads=((2, 1), (0, 0)), layers=(0, 1)), 3, 2) == {0: [0]}
+    assert chosen_heads(InspectViews(layers=(1,)), config_of(3)) == {1: [0, 1]}
+    assert chosen_heads(InspectViews(heads=((2, 1), (0, 0)), layers=(0, 1)), config_of(3)) == {0: [0]}
     with pytest.raises(UsageError, match=r"no head 3\.0 \(found 3 layers of 2 heads\)"):
-        chosen_heads(InspectViews(heads=((3, 0),)), 3, 2)
+        chosen_heads(InspectViews(heads=((3, 0),)), config_of(3))
     with pytest.raises(UsageError, match="no layer 3"):
-        chosen_heads(InspectViews(layers=(3,)), 3, 2)
+        chosen_heads(InspectViews(layers=(3,)), config_of(3))
     with pytest.raises(UsageError, match="nothing in common"):
-        chosen_heads(InspectViews(heads=((2, 1),), layers=(0,)), 3, 2)
+        chosen_heads(InspectViews(heads=((2, 1),), layers=(0,)), config_of(3))
     with pytest.raises(UsageError, match=r"no head 0\.2"):
-        check_heads([(0, 2)], 3, 2)
+        chosen_heads(InspectViews(heads=((0, 2),)), config_of(3))
 
 
 def test_of_several_heads_only_the_strongest_keys_of_a_query_are_kept(
