@@ -11,9 +11,10 @@ from typing import TypeVar, cast
 
 import zstandard
 
+from llmkit.formats.magic import GZIP, ZSTD
+
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 _PIECE_BYTES = 1 << 12  # compressed bytes at a time: bounds how far one step can go over the limit
-_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 Content = TypeVar("Content", bytes, bytearray)
 
 
@@ -62,12 +63,12 @@ def _inflated(name: str, body: bytes, max_bytes: int) -> bytes:
     if name in ("", "identity", "none") or not body:
         return body
     if name == "gzip":
-        return _zlib(body, 31, max_bytes) if body.startswith(_GZIP_MAGIC) else body
+        return _zlib(body, 31, max_bytes) if body.startswith(GZIP) else body
     if name == "deflate":  # zlib's wrapper as the standard says, or none as some servers do
         is_wrapped = len(body) > 1 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
         return _zlib(body, 15 if is_wrapped else -15, max_bytes)
     if name == "zstd":
-        return _zstd(body, max_bytes) if body.startswith(_ZSTD_MAGIC) else body
+        return _zstd(body, max_bytes) if body.startswith(ZSTD) else body
     if name == "br":
         return _brotli(body, max_bytes)
     raise BodyError(f"a content encoding that is not known: {name[:40]}")

@@ -1,6 +1,7 @@
 """What is said of bytes that are no UTF-8, and what to do with them by what the file begins with."""
 
 from llmkit.errors import as_word
+from llmkit.formats.magic import ARROW_FILE, ARROW_STREAM, PARQUET, ZIP
 
 _BEGINNINGS = {
     b"\xff\xfe": "iconv -f utf-16 -t utf-8 {}",
@@ -8,14 +9,14 @@ _BEGINNINGS = {
     b"\xfd7zXZ\0": "xz -dc {}",
     b"BZh": "bzip2 -dc {}",
     b"\x04\x22\x4d\x18": "lz4 -dc {}",
-    b"PK\x03\x04": "unzip -p {}",
+    ZIP: "unzip -p {}",
     b"7z\xbc\xaf\x27\x1c": "7z e -so {}",
     b"%PDF-": "pdftotext {} -",
 }
 _TABLES = {
-    b"ARROW1": ("an Arrow file", ".arrow"),
-    b"\xff\xff\xff\xff": ("an Arrow file", ".arrow"),  # as datasets saves them
-    b"PAR1": ("a parquet file", ".parquet"),
+    ARROW_FILE: ("an Arrow file", ".arrow"),
+    ARROW_STREAM: ("an Arrow file", ".arrow"),
+    PARQUET: ("a parquet file", ".parquet"),
 }
 """What is read as rows where its name says so."""
 

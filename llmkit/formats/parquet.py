@@ -10,14 +10,13 @@ from typing import Any
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import BadLine, Line, OnBad, encode_line, raw
+from llmkit.formats.magic import ARROW_FILE
 from llmkit.formats.parquet_rows import Row, rows_of
 from llmkit.formats.streams import is_stream
 
 BATCH_BYTES = 8 << 20  # decoded, by the file's own account: what one batch of rows may take
 BATCH_ROWS = 1024
 _ARROW = ".arrow"
-_ARROW_FILE = b"ARROW1"
-"""Of Arrow's file format; what `datasets` saves is a stream, without."""
 
 
 def is_parquet(path: Path) -> bool:
@@ -73,7 +72,7 @@ def _arrow_batches(path: Path) -> Iterator[Any]:
     from pyarrow import ipc
 
     with path.open("rb") as stream:
-        is_file = stream.read(len(_ARROW_FILE)) == _ARROW_FILE
+        is_file = stream.read(len(ARROW_FILE)) == ARROW_FILE
         stream.seek(0)
         reader = ipc.open_file(stream) if is_file else ipc.open_stream(stream)
         for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:

@@ -5,11 +5,10 @@ from typing import BinaryIO, Literal
 from llmkit.errors import UsageError
 from llmkit.formats.json_array import array_error, begins_array, may_begin_array
 from llmkit.formats.jsonl import BYTE_ORDER_MARK
+from llmkit.formats.magic import PARQUET, WARC
 from llmkit.formats.streams import look_ahead
 
 StdinKind = Literal["jsonl", "text", "blank", "empty"]
-_PARQUET = b"PAR1"
-_WARC = b"WARC/1."
 
 
 def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
@@ -20,9 +19,9 @@ def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
         DataError: it is one JSON array of records.
     """
     start, whole = look_ahead(stream, _tells_kind)
-    if start.startswith(_PARQUET):
+    if start.startswith(PARQUET):
         raise UsageError("stdin: parquet cannot be piped, its index is at the end", hint="name the file")
-    if start.startswith(_WARC):
+    if start.startswith(WARC):
         raise UsageError(
             "stdin: a WARC file, which is told by its name only",
             hint="llmkit clean NAME.warc.gz makes documents of its pages",
@@ -39,7 +38,7 @@ def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
 
 def _tells_kind(start: bytes) -> bool:
     """Whether some first bytes are more than the beginning of what stands before the first word."""
-    if any(one.startswith(start) for one in (BYTE_ORDER_MARK, _PARQUET, _WARC)):
-        return start in (_PARQUET, _WARC)
+    if any(one.startswith(start) for one in (BYTE_ORDER_MARK, PARQUET, WARC)):
+        return start in (PARQUET, WARC)
     word = start.removeprefix(BYTE_ORDER_MARK).lstrip()
     return bool(word) and not may_begin_array(word)

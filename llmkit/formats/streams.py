@@ -12,21 +12,18 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 import zstandard
 
 from llmkit.errors import DISK_FULL, DataError, MissingError
 from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.formats.magic import GZIP, ZSTD, ZSTD_SKIPPABLE, Compression, compression_in
 from llmkit.formats.output_place import is_special
 
 STDIO = Path("-")
 STDOUT = "stdout"  # as errors call it
-Compression = Literal["zstd", "gzip"]
 COMPRESSIONS: dict[str, Compression] = {".zst": "zstd", ".zstd": "zstd", ".gz": "gzip", ".gzip": "gzip"}
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # bytes 1 to 3 of the magics 0x184D2A50 to 0x184D2A5F
-GZIP_MAGIC = b"\x1f\x8b"
 READ_BYTES = 1 << 17  # compressed bytes at a time: bounds what one read can expand to
 
 
@@ -190,12 +187,13 @@ def _decoded(raw: io.BufferedReader, name: str, *, is_packed: bool = False) -> I
     """
     head, raw = look_ahead(raw, _tells_compression)
     head = head[:4]
+    compression = compression_in(head)
     try:
         if is_packed and not _tells_compression(head):
             raise EOFError("it ends in its first bytes" if head else "it is empty")
-        if head == ZSTD_MAGIC or (head[1:4] == ZSTD_SKIPPABLE and head[0] >> 4 == 5):
+        if compression == "zstd":
             yield cast(BinaryIO, io.BufferedReader(_ZstdFrames(raw), READ_BYTES))
-        elif head[:2] == GZIP_MAGIC:
+        elif compression == "gzip":
             yield cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), READ_BYTES))
         else:
             yield cast(BinaryIO, raw)
@@ -208,8 +206,8 @@ def _decoded(raw: io.BufferedReader, name: str, *, is_packed: bool = False) -> I
 def _tells_compression(head: bytes) -> bool:
     """Whether no more bytes are needed to know a magic number, or that there is none."""
     begun = (
-        ZSTD_MAGIC.startswith(head)
-        or GZIP_MAGIC.startswith(head)
+        ZSTD.startswith(head)
+        or GZIP.startswith(head)
         or (head[0] >> 4 == 5 and ZSTD_SKIPPABLE.startswith(head[1:]))
     )
     return len(head) >= 4 or not begun

@@ -111,6 +111,12 @@ class Tokenizer:
         added = self.backend.get_added_tokens_decoder()
         return {token.content: index for index, token in added.items() if token.special}
 
+    @property
+    def templates(self) -> dict[str, str]:
+        """All chat templates by name: `chat_template` is "default", and the first."""
+        own = {} if self.chat_template is None else {"default": self.chat_template}
+        return own | self.named_templates
+
     def with_template(self, template: str) -> "Tokenizer":
         """The same tokenizer with one chat template."""
         changed = copy.copy(self)
@@ -137,8 +143,8 @@ class Tokenizer:
             config["chat_template"] = self.chat_template
             (folder / CHAT_TEMPLATE).write_text(self.chat_template, encoding="utf-8", newline="")
         if self.named_templates:
-            every = {"default": self.chat_template, **self.named_templates}
-            config["chat_template"] = [{"name": name, "template": text} for name, text in every.items()]
+            every = self.templates.items()
+            config["chat_template"] = [{"name": name, "template": text} for name, text in every]
             (folder / NAMED_TEMPLATES).mkdir(exist_ok=True)
         for name, text in self.named_templates.items():
             (folder / NAMED_TEMPLATES / f"{name}.jinja").write_text(text, encoding="utf-8", newline="")

@@ -14,6 +14,7 @@ from llmkit.formats.file_kind import is_json_lines
 from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
+from llmkit.formats.magic import PICKLE, ZIP
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
 from llmkit.formats.not_utf8 import told_by_beginning
@@ -34,9 +35,9 @@ folder of documents in parts; `imatrix` an importance matrix in a GGUF file."""
 
 _SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
 _SQLITE = b"SQLite format 3\0"  # an index of `retrieve`, unless it is another program's
-_FOREIGN = {
-    b"PK\x03\x04": "a zip or pickle checkpoint, which is never read: it can run code",
-    b"\x80\x02": "a pickle, which is never read: it can run code",
+PICKLES = {
+    ZIP: "a zip or pickle checkpoint, which is never read: it can run code",
+    PICKLE: "a pickle, which is never read: it can run code",
 }
 _GGUF: dict[str, Kind] = {ADAPTER: "adapter", IMATRIX: "imatrix"}
 _DECODER = codecs.getincrementaldecoder("utf-8")
@@ -120,7 +121,7 @@ def _file(path: Path) -> Artefact:
         return Artefact(_gguf(path), path)
     with path.open("rb") as stream:
         head = stream.read(64)
-    for magic, what in _FOREIGN.items():
+    for magic, what in PICKLES.items():
         if head.startswith(magic):
             raise DataError(f"{path}: {what}", hint=f"give {KNOWN}")
     if head.startswith(_SQLITE):

@@ -20,6 +20,7 @@ from llmkit.errors import UsageError
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.file_kind import holds_json_lines
+from llmkit.formats.magic import compression_in
 from llmkit.version import __version__
 
 ExecutorName = Literal["inline", "process", "ray"]
@@ -242,9 +243,9 @@ def _count_lines(path: Path, start: int, stop: int) -> int:
 
 
 def _is_packed(path: Path) -> bool:
-    """Whether a file is compressed whatever it is called: zstd's and gzip's magic bytes begin no JSON."""
+    """Whether a file is compressed, whatever it is called."""
     with path.open("rb") as stream:
-        return stream.read(1) in (b"\x28", b"\x1f") or stream.read(3) == b"\x2a\x4d\x18"
+        return compression_in(stream.read(4)) is not None
 
 
 def _receipt_path(folder: Path, name: str) -> Path:

@@ -100,6 +100,14 @@ def test_added_tokens_of_a_byte_level_vocabulary_are_their_own_text(tokenizer: T
     assert [made.token_bytes(made.encode(one)[0]) for one in ("<think>", "▁▁")] == [b"<think>", "▁▁".encode()]
 
 
+def test_templates_by_name_begin_with_the_usual_one(tokenizer: Tokenizer) -> None:
+    assert tokenizer.with_template("{{ x }}").templates == {"default": "{{ x }}"}
+    plain = Tokenizer(tokenizer.backend, named_templates={"tool_use": "T"})
+    assert (plain.templates, plain.chat_template) == ({"tool_use": "T"}, None)
+    both = Tokenizer(tokenizer.backend, chat_template="D", named_templates={"tool_use": "T"})
+    assert [*both.templates.items()] == [("default", "D"), ("tool_use", "T")]
+
+
 def test_a_template_for_tools_is_all_that_a_tokenizer_with_it_has(tokenizer: Tokenizer) -> None:
     made = Tokenizer(tokenizer.backend, None, "plain", named_templates={"tool_use": "tools", "rag": "rag"})
     assert (made.for_tools.chat_template, made.for_tools.named_templates) == ("tools", {})

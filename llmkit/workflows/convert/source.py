@@ -33,12 +33,11 @@ from llmkit.tokens.gguf.write import gguf_tokenizer_metadata, lost_in_gguf
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.artefact import holds_tokenizer
+from llmkit.workflows.artefact import PICKLES, holds_tokenizer
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.stop_tokens import with_turn_end
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
-_PICKLES = {b"PK\x03\x04": "a zip or pickle checkpoint", b"\x80\x02": "a pickle"}
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "tokenizer.model", "*.tiktoken", "chat_template.jinja"),
@@ -178,10 +177,10 @@ def _refuse_pickle(path: Path) -> None:
         return
     with path.open("rb") as stream:
         head = stream.read(4)
-    what = next((what for magic, what in _PICKLES.items() if head.startswith(magic)), None)
+    what = next((what for magic, what in PICKLES.items() if head.startswith(magic)), None)
     if what is not None:
         raise DataError(
-            f"{path}: {what}, which is never read: it can run code",
+            f"{path}: {what}",
             hint="ask for the model's safetensors; nanoGPT's own code can save its state_dict as such",
         )
     if not is_gguf(path) and not is_llama2c(path):

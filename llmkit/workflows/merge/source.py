@@ -12,7 +12,6 @@ from llmkit.model.finite import check_finite
 from llmkit.model.lazy_weights import LazyWeights
 from llmkit.tokens.load import read_config, read_templates
 from llmkit.tokens.prompt import PromptEncoder
-from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 from llmkit.workflows.diff.tokenizer import TokenizerDiff, diff_tokenizers
@@ -113,7 +112,7 @@ def template_notes(base: MergeSource, adapters: Sequence[Path]) -> list[str]:
     tokenizer = base.source.tokenizer
     if tokenizer is None:
         return []
-    own, theirs = _own_templates(tokenizer), _templates_of(adapters)
+    own, theirs = tokenizer.templates, _templates_of(adapters)
     has = f"that of {base.path}" if own else f"none, like {base.path}"
     return [
         f"{one}: another chat template; the output has {has} (-t {one}: the adapter's)"
@@ -130,15 +129,10 @@ def merged_generation(base: MergeSource, adapters: Sequence[Path]) -> dict[str, 
         DataError: a template is damaged.
     """
     source = base.source
-    if source.tokenizer is None or _own_templates(source.tokenizer) not in _templates_of(adapters).values():
+    if source.tokenizer is None or source.tokenizer.templates not in _templates_of(adapters).values():
         return source.own_generation
     turn_end = PromptEncoder(source.tokenizer).turn_end
     return with_turn_end(source.own_generation, source.config.eos_token_ids, turn_end)
-
-
-def _own_templates(tokenizer: Tokenizer) -> dict[str, str]:
-    own = dict(tokenizer.named_templates)
-    return own if tokenizer.chat_template is None else {**own, "default": tokenizer.chat_template}
 
 
 def _templates_of(adapters: Sequence[Path]) -> dict[Path, dict[str, str]]:
@@ -191,9 +185,7 @@ def _tokenizer_notes(first: MergeSource, other: MergeSource) -> list[str]:
                 hint="rows of the embeddings would be mixed that stand for different tokens; "
                 "-t TOKENIZER says which is right all the same",
             )
-    mine, theirs = first.source.tokenizer, other.source.tokenizer
-    same = mine.chat_template == theirs.chat_template and mine.named_templates == theirs.named_templates
-    if not same:
+    if first.source.tokenizer.templates != other.source.tokenizer.templates:
         return [f"{other.path}: another chat template; the output has that of {first.path}"]
     return []
 
