@@ -1,4 +1,6 @@
-"""Bytes and counts as people read them; reports carry whole ones."""
+"""Bytes and counts as people read them, where reports carry whole ones; and round steps of an axis."""
+
+import math
 
 
 def format_bytes(count: float) -> str:
@@ -17,3 +19,9 @@ def format_count(count: float) -> str:
             return f"{count:.0f}" if not suffix else f"{count:.3g}{suffix}"
         count /= 1000
     return f"{count:.3g}T"
+
+
+def round_step(least: float) -> float:
+    """1, 2 or 5 times a power of ten: the smallest that is at least `least`, give or take a thousandth."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * 0.999)

@@ -83,12 +83,16 @@ class WordTable(dict[str, int]):
             self._facts.append(facts)
         return row
 
-    def words(self, text: str) -> Words:
-        """The words of a text, in order."""
+    def _rows(self, text: str) -> NDArray[np.intp]:
+        """The row of each chunk of a text, in order."""
         if len(self) > MOST_CHUNKS:
             self._forget()
         chunks = text.split()
-        rows = np.fromiter(map(self.__getitem__, chunks), np.intp, len(chunks))
+        return np.fromiter(map(self.__getitem__, chunks), np.intp, len(chunks))
+
+    def words(self, text: str) -> Words:
+        """The words of a text, in order."""
+        rows = self._rows(text)
         if not len(rows):
             return Words(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint16))
         counts = np.frombuffer(self._counts, np.int64)[rows]
@@ -104,10 +108,7 @@ class WordTable(dict[str, int]):
 
     def count_words(self, text: str) -> int:
         """How many words a text has."""
-        if len(self) > MOST_CHUNKS:
-            self._forget()
-        chunks = text.split()
-        rows = np.fromiter(map(self.__getitem__, chunks), np.intp, len(chunks))
+        rows = self._rows(text)
         return int(np.frombuffer(self._counts, np.int64)[rows].sum()) if len(rows) else 0
 
 

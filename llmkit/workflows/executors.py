@@ -6,6 +6,7 @@ All three call `complete_unit`, so a unit's files and its receipt have the same 
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Ray:
             coming = iter(units)
             running: dict[Any, str] = {}
             while True:
-                for unit in _next_of(coming, self._workers - len(running)):
+                for unit in islice(coming, self._workers - len(running)):
                     reference = task.remote(function, _encode(unit), str(folder), fingerprint)
                     running[reference] = unit.name
                 if not running:
@@ -142,11 +143,6 @@ def _get(ray: Any, reference: Any, name: str) -> bytes:
             f"{name}: Ray lost its worker {MOST_LOSSES + 1} times ({type(error).__name__})",
             hint="run fewer --workers if memory is short; ray status shows the cluster",
         ) from None
-
-
-def _next_of(units: Iterator[Unit], count: int) -> Iterator[Unit]:
-    for _, unit in zip(range(count), units, strict=False):
-        yield unit
 
 
 def _start_ray(ray: Any, workers: int) -> None:

@@ -1,4 +1,6 @@
-from llmkit.formats.amount_text import format_bytes, format_count
+import pytest
+
+from llmkit.formats.amount_text import format_bytes, format_count, round_step
 
 
 def test_sizes_are_short_for_people() -> None:
@@ -17,3 +19,10 @@ def test_counts_are_short_for_people() -> None:
     assert [format_count(n) for n in (0, 999, 1000, 1_230_000, 999_999_999, 2e12, 5e16)] == [
         *("0", "999", "1k", "1.23M", "1G", "2T", "5e+04T")
     ]
+
+
+@pytest.mark.parametrize(
+    ("least", "step"), [(1, 1), (1.01, 2), (2, 2), (3, 5), (5.004, 5), (7, 10), (0.03, 0.05), (1500, 2000)]
+)
+def test_a_round_step_is_the_smallest_that_is_wide_enough(least: float, step: float) -> None:
+    assert round_step(least) == pytest.approx(step, rel=1e-12)

@@ -44,7 +44,7 @@ def needle_svg(report: Any) -> str:
 def _grid(grid: Any, threshold: float, top: int, column: int) -> tuple[list[str], int]:
     """The elements of one task, and how high they are."""
     lengths = [one.length for one in grid.lengths]
-    depths = sorted({cell.depth for cell in grid.cells}, key=lambda depth: depth or 0.0)
+    depths = grid.depths
     parts = [_text(12, top + 4, grid.task, size=12, anchor="start")]
     for cell in grid.cells:
         x = _LEFT + lengths.index(cell.length) * column

@@ -34,11 +34,10 @@ def needle_text(report: Any, *, color: bool = False) -> str:
 def grid_lines(grid: Any, *, color: bool) -> list[str]:
     """A task's name, a row for each depth, and the means."""
     lengths = [one.length for one in grid.lengths]
-    depths = sorted({cell.depth for cell in grid.cells}, key=lambda depth: depth or 0.0)
     scores = {(cell.depth, cell.length): cell.score for cell in grid.cells}
     width = max(6, *(len(f"{length:,}") + 1 for length in lengths))
     lines = [f"  {grid.task:<16}" + "".join(f"{length:>{width},}" for length in lengths)]
-    for depth in depths:
+    for depth in grid.depths:
         name = "all" if depth is None else f"{depth:g} %"
         cells = "".join(_cell(scores[depth, length], width, color=color) for length in lengths)
         lines.append(f"  {name:>16}{cells}")

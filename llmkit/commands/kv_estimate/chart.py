@@ -18,6 +18,7 @@ from itertools import pairwise
 
 from llmkit.commands.plot import BLANK, DOTS
 from llmkit.errors import ConfigError
+from llmkit.formats.amount_text import round_step
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 4
 _LOG_FROM = 16
@@ -158,9 +159,7 @@ def _y_labels(top: int, height: int, limit: int | None) -> dict[int, str]:
     """Round amounts by row, and the limit in its row."""
     unit = _unit(top)
     scale = 1024**unit
-    rough = top / scale / max(2, height // 3)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    step = round_step(top / scale / max(2, height // 3))
     amounts = [number * step * scale for number in range(math.floor(top / scale / step + 1e-9) + 1)]
     labels = {_row(amount, top, height): _amount(amount, unit) for amount in amounts}
     if limit is not None:

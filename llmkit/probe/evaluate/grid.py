@@ -35,6 +35,11 @@ class TaskGrid(msgspec.Struct, frozen=True, kw_only=True):
     effective_length: int | None
     """See `effective_length`."""
 
+    @property
+    def depths(self) -> list[float | None]:
+        """Of all cells, in order; of a task without depths the one that is None."""
+        return sorted({cell.depth for cell in self.cells}, key=lambda depth: depth or 0.0)
+
 
 def task_grid(task: str, scores: Iterable[tuple[int, float | None, float]], *, threshold: float) -> TaskGrid:
     """The grid of a task.

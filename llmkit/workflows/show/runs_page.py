@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmkit.formats.amount_text import format_count
+from llmkit.formats.amount_text import format_count, round_step
 from llmkit.formats.atomic import refuse_existing, write_atomic
 from llmkit.formats.json_text import printable
 from llmkit.workflows.show.runs import RunRow, RunsReport, setting_words
@@ -117,9 +117,7 @@ def nice_ticks(low: float, high: float) -> tuple[list[float], float, float]:
     """Round numbers that hold `low` and `high` between them, the first and the last of these."""
     if high <= low:
         low, high = low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5)
-    rough = (high - low) / _TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    step = round_step((high - low) / _TICKS)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [number * step for number in range(first, last + 1)], first * step, last * step
 

@@ -14,6 +14,8 @@ def test_cells_and_lengths_are_means_in_percent() -> None:
     ]  # fmt: skip
     assert [(one.length, one.score) for one in grid.lengths] == [(64, 75.0), (128, 50.0)]
     assert grid.effective_length == 64
+    assert grid.depths == [0.0, 50.0]
+    assert task_grid("vt", [(64, None, 1.0), (128, None, 0.0)], threshold=60).depths == [None]
 
 
 def test_the_effective_length_is_the_longest_that_reaches_the_threshold() -> None:
