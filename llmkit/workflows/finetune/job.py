@@ -1,7 +1,8 @@
 """A fine-tuning run's inputs, opened and checked: all that can be known to be wrong before it begins."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 from llmkit.errors import ConfigError, DataError, UsageError
@@ -29,10 +30,9 @@ from llmkit.workflows.finetune.data import FinetuneData, open_finetune_data
 from llmkit.workflows.finetune.examples import example_files
 from llmkit.workflows.finetune.model import product_of
 from llmkit.workflows.finetune.samples import Sample
-from llmkit.workflows.finetune.stream import Side
 from llmkit.workflows.finetune.template import template_of
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, check_sources, refuse_idle_evaluation
-from llmkit.workflows.pretrain.model import choose_model, with_router_losses
+from llmkit.workflows.pretrain.model import ModelSource, choose_model, with_router_losses
 from llmkit.workflows.run.setup import Setup, set_up
 
 _FORWARD = 1 / 3  # of the FLOPs of a pass forwards and backwards
@@ -101,35 +101,18 @@ def open_finetune(
     if files.teacher is not None:
         _check_teacher(files.teacher, model, tokenizer)
     tokenizer = template_of(files.template, tokenizer)
-
-    fraction = files.supervise.valid_fraction
-    with (
-        reject_log(
-            files.rejects, skip_bad=files.skip_bad, force=force, inputs=files.data, out=files.out
-        ) as log,
-        example_files(files.data, cache) as listed,
-    ):
-
-        def read(paths: Sequence[Path], side: Side, log: RejectLog, shown: int) -> FinetuneData:
-            return open_finetune_data(
-                paths,
-                tokenizer,
-                config,
-                files.supervise,
-                model=model,
-                seq_len=files.seq_len,
-                side=side if fraction else "all",
-                cache=cache,
-                log=log,
-                shown=shown,
-                invocation=invocation,
-                progress=progress,
-            )
-
-        opened = read(listed, "train", log, files.shown)
-        held_out = listed if fraction else files.valid
-        quiet = RejectLog(skip_bad=log.on_bad is not None)
-        valid = read(held_out, "valid", quiet, 0) if held_out else None
+    reads = partial(
+        open_finetune_data,
+        tokenizer=tokenizer,
+        config=config,
+        supervise=files.supervise,
+        model=model,
+        seq_len=files.seq_len,
+        cache=cache,
+        invocation=invocation,
+        progress=progress,
+    )
+    opened, valid = _read_examples(files, cache, reads, force=force)
     if config.method == "kto" and len(opened.data.rows) < 2:
         raise DataError(
             "one answer to learn from: KTO compares answers with each other",
@@ -137,22 +120,7 @@ def open_finetune(
         )
     source = choose_model("", files.model, {}, opened.data, {}, files.rope_scaling)
     resolved = _resolved(config, model, opened)
-    longest = max(one.longest for one in (opened, valid) if one is not None)
-    setup = set_up(
-        resolved,
-        source.config,
-        opened.data,
-        source.weights_sha256,
-        longest=longest,
-        answers=resolved.answers_per_row,
-        degrees=degrees,
-    )
-    setup = replace(
-        setup,
-        recipe=_recipe(setup.recipe, resolved, files, valid),
-        flops_per_token=_flops(setup, resolved, files),
-        eval_batch_rows=_eval_rows(setup, resolved, valid),
-    )
+    setup = _set_up(files, resolved, source, opened, valid, degrees)
     return FinetuneJob(
         files,
         resolved,
@@ -168,6 +136,20 @@ def open_finetune(
         prompts=opened.prompts,
         valid_prompts=() if valid is None else valid.prompts,
     )
+
+
+def _read_examples(
+    files: FinetuneFiles, cache: Path, reads: Callable[..., FinetuneData], *, force: bool
+) -> tuple[FinetuneData, FinetuneData | None]:
+    """What is learnt from and what is held out; only the first is shown, and has its rejects kept."""
+    kept = reject_log(files.rejects, skip_bad=files.skip_bad, force=force, inputs=files.data, out=files.out)
+    with kept as log, example_files(files.data, cache) as listed:
+        quiet = RejectLog(skip_bad=log.on_bad is not None)
+        if files.supervise.valid_fraction:
+            opened = reads(listed, side="train", log=log, shown=files.shown)
+            return opened, reads(listed, side="valid", log=quiet, shown=0)
+        opened = reads(listed, side="all", log=log, shown=files.shown)
+        return opened, reads(files.valid, side="all", log=quiet, shown=0) if files.valid else None
 
 
 def _check(files: FinetuneFiles, config: FinetuneConfig) -> None:
@@ -235,6 +217,32 @@ def _resolved(config: FinetuneConfig, model: ModelConfig, opened: FinetuneData) 
     if rows is None and config.batch_tokens is None and (own := default_rows(config.method)) is not None:
         rows = min(own, len(opened.data.rows))
     return replace(config, lr=lr, batch_rows=rows)
+
+
+def _set_up(
+    files: FinetuneFiles,
+    config: FinetuneConfig,
+    source: ModelSource,
+    opened: FinetuneData,
+    valid: FinetuneData | None,
+    degrees: Degrees,
+) -> Setup:
+    """As for any run, with the recipe, the work and the passes of its method."""
+    setup = set_up(
+        config,
+        source.config,
+        opened.data,
+        source.weights_sha256,
+        longest=max(one.longest for one in (opened, valid) if one is not None),
+        answers=config.answers_per_row,
+        degrees=degrees,
+    )
+    return replace(
+        setup,
+        recipe=_recipe(setup.recipe, config, files, valid),
+        flops_per_token=_flops(setup, config, files),
+        eval_batch_rows=_eval_rows(setup, config, valid),
+    )
 
 
 def _eval_rows(setup: Setup, config: FinetuneConfig, valid: FinetuneData | None) -> int:

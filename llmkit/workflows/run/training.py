@@ -49,7 +49,7 @@ class Scored(Protocol):
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that came to its end, before its folder is closed."""
+    """What the report of a run is made of when it has come to its end, before its folder is closed."""
 
     trainer: Trainer
     log: RunLog
@@ -140,35 +140,48 @@ def run_training(
         )
         saver.publish()
         duties = duties_of(job, trainer, saver)
-        owed = is_due(start.step, duties, setup.recipe.steps) and not _has(past, "eval", start.step)
-        owed = owed or (is_sampled_first(start.step, duties) and not _has(past, "sample", start.step))
-        owed = ranks.highest(owed and ranks.is_first) == 1
+        owed = ranks.highest(ranks.is_first and _is_owed(start.step, duties, past, setup.recipe.steps)) == 1
         if not owed and (start.step == setup.recipe.steps or (best is not None and best.is_over)):
             progress.note(f"{out}: complete at step {start.step:,}, nothing to do")
+        ended = Ended(trainer, log, past, start, saver)
         with stop:
-            reason: Reason | None
-            report: Report | None
-            try:
-                with full_disk_told(out):
-                    reason, report = train(trainer, duties, log, stop, owed=owed), None
-                    if reason is None:
-                        saver.check_folder()
-                        with ranks.first():  # the others read what the first writes for it
-                            report = finish(Ended(trainer, log, past, start, saver))
-            except KeyboardInterrupt:
-                reason, report = "sigint", None
-            except RuntimeError as error:
-                if stop.reason != "sigint" or ranks is ALONE:
-                    _tell_end(log, trainer.step, error)
-                    raise
-                reason, report = "sigint", None  # another process was interrupted within a step
-            except BaseException as error:
-                _tell_end(log, trainer.step, error)
-                raise
+            reason, report = _train_to_end(ended, duties, stop, finish, out, owed=owed)
             log.stopped(trainer.step, reason or "done")
         if report is None:
             raise _stopped(reason, out, trainer, saver.last_step)
         return report
+
+
+def _is_owed(step: int, duties: Duties, past: Records, steps: int) -> bool:
+    """Whether the run was stopped between an update and what falls due after it."""
+    if is_due(step, duties, steps) and not _has(past, "eval", step):
+        return True
+    return is_sampled_first(step, duties) and not _has(past, "sample", step)
+
+
+def _train_to_end(
+    run: Ended, duties: Duties, stop: StopRequest, finish: Callable[[Ended], Report], out: Path, *, owed: bool
+) -> tuple[Reason | None, Report | None]:
+    """Train: None and the report, or why the run was stopped before it had one."""
+    trainer, ranks = run.trainer, run.trainer.ranks
+    try:
+        with full_disk_told(out):
+            reason = train(trainer, duties, run.log, stop, owed=owed)
+            if reason is not None:
+                return reason, None
+            run.saver.check_folder()
+            with ranks.first():  # the others read what the first writes for it
+                return None, finish(run)
+    except KeyboardInterrupt:
+        return "sigint", None
+    except RuntimeError as error:
+        if stop.reason == "sigint" and ranks is not ALONE:
+            return "sigint", None  # another process was interrupted within a step
+        _tell_end(run.log, trainer.step, error)
+        raise
+    except BaseException as error:
+        _tell_end(run.log, trainer.step, error)
+        raise
 
 
 def _close(out: Path, claim: Claim | None) -> None:
