@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
 from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_lines, print_report
+from llmkit.commands.terminal import text_width
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,63 +92,83 @@ def show(
         raise UsageError("--decode and -t need --row", hint="llmkit show shards --row 0 --decode -t tok")
     if decode and tokenizer is None:
         raise UsageError("--decode needs a tokenizer", hint="llmkit show shards --row 0 --decode -t tok")
-    from llmkit.commands.show.model_text import metadata_text, tensors_text
     from llmkit.commands.show.shards_text import row_text, verified_text
-    from llmkit.commands.show.text import report_text
-    from llmkit.commands.terminal import text_width
-    from llmkit.workflows.show import show as workflow
     from llmkit.workflows.show.rows import show_row
     from llmkit.workflows.show.runs import are_runs
     from llmkit.workflows.show.shards import verify_shards
+    from llmkit.workflows.show.show import pieces_of
 
-    def to_text(report: Any) -> str:
-        return report_text(report, width=text_width(), color=ctx.obj.console.uses_color(sys.stdout))
-
-    path = given[0]
+    path, color = given[0], ctx.obj.console.uses_color(sys.stdout)
     if tensors:
-        listed = workflow.tensors_of(path)
-        print_lines(listed) if as_json else print(tensors_text(list(listed)))
+        _show_tensors(path, as_json)
     elif metadata:
-        from llmkit.workflows.show.metadata import metadata_of
-
-        entries = metadata_of(path)
-        print_lines(entries) if as_json else print(metadata_text(entries, width=text_width()))
+        _show_metadata(path, as_json)
     elif vocab:
-        print_lines(workflow.pieces_of(path))
+        print_lines(pieces_of(path))
     elif row is not None:
         print_report(show_row(path, row, tokenizer, decode=decode), as_json, row_text)
     elif trace is not None:
-        from llmkit.commands.show.trace_text import trace_text
-        from llmkit.workflows.show.trace import trace as trace_document
-
-        found = trace_document(given, trace)
-        print_lines(found) if as_json else print(trace_text(found))
+        _show_trace(given, trace, as_json)
     elif verify:
         print_report(verify_shards(path), as_json, verified_text)
     elif embeddings:
-        from llmkit.commands.show.embeddings_text import embeddings_text
-        from llmkit.workflows.show.embeddings import (
-            show_embeddings,
-        )  # torch, which the rest of show never loads
-
-        table = show_embeddings(path, token, tokenizer, top=10 if top is None else top)
-        print_report(table, as_json, lambda one: embeddings_text(one, width=text_width()))
+        _show_embeddings(path, token, tokenizer, 10 if top is None else top, as_json)
     elif html is not None and len(given) == 1:
         _write_page(given, html, force=force)
-        print_report(workflow.show_artefact(path), as_json, to_text)
+        _show_artefacts(given, as_json, color=color)
     elif html is not None or (len(given) > 1 and are_runs(given)):
-        _show_runs(given, html, force=force, as_json=as_json, color=ctx.obj.console.uses_color(sys.stdout))
+        _show_runs(given, html, force=force, as_json=as_json, color=color)
     else:
-        for number, one in enumerate(given):
-            if number and not as_json:
-                print()
-            print_report(workflow.show_artefact(one), as_json, to_text)
+        _show_artefacts(given, as_json, color=color)
+
+
+def _show_tensors(path: Path, as_json: bool) -> None:
+    from llmkit.commands.show.model_text import tensors_text
+    from llmkit.workflows.show.show import tensors_of
+
+    listed = tensors_of(path)
+    print_lines(listed) if as_json else print(tensors_text(list(listed)))
+
+
+def _show_metadata(path: Path, as_json: bool) -> None:
+    from llmkit.commands.show.model_text import metadata_text
+    from llmkit.workflows.show.metadata import metadata_of
+
+    entries = metadata_of(path)
+    print_lines(entries) if as_json else print(metadata_text(entries, width=text_width()))
+
+
+def _show_trace(paths: list[Path], document: str, as_json: bool) -> None:
+    from llmkit.commands.show.trace_text import trace_text
+    from llmkit.workflows.show.trace import trace
+
+    found = trace(paths, document)
+    print_lines(found) if as_json else print(trace_text(found))
+
+
+def _show_embeddings(path: Path, token: str | None, tokenizer: Path | None, top: int, as_json: bool) -> None:
+    from llmkit.commands.show.embeddings_text import embeddings_text
+    from llmkit.workflows.show.embeddings import show_embeddings  # torch, which the rest of show never loads
+
+    table = show_embeddings(path, token, tokenizer, top=top)
+    print_report(table, as_json, lambda one: embeddings_text(one, width=text_width()))
+
+
+def _show_artefacts(paths: list[Path], as_json: bool, *, color: bool) -> None:
+    """Each by itself, with an empty line between."""
+    from llmkit.commands.show.text import report_text
+    from llmkit.workflows.show.show import show_artefact
+
+    for number, path in enumerate(paths):
+        if number and not as_json:
+            print()
+        report = show_artefact(path)
+        print_report(report, as_json, lambda one: report_text(one, width=text_width(), color=color))
 
 
 def _show_runs(paths: list[Path], html: Path | None, *, force: bool, as_json: bool, color: bool) -> None:
     """Training runs beside each other, and as a page where that was asked for."""
     from llmkit.commands.show.runs_text import runs_text
-    from llmkit.commands.terminal import text_width
     from llmkit.workflows.show.runs import compare_runs, read_runs
 
     report = compare_runs(read_runs(paths)) if html is None else _write_page(paths, html, force=force)
