@@ -1,7 +1,7 @@
 """Which documents go, and what is kept for them.
 
-choose.dropped   DROPPED: in the order of their numbers
-choose.keepers   KEEPER: those that others were dropped for, in the order of their numbers
+choose.dropped   a DROPPED for each document that goes, in the order of their numbers
+choose.keepers   a KEEPER for each document that others are dropped for, in the order of their numbers
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ _BYTES_PER_DOCUMENT = 64
 
 
 class ChooseTask(msgspec.Struct, frozen=True):
-    """All of the corpus."""
+    """Chooses among all documents."""
 
     compared: tuple[str, ...]
     """The units that have compared pairs."""
@@ -93,7 +93,7 @@ def _choose_near(
 def _choose_part(
     rows: Rows, corpus: Corpus, config: DedupConfig, store: ShingleStore | None
 ) -> NDArray[np.void]:
-    """What is dropped of some whole components: rows of DROPPED."""
+    """The documents of some whole components that go: rows of DROPPED."""
     pairs = pairs_of(rows)
     documents, places = np.unique(np.concatenate(split_pairs(pairs)), return_inverse=True)
     local = places.astype(np.uint32)
@@ -121,7 +121,7 @@ def _choose_part(
 
 
 def _choose_exact(corpus: Corpus, memory_bytes: int) -> tuple[NDArray[np.void], dict[str, Any]]:
-    """Duplicates by equal digests; those of no digest are nobody's."""
+    """Duplicates by equal digests; a document without a digest has no duplicates."""
     found = []
     without = 0
     for low, high in key_ranges(corpus.num_documents, memory_bytes, _BYTES_PER_DOCUMENT):
@@ -148,7 +148,7 @@ def _choose_exact(corpus: Corpus, memory_bytes: int) -> tuple[NDArray[np.void], 
 
 
 def _is_shared(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which keys come more than once: only those can be duplicates."""
+    """Which keys occur more than once: all others have no duplicate."""
     order = np.argsort(keys)
     same = keys[order][1:] == keys[order][:-1]
     found = np.zeros(len(keys), bool)

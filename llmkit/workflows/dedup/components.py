@@ -1,8 +1,8 @@
-"""By near: the pairs that are alike, whole components at a time, as many as the memory holds.
+"""`--by near`: the similar pairs, given out in whole components of as many as fit the memory.
 
-Which documents of a component are kept depends on that component alone, so each may be looked at by itself.
-Sixteen bytes a document stand for who belongs to whom; the pairs stay in their files, and are read once to
-connect and once for each part.
+Which documents of a component are kept depends on that component alone, so components can be judged one after
+the other. Memory holds 16 bytes for each document, which tell its component. The pairs stay in their files,
+which are read once to connect the documents and once for each part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ Rows = NDArray[np.void]
 
 
 def component_parts(files: Sequence[Rows], num_documents: int, memory_bytes: int) -> Iterator[Rows]:
-    """The rows of whole components, sorted as the files are, until each row was given once.
+    """The rows of whole components, sorted as the files are; every row comes once.
 
     Args:
         files: sorted, one behind the other.
         num_documents: how many documents there are.
-        memory_bytes: for one part; a component that needs more comes alone.
+        memory_bytes: for one part; a component that needs more is a part by itself.
     """
     num_pairs = sum(map(len, files))
     if num_pairs * BYTES_PER_PAIR <= memory_bytes:

@@ -1,4 +1,4 @@
-"""Last look at the documents: those that stay are written, the others rejected."""
+"""The last pass over the documents: those that stay are written, the others rejected."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +24,7 @@ from llmkit.workflows.units import Output, Piece, Unit, output_of
 
 
 class FilterTask(msgspec.Struct, frozen=True):
-    """The input of a unit once more."""
+    """Reads the input of a unit for the last time."""
 
     pieces: tuple[Piece, ...]
     config: DedupConfig
@@ -79,7 +79,7 @@ def filter_documents(task: FilterTask, folder: Path, writer: DocumentWriter) -> 
 
 
 def _cut_documents(task: FilterTask, folder: Path, read: Any, writer: DocumentWriter) -> None:
-    """Hand over each document with the pieces of it that came before."""
+    """Hand over each document with those of its pieces that repeat earlier ones."""
     flags = flags_of(folder, task.first, task.first + task.count)
     if task.config.by == "substring":
         _cut_spans(task.config, flags, read, writer)
@@ -96,7 +96,7 @@ def _cut_documents(task: FilterTask, folder: Path, read: Any, writer: DocumentWr
 
 
 def _cut_spans(config: DedupConfig, flags: NDArray[np.uint8], read: Any, writer: DocumentWriter) -> None:
-    """Hand over each document with the spans of it that came before, or as one to drop."""
+    """Hand over each document with its repeated spans, or as one to drop."""
     position = 0
     for document in read:
         if not isinstance(document, Document):

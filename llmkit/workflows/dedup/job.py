@@ -1,13 +1,13 @@
-"""The phases of `llmkit dedup`, each some units of work that may be done anywhere, with a barrier behind.
+"""The phases of `llmkit dedup`. Units of a phase may run anywhere; the next phase begins when all are done.
 
-near                 exact      paragraph, line, substring
-sign     some input  sign       mark    some input
-band     some bands                     candidates
-pairs    one                            of all bands, each once
-shingles some input                     of what is in them
-compare  some pairs
-choose   one         choose     again   one
-filter   some input  filter     filter  some input
+--by near            --by exact   --by paragraph, line, substring   a unit has
+sign                 sign         mark                              some of the input
+band                                                                some of the bands
+pairs                                                               the candidates of all bands: one unit
+shingles                                                            some of the input: what is a candidate
+compare                                                             some of the candidates
+choose               choose       again                             all documents: one unit
+filter               filter       filter                            some of the input
 """
 
 from collections.abc import Sequence
@@ -44,11 +44,11 @@ _PAIRS_PER_UNIT = 1 << 18
 
 @dataclass(frozen=True, kw_only=True)
 class DedupJob:
-    """What all phases have in common."""
+    """What all phases need to know."""
 
     config: DedupConfig
     inputs: Sequence[tuple[Piece, ...]]
-    """Of each unit that looks at documents."""
+    """The input of each unit that reads documents."""
     phases: Phases
     memory_bytes: int
     workers: int

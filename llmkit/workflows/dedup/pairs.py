@@ -1,4 +1,4 @@
-"""By near: from the numbers of the bands to the pairs that are alike.
+"""`--by near`: documents that share a band are candidates; candidates that are similar enough are pairs.
 
 band-00.pairs      candidates of one band, sorted
 pairs.pairs        of all bands, each once, sorted
@@ -31,21 +31,21 @@ _PAIRS_AT_A_TIME = 1 << 15
 
 
 class BandTask(msgspec.Struct, frozen=True):
-    """Some bands of all documents."""
+    """Finds the candidates of some bands, among all documents."""
 
     bands: tuple[int, ...]
     memory_bytes: int
 
 
 class MergeTask(msgspec.Struct, frozen=True):
-    """The candidates of all bands."""
+    """Joins the candidates of all bands."""
 
     names: tuple[str, ...]
     memory_bytes: int
 
 
 class CompareTask(msgspec.Struct, frozen=True):
-    """Some of the candidates, by their places."""
+    """Compares some of the candidates, from one row to another."""
 
     start: int
     stop: int

@@ -1,8 +1,8 @@
-"""By paragraph or line: which pieces of which documents have been there before.
+"""`--by paragraph` and `--by line`: which pieces of which documents repeat an earlier one.
 
-mark-00000.digests   DIGEST a piece that can be a duplicate
-mark-00000.counts    uint32 a document: how many it has
-again.flags          uint8 a piece of all documents, in order: 1 where the same came before
+mark-00000.digests   a DIGEST for each piece that can be a duplicate
+mark-00000.counts    a uint32 for each document: how many such pieces it has
+again.flags          a uint8 for each piece of all documents, in order: 1 where it repeats an earlier one
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ _BYTES_PER_PIECE = 64
 
 
 class AgainTask(msgspec.Struct, frozen=True):
-    """All pieces."""
+    """Compares the pieces of all documents."""
 
     names: tuple[str, ...]
     memory_bytes: int

@@ -1,4 +1,4 @@
-"""By near: the shingles of the documents that may have a duplicate, so that pairs can be compared as sets.
+"""`--by near`: the shingles of the candidates, kept in files so that pairs can be compared as sets.
 
 shingles-00000.sets     uint32: of each candidate of a unit, sorted, one behind the other
 shingles-00000.counts   uint32: how many each has
@@ -24,7 +24,7 @@ _NUMBER = np.dtype("<u4")
 
 
 class ShingleTask(msgspec.Struct, frozen=True):
-    """The input of a unit again."""
+    """Reads the input of a unit a second time."""
 
     pieces: tuple[Piece, ...]
     config: DedupConfig
@@ -115,7 +115,7 @@ def _wanted(folder: Path, first: int, documents: int, all_of_them: bool) -> NDAr
 
 
 def _write_sets(texts: list[str], config: DedupConfig, sets: Any, counts: Any) -> None:
-    """The sets of some texts behind the others."""
+    """Append the sets of some texts to the files."""
     if not texts:
         return
     shingled = shingle(texts, ngram=config.ngram, unit=config.unit)

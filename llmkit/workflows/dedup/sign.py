@@ -1,4 +1,4 @@
-"""First look at the documents: what each is known by, in numbers. See corpus.py for the files."""
+"""The first pass over the documents: the numbers that each is compared by. corpus.py has their files."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +20,7 @@ from llmkit.workflows.units import Output, Piece, Unit, output_of
 
 
 class SignTask(msgspec.Struct, frozen=True):
-    """What a unit of documents is told."""
+    """The settings of the pass, and the input of one unit."""
 
     pieces: tuple[Piece, ...]
     config: DedupConfig
@@ -28,7 +28,7 @@ class SignTask(msgspec.Struct, frozen=True):
 
 
 def sign_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]:
-    """Write the facts of the documents of some input."""
+    """Write the numbers of the documents of one unit."""
     task = msgspec.convert(unit.task, SignTask)
     stem = f"{folder / WORK / unit.name}"
     paths = [Path(f"{stem}{suffix}") for suffix in (".facts", ".prefer", ".ids", ".bands")]
@@ -62,7 +62,7 @@ class _Signer:
         self._elements: list[NDArray[np.uint32]] = []
 
     def take(self, document: Document) -> None:
-        """One more."""
+        """Add a document."""
         encoded = document.text.encode(errors="surrogatepass")
         self._bytes += len(encoded)
         content = digest_of(encoded)

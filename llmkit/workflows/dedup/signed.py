@@ -1,4 +1,4 @@
-"""The corpus as later units find it: what the first look has written, and an index that came with it."""
+"""What the first pass has written, opened for later units; with the index that was given, if any."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _FILE = "signed.json"
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """What tells a unit of work where the facts are: `work/signed.json`."""
+    """`work/signed.json`: where the files of the first pass are."""
 
     config: DedupConfig
     names: tuple[str, ...]
@@ -29,12 +29,12 @@ class Signed(msgspec.Struct, frozen=True):
 
 
 def write_signed(signed: Signed, folder: Path) -> None:
-    """Leave it for the units to come."""
+    """Write it for later units."""
     write_atomic(folder / WORK / _FILE, msgspec.json.encode(signed))
 
 
 def read_signed(folder: Path) -> Signed:
-    """What was left."""
+    """Read it."""
     return msgspec.json.decode((folder / WORK / _FILE).read_bytes(), type=Signed)
 
 

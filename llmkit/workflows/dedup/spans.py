@@ -1,9 +1,9 @@
-"""By substring: which words of which documents stand in a row that was there before.
+"""`--by substring`: which runs of words of which documents repeat earlier ones.
 
-mark-00000.windows   uint64 a window of neighbours that documents have, in order
-mark-00000.counts    uint32 a document: how many windows it has
-again.flags          uint8 a window of all documents, in order: 1 where the same came before, in a document
-                     that is kept, and does not overlap it
+mark-00000.windows   a uint64 for each window of neighbouring words, in order
+mark-00000.counts    a uint32 for each document: how many windows it has
+again.flags          a uint8 for each window of all documents, in order: 1 where an equal window, which does
+                     not overlap it, stands earlier in a document that is kept
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ Places = NDArray[np.int64]
 
 
 class RepeatTask(msgspec.Struct, frozen=True):
-    """All windows."""
+    """Compares the windows of all documents."""
 
     names: tuple[str, ...]
     config: DedupConfig
@@ -56,7 +56,7 @@ def window_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]
 
 
 def repeat_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]:
-    """Mark each window that came before: document after document, as those that are dropped do not count."""
+    """Mark the windows that repeat earlier ones, in order: what dropped documents hold repeats nothing."""
     task = msgspec.convert(unit.task, RepeatTask)
     stems = [f"{folder / WORK / name}" for name in task.names]
     numbers = [map_array(Path(f"{stem}.windows"), np.dtype("<u8")) for stem in stems]
@@ -70,12 +70,12 @@ def repeat_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]
 
 
 def is_dropped(inside: NDArray[np.bool_], config: DedupConfig) -> bool:
-    """Whether a document with these words in spans that came before goes as a whole."""
+    """Whether a document is dropped as a whole: `inside` is true for its words in repeated spans."""
     return config.drop_above is not None and float(inside.mean()) > config.drop_above
 
 
 def _repeated(numbers: Sequence[NDArray[np.uint64]], total: int, memory_bytes: int) -> tuple[Places, Places]:
-    """The windows that occur twice or more, in order, and a number for those that are equal."""
+    """The places of windows that occur twice or more, in order; and their numbers, which equal ones share."""
     places: list[Places] = [np.empty(0, np.int64)]
     groups: list[Places] = [np.empty(0, np.int64)]
     known = 0
@@ -94,7 +94,7 @@ def _repeated(numbers: Sequence[NDArray[np.uint64]], total: int, memory_bytes: i
 
 
 def _between(numbers: Sequence[NDArray[np.uint64]], low: int, high: int) -> tuple[NDArray[np.uint64], Places]:
-    """The windows with numbers in a range, and where they are."""
+    """The windows whose numbers are within a range, and their places."""
     keys, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     base = 0
     for one in numbers:
@@ -108,7 +108,7 @@ def _between(numbers: Sequence[NDArray[np.uint64]], low: int, high: int) -> tupl
 def _mark(
     flags: NDArray[np.uint8], places: Places, groups: Places, bounds: Places, config: DedupConfig
 ) -> int:
-    """Set the flags. Returns how many documents are dropped for theirs."""
+    """Set the flags. Returns how many documents are dropped as a whole."""
     earliest = np.full(int(groups.max(initial=0)) + 1, -1, np.int64)  # of a group, in a document that is kept
     dropped = 0
     for start, stop, part in _documents(places, bounds):
@@ -127,7 +127,7 @@ def _mark(
 
 
 def _documents(places: Places, bounds: Places) -> Iterator[tuple[int, int, slice]]:
-    """First and past-the-last window of each document that has some of these; where they are among them."""
+    """Of each document with repeated windows: its first, the one past its last, its slice of `places`."""
     document = np.searchsorted(bounds, places, "right") - 1
     starts = np.flatnonzero(np.diff(document, prepend=-1, append=-1))  # where there are any, their end too
     for begin, end in pairwise(starts.tolist()):

@@ -1,7 +1,7 @@
-"""Exact, paragraph and line on one stream: each document goes out as soon as it has come in.
+"""`--by exact`, `paragraph` and `line` on a stream: each document goes out as soon as it has come in.
 
-What comes first is kept, so nothing has to be looked at twice. 24 bytes stay of each document or piece; ids
-are kept in a file, and only where somebody wants to know what a document is a duplicate of.
+The first of several duplicates is kept, so no document is looked at twice. Memory holds 24 bytes for each
+document or piece. Ids are kept, in a file, only where it is to be said what a document is a duplicate of.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""How much a job asks for at most: what memory is set aside by."""
+"""The most that a job can ask for, which decides how much memory is set aside."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -7,12 +7,12 @@ from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.row import Refusal, Row
 
 _BYTES_A_TOKEN = 2
-"""Of a call's result, at least, as a rule: what memory is set aside for."""
+"""Of a call's result: most texts have more bytes to a token, and so fewer tokens than are counted on."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much a job asks for at most."""
+    """The most that a job can ask for."""
 
     rows: int
     prompt_tokens: int
@@ -24,7 +24,7 @@ class Extent:
 
 
 def extent_of(job: Job, rows: Iterable[Row | Refusal]) -> Extent:
-    """The extent of some rows, which are used up."""
+    """The extent of some rows, which are read to their end."""
     count = prompt_tokens = positions = texts = 0
     for row in rows:
         count += 1
@@ -38,7 +38,7 @@ def extent_of(job: Job, rows: Iterable[Row | Refusal]) -> Extent:
 
 
 def tool_extent(job: Job, extent: Extent) -> Extent:
-    """The extent of some rows, with the results that their texts may have in them, one text at a time."""
+    """The same where functions may be called: texts come one at a time, and have the results in them."""
     tools = job.files.tools
     if job.talk is None or tools is None:
         return extent

@@ -105,8 +105,7 @@ class Job:
         return form_of(self.tokenizer, turns=self.encoder.tool_turns)
 
     def bound(self, request: Request, rule: Rule | None) -> Request:
-        """A request with what its settings are by the tokenizer: the grammar of a rule, and what breaks
-        repetitions.
+        """A request with what takes a tokenizer: the grammar of its rule, and the breaks of its repetitions.
 
         Raises:
             ConfigError, DataError, MissingError: see `Grammars.compile`.
@@ -185,7 +184,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
 
 
 def _without_kernels(config: GenerateConfig) -> tuple[str, ...]:
-    """That a CPU could do better, where nobody asked for what it does."""
+    """A note where torch computes on a CPU, and nobody asked for it."""
     missing = unbuilt()
     if missing is None or config.kernels != "auto" or device_named(config.device) != "cpu":
         return ()
@@ -273,7 +272,7 @@ def _provenance(model: Path) -> dict[str, Any]:
 
 
 def no_tokenizer(model: Path) -> MissingError:
-    """There is a text to encode or to write, and nothing to do it with."""
+    """The error where a text is to be encoded or written, and there is no tokenizer."""
     return MissingError(
         f"{model}: no tokenizer in this folder, and text needs one",
         hint="name it with -t TOKENIZER, or give rows of tokens with --jsonl",

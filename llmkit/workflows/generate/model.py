@@ -120,7 +120,7 @@ def _texts_and_blocks(
 
 
 def _most(most: int, room: int, nbytes: Callable[[int], int]) -> int:
-    """How many, at most `most`, have room; they take more the more they are."""
+    """The largest count up to `most` for which `nbytes(count)` is within `room`."""
     return bisect_right(range(1, most + 1), room, key=nbytes)
 
 

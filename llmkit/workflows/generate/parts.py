@@ -1,4 +1,4 @@
-"""What goes together with --tp, which cuts a model into parts. No torch."""
+"""What --tp, which cuts a model into parts, cannot be combined with. No torch."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from llmkit.model.source import read_plain_tensors
 
 
 def check_parts(path: Path, config: GenerateConfig, model: ModelConfig, prompt_cache: Path | None) -> None:
-    """Refuse what is not cut.
+    """Refuse models that cannot be cut, and options that do not go with --tp.
 
     Args:
         path: of the model.

@@ -1,4 +1,4 @@
-"""What goes with a model that is trained on and stays true: how it is sampled, how vectors are made of it."""
+"""What a trained model inherits from the one it goes on from: how it is sampled, how it makes vectors."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from llmkit.workflows.stop_tokens import with_turn_end
 
 
 def whole_model(weights: Path | None, turn_end: int | None = None) -> Product:
-    """What a run makes that trains a model itself; what cannot be kept of it is found now.
+    """What a run makes that trains all weights; what the first model has and cannot be kept is refused now.
 
     Args:
         weights: the folder or GGUF file that it goes on from; None: they are drawn.
@@ -35,7 +35,7 @@ def whole_model(weights: Path | None, turn_end: int | None = None) -> Product:
 
 
 def keep_steps(weights: Path | None, folder: Path, width: int) -> None:
-    """Put into a folder how vectors are made of a model, where that is told.
+    """Copy into a folder how a model makes vectors, where its files say so.
 
     Args:
         weights: see `whole_model`.

@@ -1,4 +1,4 @@
-"""How a stopped run is gone on with, as people are told."""
+"""What people are told about going on with a run that was stopped."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ _NEVER = {
 
 @contextmanager
 def over_again(starts_over: bool) -> Iterator[None]:
-    """What stops inside says how to go on: with `--resume never` the same line would start over.
+    """Correct what errors say of going on: after `--resume never` the same line would start over.
 
     Args:
-        starts_over: whether it was begun so.
+        starts_over: whether the run was started with `--resume never`.
     """
     try:
         yield

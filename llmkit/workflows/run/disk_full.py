@@ -16,11 +16,11 @@ class DiskFullError(ResourceError):
 
 @contextmanager
 def full_disk_told(out: Path, what: Path | None = None) -> Iterator[None]:
-    """What finds the disk full inside says which step is saved.
+    """Turn the error of a full disk into one that says which step is saved.
 
     Args:
         out: folder of the run.
-        what: is written; None: the file that the system names.
+        what: the file that is being written; None: the one that the system names.
 
     Raises:
         DiskFullError: the disk is full.

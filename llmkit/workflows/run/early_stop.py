@@ -1,4 +1,4 @@
-"""A run that a signal ends outside of its training: mostly before it, as reading and packing take minutes."""
+"""A signal that ends a run outside of training: mostly before it, as reading and packing take minutes."""
 
 import os
 from collections.abc import Iterator
@@ -14,9 +14,10 @@ from llmkit.workflows.run.ranks import STATUS
 
 @contextmanager
 def resumable(out: Path | None) -> Iterator[None]:
-    """What a signal ends inside is a stop to go on from, where the run in `out` has a checkpoint.
+    """Turn a signal into a stop that can be resumed, where the run in `out` has a checkpoint.
 
-    Without one it ends as it does elsewhere. This module loads next to nothing: it is there for imports too.
+    Without one the signal ends the process as it does elsewhere. This module loads next to nothing, so that
+    it is there while others are imported.
 
     Args:
         out: None where no run is gone on with.

@@ -7,11 +7,11 @@ from llmkit.workflows.run.setup import Setup
 
 @dataclass(frozen=True)
 class Evaluations:
-    """All those of a whole run."""
+    """All evaluations of a run together."""
 
     count: int = 0
     rows: int = 0
-    """That each scores."""
+    """Scored in each evaluation."""
     seconds: float = 0.0
 
 

@@ -84,7 +84,7 @@ def check_folder(out: Path, inputs: Sequence[Path]) -> None:
 
 
 def check_resume(out: Path, *, resume: Resume, force: bool) -> None:
-    """Find what needs no data: that a run stands in the way, or none is there to go on with.
+    """Refuse, before any data is read, to replace a run unasked or to resume one that has no checkpoint.
 
     Raises:
         UsageError: the run was to be started over without --force.

@@ -140,7 +140,7 @@ def joined_ranks(degrees: "Degrees", device_name: str) -> Iterator["Ranks"]:
 
 @contextmanager
 def first_speaks() -> Iterator[None]:
-    """What all processes have to say is said once: by the first, whose end ends the others.
+    """An error that all processes have is told once: by the first of them, whose end ends the others.
 
     Whoever started the processes reads the first one's exit status in the file that STATUS names, and tells
     itself which process was lost.

@@ -47,7 +47,7 @@ def check_same_run(out: Path, recipe: Recipe, state: CheckpointState) -> None:
 
 
 def had_rates(recipe: Recipe, steps: int, done: int) -> bool:
-    """Whether the first updates of a run of so many steps had the rates of a recipe that differs in these."""
+    """Whether `done` updates of a run of so many `steps` had the learning rates that `recipe` gives them."""
     past = replace(recipe, steps=steps)
     return done <= recipe.steps and all(
         learning_rate(past, step) == learning_rate(recipe, step) for step in range(done)

@@ -129,7 +129,7 @@ class Saver:
             self._retract_after(older[-1])
 
     def _save(self, *, spared_to: int) -> None:
-        """Save the present step; checkpoints up to the step `spared_to` all stay."""
+        """Save the present step; no checkpoint up to the step `spared_to` is removed for it."""
         step = self._trainer.step
         if step == self.last_step:
             return
