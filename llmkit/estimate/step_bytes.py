@@ -31,7 +31,7 @@ def weight_bytes_read(
     Raises:
         ConfigError: part_bytes lacks a part that the model has.
     """
-    per_value = {part: bytes_per_value for part in architecture.by_part}
+    per_value = dict.fromkeys(architecture.by_part, bytes_per_value)
     if part_bytes is not None:
         per_value = {
             part: bytes_of_part(part, part_bytes) / numbers for part, numbers in architecture.by_part.items()

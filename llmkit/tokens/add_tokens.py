@@ -25,7 +25,7 @@ def add_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokenizer:
     known = {texts[at] for at in range(len(texts)) if texts[at] in texts[:at]}
     known |= {text for text in texts if tokenizer.id_of(text) is not None}
     if known or "" in texts:
-        what = f"{sorted(known)[0]!r} is a token already" if known else "an empty token"
+        what = f"{min(known)!r} is a token already" if known else "an empty token"
         raise UsageError(f"--add-token: {what}", hint="name tokens that it does not have, once each")
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     new = [tokenizers.AddedToken(text, normalized=False, special=True) for text in texts]

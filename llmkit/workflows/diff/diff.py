@@ -78,18 +78,15 @@ def diff_artefacts(a: Path, b: Path, config: DiffConfig, *, progress: Progress =
     missing: list[OneSided] = []
     tensors = configs = tokenizer = shards = None
     if "tensors" in parts:
-        sides = _weights_of(first, second)
-        tensors = diff_tensors(*sides, config, progress=progress)
+        tensors = diff_tensors(*_weights_of(first, second), config, progress=progress)
     if "config" in parts:
         configs = _configs(first, second, config)
     if "tokenizer" in parts:
-        holds = [one.kind == "tokenizer" or holds_tokenizer(one.path) for one in (first, second)]
-        if (
-            all(holds) or "tokenizer" in config.only
-        ):  # asked for: then a tokenizer that is not there is an error
+        a_has, b_has = (one.kind == "tokenizer" or holds_tokenizer(one.path) for one in (first, second))
+        if (a_has and b_has) or "tokenizer" in config.only:  # asked for, one that is absent is an error
             tokenizer = diff_tokenizers(first.path, second.path, config.texts, progress=progress)
-        elif any(holds):
-            missing.append(OneSided(file="tokenizer", only="a" if holds[0] else "b"))
+        elif a_has or b_has:
+            missing.append(OneSided(file="tokenizer", only="a" if a_has else "b"))
     if "shards" in parts:
         shards = diff_shards(first.path, second.path, progress=progress)
     compared = (tensors, configs, tokenizer, shards)
@@ -109,16 +106,7 @@ def diff_artefacts(a: Path, b: Path, config: DiffConfig, *, progress: Progress =
 def _parts(a: Artefact, b: Artefact, config: DiffConfig) -> tuple[Part, ...]:
     """The parts to compare: those asked for, or all where the artefacts are of one kind."""
     for one in (a, b):
-        if one.kind == "adapter" and is_gguf(one.path):
-            raise DataError(
-                f"{one.path}: adapters in GGUF files are not compared",
-                hint=f"compare their folders: llmkit convert {one.path} FOLDER --base MODEL",
-            )
-        if one.kind not in _PARTS:
-            raise DataError(
-                f"{one.path}: {one.kind} are not compared",
-                hint=f"diff or cmp on the files; llmkit show {one.path}",
-            )
+        _check_compared(one)
     shared = tuple(part for part in _PARTS[a.kind] if part in _PARTS[b.kind])
     if "adapter" in (a.kind, b.kind) and a.kind != b.kind:  # its config is another file
         shared = tuple(part for part in shared if part == "tensors")
@@ -141,6 +129,19 @@ def _parts(a: Artefact, b: Artefact, config: DiffConfig) -> tuple[Part, ...]:
     if about_tensors and "tensors" not in wanted:
         raise UsageError(f"{_TENSOR_FLAGS} are about tensors, which are not compared", hint="leave them out")
     return wanted
+
+
+def _check_compared(artefact: Artefact) -> None:
+    path, kind = artefact.path, artefact.kind
+    if kind == "adapter" and is_gguf(path):
+        raise DataError(
+            f"{path}: adapters in GGUF files are not compared",
+            hint=f"compare their folders: llmkit convert {path} FOLDER --base MODEL",
+        )
+    if kind not in _PARTS:
+        raise DataError(
+            f"{path}: {kind} are not compared", hint=f"diff or cmp on the files; llmkit show {path}"
+        )
 
 
 def _family(kind: Kind) -> tuple[Kind, ...]:

@@ -186,12 +186,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
             raise RefusedError("--suffix is not for rows of a batch file, which say their own")
         if call.is_chat:
             calls = _calls(job, body, sampling)
-            rule = sampling.rule if calls is None else calls.rule(sampling.rule)
-            settings = {**job.config.template_kwargs, **body.template_kwargs}
-            row = row_of_read_chat(job, body.messages, body.tools, line.record, sampling, rule, settings)
-            if calls is not None:
-                freed = calls.freed(row.request, prompt=row.text or "", prefill=row.prefill)
-                row = replace(row, request=freed)
+            row = _chat(job, body, line.record, sampling, calls)
         elif isinstance(body.prompt, str):
             row = row_of_text(job, body.prompt, line.record, sampling, suffix=body.suffix)
         else:
@@ -212,6 +207,15 @@ def _called(job: Job, line: Line) -> Row | Refusal:
     adapter = body.model if body.model in job.adapters.names else job.adapters.default
     request = replace(row.request, key=body.owner, adapter=adapter)
     return replace(row, call=replace(call, echo=body.echo, calls=calls), request=request)
+
+
+def _chat(job: Job, body: Body, record: Record, sampling: SamplingConfig, calls: "Calls | None") -> Row:
+    rule = sampling.rule if calls is None else calls.rule(sampling.rule)
+    settings = {**job.config.template_kwargs, **body.template_kwargs}
+    row = row_of_read_chat(job, body.messages, body.tools, record, sampling, rule, settings)
+    if calls is None:
+        return row
+    return replace(row, request=calls.freed(row.request, prompt=row.text or "", prefill=row.prefill))
 
 
 def _from_text(

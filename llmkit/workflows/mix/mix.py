@@ -84,8 +84,7 @@ def plan_mix(files: MixFiles, settings: MixSettings, *, progress: Progress = SIL
     with tempfile.TemporaryDirectory(prefix="llmkit-mix-") as name:
         job = with_spooled(job, Path(name))
         chosen, _ = choose_documents(job, phases_of(job, Path(name), "plan", progress))
-    report = make_report(job.settings, chosen, out=None, seconds=time.monotonic() - begin)
-    return report
+    return make_report(job.settings, chosen, out=None, seconds=time.monotonic() - begin)
 
 
 def _to_file(job: MixJob, progress: Progress) -> Chosen:
