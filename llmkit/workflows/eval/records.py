@@ -17,8 +17,15 @@ from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.documents import list_files
 from llmkit.formats.jsonl import encode_line
-from llmkit.formats.lock import open_locked
-from llmkit.formats.streams import STDIO, open_output
+from llmkit.formats.partial_lines import (
+    Header,
+    begin_partial,
+    finish_partial,
+    lock_partial,
+    partial_path,
+    whole_lines,
+)
+from llmkit.formats.streams import STDIO
 
 SCHEMA = "llmkit.eval-partial/1"
 
@@ -79,11 +86,6 @@ def another_input(what: str) -> DataError:
     )
 
 
-class _Header(msgspec.Struct, frozen=True):
-    schema: str
-    settings_sha256: str
-
-
 def inputs_told(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Which files the inputs are, for the settings of `open_records`; of stdin, what is read tells."""
     return [
@@ -124,18 +126,11 @@ def open_records(
     if path is None:
         yield Records()
         return
-    partial = path.with_name(f"{path.name}.partial")
-    digest = digest_bytes(repr(settings).encode())
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    stream = open_locked(partial)
-    if stream is None:
-        raise UsageError(f"{partial}: another run writes it now", hint="let it end")
-    with stream:
-        done, end = _read(partial, digest)
-        stream.truncate(end)
-        if not end:
-            stream.write(encode_line(_Header(SCHEMA, digest)))
-            stream.flush()
+    partial = partial_path(path)
+    header = Header(SCHEMA, digest_bytes(repr(settings).encode()))
+    with lock_partial(partial, hint="let it end") as stream:
+        done, end = _read(partial, header)
+        begin_partial(stream, end, header)
         notes = (f"{partial}: goes on after {len(done):,} records",) if done else ()
         records = Records(stream, done, notes)
         try:
@@ -148,37 +143,26 @@ def open_records(
             raise StoppedResumable(
                 f"stopped: what is complete is kept in {partial}", hint="run the same line again"
             ) from None
-        with open_output(path, force=force, inputs=inputs) as whole, partial.open("rb") as lines:
-            next(lines)
-            whole.writelines(lines)
-        partial.unlink()
+        finish_partial(partial, path, force=force, inputs=inputs)
 
 
-def _read(partial: Path, digest: str) -> tuple[dict[int, dict[str, Any]], int]:
+def _read(partial: Path, header: Header) -> tuple[dict[int, dict[str, Any]], int]:
     """Records by their index, and the bytes of the whole lines."""
     done: dict[int, dict[str, Any]] = {}
     end = 0
-    with partial.open("rb") as stream:
-        for number, content in enumerate(stream, 1):
-            if not content.endswith(b"\n"):
-                break
-            try:
-                if number == 1:
-                    _check_header(partial, msgspec.json.decode(content, type=_Header), digest)
-                else:
-                    record = msgspec.json.decode(content, type=dict[str, Any])
-                    done[int(record["index"])] = record
-            except (msgspec.MsgspecError, KeyError):
+    for number, content in enumerate(whole_lines(partial), 1):
+        try:
+            if number > 1:
+                record = msgspec.json.decode(content, type=dict[str, Any])
+                done[int(record["index"])] = record
+            elif msgspec.json.decode(content, type=Header) != header:
                 raise DataError(
-                    f"{partial}:{number}: not a record of an interrupted run", hint=f"rm {partial}"
-                ) from None
-            end += len(content)
+                    f"{partial}: begun with another model, other texts or other settings",
+                    hint=f"run the line that began it, or rm {partial} to begin anew",
+                )
+        except (msgspec.MsgspecError, KeyError):
+            raise DataError(
+                f"{partial}:{number}: not a record of an interrupted run", hint=f"rm {partial}"
+            ) from None
+        end += len(content)
     return done, end
-
-
-def _check_header(partial: Path, header: _Header, digest: str) -> None:
-    if header != _Header(SCHEMA, digest):
-        raise DataError(
-            f"{partial}: begun with another model, other texts or other settings",
-            hint=f"run the line that began it, or rm {partial} to begin anew",
-        )

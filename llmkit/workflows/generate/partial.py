@@ -17,12 +17,18 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import DataError, UsageError, as_word
+from llmkit.errors import DataError, as_word
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Record, encode_line, parse_line
-from llmkit.formats.lock import open_locked
+from llmkit.formats.partial_lines import (
+    Header,
+    begin_partial,
+    finish_partial,
+    lock_partial,
+    partial_path,
+    whole_lines,
+)
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from llmkit.formats.streams import open_output
 from llmkit.model.source import model_files as stored_files
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.row import Refusal, Row
@@ -37,11 +43,6 @@ _HOW_NOT_WHAT = ("threads", "batch", "unbuffered", "draft", "draft_tokens")
 
 Key = tuple[bytes, int]
 """A row's content, digested, and the number of a sample."""
-
-
-class _Header(msgspec.Struct, frozen=True):
-    schema: str
-    settings_sha256: str
 
 
 @dataclass(frozen=True)
@@ -103,30 +104,16 @@ class Partial:
         """
         out, stream = job.files.out, self.stream
         assert out is not None and stream is not None
-        stream.truncate(self.end)
-        if not self.end:
-            stream.write(encode_line(_Header(SCHEMA, self.settings)))
-            stream.flush()
+        begin_partial(stream, self.end, Header(SCHEMA, self.settings))
         yield stream
         stream.flush()
-        with (
-            open_output(out, force=job.files.force, inputs=job.files.every_input) as whole,
-            self.path.open("rb") as lines,
-        ):
-            next(lines)
-            whole.writelines(lines)
-        self.path.unlink()
+        finish_partial(self.path, out, force=job.files.force, inputs=job.files.every_input)
 
     def _wrong(self, what: str) -> DataError:
         return DataError(
             f"{self.path}: {what}",
             hint=f"give it the rows that it began with, or rm {as_word(self.path)} to begin anew",
         )
-
-
-def partial_path(out: Path) -> Path:
-    """Where the records of an output are until it is complete."""
-    return out.with_name(f"{out.name}.partial")
 
 
 def read_partial(job: Job) -> Partial:
@@ -138,20 +125,17 @@ def read_partial(job: Job) -> Partial:
     assert job.files.out is not None
     path, settings = partial_path(job.files.out), _settings_of(job)
     done: Counter[Key] = Counter()
-    end, torn = 0, False
-    if path.exists():
-        with path.open("rb") as stream:
-            for number, content in enumerate(stream, 1):
-                if not content.endswith(b"\n"):
-                    torn = True
-                    break
-                end += len(content)
-                record = parse_line(content, str(path), number).record
-                if number == 1:
-                    _check_header(path, content, settings)
-                else:
-                    done[_key_of_record(record), _sample_of(record)] += 1
-    return Partial(path, settings, done, end, torn, not job.config.unordered)
+    if not path.exists():
+        return Partial(path, settings, done, 0, False, not job.config.unordered)
+    end, size = 0, path.stat().st_size
+    for number, content in enumerate(whole_lines(path), 1):
+        end += len(content)
+        record = parse_line(content, str(path), number).record
+        if number == 1:
+            _check_header(path, content, settings)
+        else:
+            done[_key_of_record(record), _sample_of(record)] += 1
+    return Partial(path, settings, done, end, end < size, not job.config.unordered)
 
 
 @contextmanager
@@ -169,11 +153,7 @@ def open_partial(job: Job) -> Iterator[Partial | None]:
         return
     assert job.files.out is not None
     path = partial_path(job.files.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stream = open_locked(path)
-    if stream is None:
-        raise UsageError(f"{path}: another run writes it now", hint="let it end, or name another output")
-    with stream:
+    with lock_partial(path, hint="let it end, or name another output") as stream:
         try:
             yield replace(read_partial(job), stream=stream)
         finally:
@@ -183,9 +163,9 @@ def open_partial(job: Job) -> Iterator[Partial | None]:
 
 def _check_header(path: Path, content: bytes, settings: str) -> None:
     try:
-        header = msgspec.json.decode(content, type=_Header)
+        header = msgspec.json.decode(content, type=Header)
     except msgspec.MsgspecError:
-        header = _Header("", "")
+        header = Header("", "")
     if header.schema != SCHEMA:
         raise DataError(f"{path}: not the records of an interrupted run", hint="name another output with -o")
     if header.settings_sha256 != settings:

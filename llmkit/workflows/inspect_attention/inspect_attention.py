@@ -21,7 +21,7 @@ from llmkit.workflows.inspect_attention.answer import answer_id, see_ablation, s
 from llmkit.workflows.inspect_attention.config import InspectFiles, InspectText, InspectViews, check_views
 from llmkit.workflows.inspect_attention.expect import check_expected, parse_expected, thresholds
 from llmkit.workflows.inspect_attention.files import save_maps, write_edges
-from llmkit.workflows.inspect_attention.heads import Wanted, chosen_heads, look
+from llmkit.workflows.inspect_attention.heads import Seen, Wanted, chosen_heads, look
 from llmkit.workflows.inspect_attention.html import html_page, page_cells
 from llmkit.workflows.inspect_attention.open import Inspected, InspectOptions, open_inspected
 from llmkit.workflows.inspect_attention.picture import PNG_CELLS, SVG_CELLS, png_picture, svg_picture
@@ -91,7 +91,25 @@ def inspect_attention(asked: Inspection, progress: Progress = SILENT) -> Inspect
                 write_edges(edges, layer, of_layer, region, reading.tokens, files.top_k)
 
         seen = look(opened, reading, wanted, other=other, each=each, progress=progress)
-    report = InspectReport(
+    report = _report(asked, opened, reading, answer, wanted, seen, progress)
+    _write_pictures(report, seen.pictures, files)
+    if files.save is not None:
+        save_maps(files.save, opened, reading, heads, region, report, progress)
+    return report
+
+
+def _report(
+    asked: Inspection,
+    opened: Inspected,
+    reading: Reading,
+    answer: int | None,
+    wanted: Wanted,
+    seen: Seen,
+    progress: Progress,
+) -> InspectReport:
+    """What was seen on the way through the layers, and the views that take passes of their own."""
+    views, files, config, query = asked.views, asked.files, opened.job.model, wanted.query
+    return InspectReport(
         model=str(asked.options.model),
         adapter=asked.options.adapter,
         source=reading.source,
@@ -116,10 +134,6 @@ def inspect_attention(asked: Inspection, progress: Progress = SILENT) -> Inspect
         expected=check_expected(seen.heads, views.expect, len(reading.ids)) if views.expect else None,
         files=[str(path) for path in files.named],
     )
-    _write_pictures(report, seen.pictures, files)
-    if files.save is not None:
-        save_maps(files.save, opened, reading, heads, region, report, progress)
-    return report
 
 
 def find_query(tokens: list[TokenRow], name: str | None) -> int:

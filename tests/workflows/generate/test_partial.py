@@ -18,11 +18,12 @@ from gguf_models import case_config, random_model
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.formats.gguf.write import write_gguf
+from llmkit.formats.partial_lines import partial_path
 from llmkit.model.gguf.save import gguf_model
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import generate_files, plan_generate
 from llmkit.workflows.generate.output import JsonOutput
-from llmkit.workflows.generate.partial import model_files, partial_path
+from llmkit.workflows.generate.partial import model_files
 
 MESSAGES = [{"role": "user", "content": "the License?"}]
 CALL = {"custom_id": "q", "method": "POST", "url": "/v1/chat/completions"}
