@@ -151,6 +151,11 @@ def parse_seconds(text: str | float) -> float:
     return value
 
 
+def format_size(nbytes: int) -> str:
+    """`1.5 GiB (1,610,612,736 bytes)`."""
+    return f"{format_bytes(nbytes)} ({nbytes:,} bytes)"
+
+
 def format_need(needed: int, there: int | None, word: str) -> str:
     """`1.0 GiB of 16.0 GiB available`; without the second half where nobody knows what is there.
 

@@ -45,7 +45,7 @@ _NO_MATTER = (
     *("lora_dropout", "init_lora_weights", "runtime_config", "peft_type", "bias", "base_model_name_or_path"),
 )
 """Keys that say how an adapter was made, or what its tensors say themselves."""
-_AGAIN = "fetch or write the adapter again"
+FETCH_AGAIN = "fetch or write the adapter again"
 _OTHER = "merge the adapter into its base with peft, and use that model"
 _PROMPTS = (
     *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"),
@@ -122,7 +122,7 @@ def read_peft_config(folder: Path) -> PeftConfig:
     try:
         return msgspec.convert(given, PeftConfig)
     except msgspec.ValidationError as error:
-        raise DataError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}", hint=_AGAIN) from None
+        raise DataError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}", hint=FETCH_AGAIN) from None
 
 
 def peft_config_bytes(config: PeftConfig) -> bytes:

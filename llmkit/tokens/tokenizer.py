@@ -20,6 +20,8 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 NAMED_TEMPLATES = "additional_chat_templates"
 """A folder of templates, NAME.jinja each."""
+ROLES = ("bos", "eos", "pad")
+"""Special tokens that a config names: bos_token, …"""
 TOOL_USE = "tool_use"
 """The template that conversations with tools take, where there is one of this name."""
 
@@ -54,7 +56,7 @@ class Tokenizer:
         self.named_templates = dict(named_templates or {})
         self._content = canonical_json(backend) if content is None else content
         self.sha256 = digest_bytes(self._content.replace(_LATER_STEP, b""))
-        self.bos_id, self.eos_id, self.pad_id = map(self.named_id, ("bos", "eos", "pad"))
+        self.bos_id, self.eos_id, self.pad_id = map(self.named_id, ROLES)
 
     @functools.cached_property
     def vocab_size(self) -> int:

@@ -1,7 +1,7 @@
 """How a model is fine-tuned: what is asked for (FinetuneConfig) and what that comes to. No torch."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from llmkit.errors import ConfigError
 from llmkit.model.adapters.config import LoraConfig
@@ -9,7 +9,6 @@ from llmkit.train.bounds import check_bounds
 from llmkit.train.config import PretrainConfig, Reaction, Recipe
 
 Method = Literal["sft", "dpo", "ipo", "hinge", "robust", "orpo", "kto", "simpo", "grpo", "kd"]
-METHODS: tuple[str, ...] = get_args(Method)
 PAIRED = ("dpo", "ipo", "hinge", "robust", "orpo", "simpo")
 """Methods that learn from pairs of a chosen and a rejected answer."""
 REFERRING = ("dpo", "ipo", "hinge", "robust", "kto")

@@ -27,6 +27,7 @@ Kind = Literal[
     "model", "gguf", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
     "metrics", "records", "text", "imatrix", "dedup-index", "retrieve-index",
 ]  # fmt: skip
+MODELS: tuple[Kind, ...] = ("model", "run", "checkpoint", "gguf")
 SHARD_INDEX = "index.json"  # also what `dedup --save-index` calls its own: their schemas differ
 _DEDUP_INDEX = "llmkit.dedup-index"
 KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"

@@ -13,6 +13,7 @@ from llmkit.commands.values import (
     format_left,
     format_need,
     format_seconds,
+    format_size,
     parse_count,
     parse_finite,
     parse_seconds,
@@ -137,6 +138,7 @@ def test_figures_are_short_for_people() -> None:
 def test_what_is_needed_is_told_beside_what_is_there_where_that_is_known() -> None:
     assert format_need(1 << 30, 16 << 30, "available") == "1.0 GiB of 16.0 GiB available"
     assert format_need(1 << 30, None, "available") == "1.0 GiB"
+    assert format_size(1 << 30) == "1.0 GiB (1,073,741,824 bytes)"
 
 
 def test_a_bound_is_a_finite_number() -> None:

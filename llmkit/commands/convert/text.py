@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from llmkit.commands.facts import Facts, facts_lines, plural, title_line
-from llmkit.commands.values import format_bytes, format_count
+from llmkit.commands.values import format_count, format_size
 
 _FORMS = {"gguf": "GGUF file", "safetensors": "model folder"}
 
@@ -18,7 +18,7 @@ def convert_text(report: Any, *, width: int) -> str:
         ("model", f"{report.model_type}, {format_count(report.parameters)} parameters"),
         ("head", "the embedding" if report.tied else "its own"),
         ("weights", f"{report.dtype}, {plural(report.tensors, 'tensor')} in {plural(report.files, 'file')}"),
-        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("size", format_size(report.size_bytes)),
         ("tokenizer", _tokenizer(report)),
         ("check", check_text(report.check) if report.check is not None else None),
         *(("note", note) for note in report.notes),
@@ -31,7 +31,7 @@ def _adapter_text(report: Any, *, width: int) -> str:
         ("from", report.source),
         ("of", f"{report.base} ({report.model_type})"),
         ("numbers", f"{format_count(report.parameters)}, {report.dtype}"),
-        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("size", format_size(report.size_bytes)),
     ]
     title = title_line(report.out, "adapter", "GGUF file" if report.form == "gguf" else "PEFT folder")
     return "\n".join([title, *facts_lines(facts, width)])

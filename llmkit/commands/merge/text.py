@@ -6,7 +6,7 @@ from typing import Any
 from llmkit.commands.convert.text import check_text
 from llmkit.commands.facts import Facts, facts_lines, plural, title_line
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count
+from llmkit.commands.values import format_bytes, format_count, format_size
 from llmkit.errors import some_of
 
 _KINDS = {"extract": "LoRA adapter"}
@@ -23,7 +23,7 @@ def merge_text(report: Any, *, width: int) -> str:
         ("method", report.method or report.expression),
         ("model", f"{report.model_type}, {format_count(report.parameters)} parameters"),
         ("weights", _weights(report)),
-        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("size", format_size(report.size_bytes)),
         ("memory", f"about {format_bytes(report.memory_bytes)} at work"),
         ("explained", None if report.explained is None else f"{report.explained:.2%} of the difference"),
         ("left out", _some(report.left_out)),

@@ -8,7 +8,7 @@ from typing import Any
 from llmkit.commands.facts import Facts, facts_lines, plural, title_line
 from llmkit.commands.plot import Series, draw_curves
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count
+from llmkit.commands.values import format_bytes, format_count, format_size
 
 _FORMS = {"gguf": "GGUF file"}
 
@@ -24,7 +24,7 @@ def quantize_text(report: Any, *, width: int) -> str:
         ("from", f"{report.source}, {format_bytes(report.source_bytes)}"),
         ("model", f"{report.model_type}, {format_count(report.parameters)} parameters"),
         ("type", f"{report.type}, {report.bits_per_weight:.4g} bits a weight"),
-        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("size", format_size(report.size_bytes)),
         ("weights", ", ".join(f"{name} {count / total:.1%}" for name, count in types.most_common())),
         ("method", _method(report)),
         *(_quality(quality) if quality is not None else []),

@@ -5,7 +5,7 @@ from llmkit.commands.shared import align
 from llmkit.commands.show.model_text import model_text
 from llmkit.commands.show.run_text import run_text
 from llmkit.commands.show.shards_text import shards_text
-from llmkit.commands.values import format_bytes
+from llmkit.commands.values import format_bytes, format_size
 from llmkit.errors import some_of
 from llmkit.workflows.show.adapter import AdapterReport
 from llmkit.workflows.show.dedup_index import DedupIndexReport
@@ -104,7 +104,7 @@ def imatrix_text(report: ImatrixReport, *, width: int) -> str:
         ("text", text),
         ("matrices", f"{report.matrices:,}{unseen}"),
         ("columns", f"{report.columns:,}"),
-        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("size", format_size(report.size_bytes)),
         ("use", f"llmkit quantize MODEL OUT --imatrix {report.path}"),
     ]
     return "\n".join([title_line(report.path, "importance matrix"), *facts_lines(facts, width)])
@@ -118,7 +118,7 @@ def dedup_index_text(report: DedupIndexReport, *, width: int) -> str:
         ("from", some_of(report.sources) or None),
         ("alike by", f"{report.by}: {settings}"),
         ("algorithm", report.algorithm),
-        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("size", format_size(report.size_bytes)),
         ("use", f"llmkit dedup FILE --against {report.path}"),
     ]
     return "\n".join([title_line(report.path, "dedup index"), *facts_lines(facts, width)])
@@ -137,7 +137,7 @@ def retrieve_index_text(report: RetrieveIndexReport, *, width: int) -> str:
         ("passages", f"{report.passages:,}"),
         ("cut by", cut),
         ("vectors", vectors or "none"),
-        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("size", format_size(report.size_bytes)),
         ("use", f"llmkit retrieve query {report.path} TEXT"),
     ]
     return "\n".join([title_line(report.path, "retrieval index"), *facts_lines(facts, width)])

@@ -25,7 +25,6 @@ Price = Annotated[
 ]
 PerRecord = Annotated[bool, Option("--per-record", help="Count jsonl records, not files.")]
 Format = Annotated[RowFormat | None, Option("--format", help="Of the result; tsv has no header, no total.")]
-Unbuffered = Annotated[bool, Option("--unbuffered", help="Write each result at once.")]
 Threads = Annotated[int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")]
 
 

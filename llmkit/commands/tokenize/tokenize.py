@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from llmkit.commands.base import Session
+from llmkit.commands.corpus_flags import Unbuffered
 from llmkit.commands.facts import plural
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import DryRun, JsonReport, LogEvery, print_report
@@ -34,7 +35,7 @@ def tokenize(
     as_json: JsonReport = False,
     tokens: flags.Tokens = flags.TEXT_ALONE,
     records: flags.Records = flags.TO_STDOUT,
-    unbuffered: flags.Unbuffered = Default.unbuffered,
+    unbuffered: Unbuffered = Default.unbuffered,
     threads: flags.Threads = Default.threads,
     dry_run: DryRun = False,
     log_every: LogEvery = 10.0,

@@ -16,6 +16,7 @@ from llmkit.errors import ConfigError, DataError, some_of
 from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo, read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.formats.peft import FETCH_AGAIN
 
 ADAPTER, IMATRIX = "adapter", "imatrix"
 """What general.type says of files that are no models: adapters, and importance matrices."""
@@ -26,7 +27,6 @@ _ARCHITECTURE = "general.architecture"
 _TRIGGER = "adapter.alora.invocation_tokens"
 _BASE = "general.base_model.0"
 _HUB = "https://huggingface.co/"
-_AGAIN = "fetch or write the adapter again"
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ def read_gguf_adapter(path: Path) -> GgufAdapter:
         )
     alpha = metadata.get(_ALPHA, 0.0)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha < float("inf"):
-        raise DataError(f"{path}: {_ALPHA} is {alpha!r}, no number from 0", hint=_AGAIN)
+        raise DataError(f"{path}: {_ALPHA} is {alpha!r}, no number from 0", hint=FETCH_AGAIN)
     architecture = metadata.get(_ARCHITECTURE)
     if not isinstance(architecture, str):
-        raise DataError(f"{path}: {_ARCHITECTURE} is {architecture!r}, no name", hint=_AGAIN)
+        raise DataError(f"{path}: {_ARCHITECTURE} is {architecture!r}, no name", hint=FETCH_AGAIN)
     return GgufAdapter(architecture, float(alpha), _base(header), _pairs(path, header))
 
 
@@ -137,9 +137,9 @@ def _pairs(path: Path, header: GgufHeader) -> dict[str, GgufPair]:
             )
         halves.setdefault(tensor.name.removesuffix(suffix), {})[suffix] = tensor
     if not halves:
-        raise DataError(f"{path}: no tensor of an adapter", hint=_AGAIN)
+        raise DataError(f"{path}: no tensor of an adapter", hint=FETCH_AGAIN)
     if lone := [name + next(iter(pair)) for name, pair in halves.items() if len(pair) < 2]:
-        raise DataError(f"{path}: {some_of(lone)} without its other half", hint=_AGAIN)
+        raise DataError(f"{path}: {some_of(lone)} without its other half", hint=FETCH_AGAIN)
     pairs = {name: GgufPair(pair[FIRST], pair[SECOND]) for name, pair in halves.items()}
     for name, pair in pairs.items():
         shapes = [one.dims[::-1] for one in (pair.A, pair.B)]
@@ -147,7 +147,7 @@ def _pairs(path: Path, header: GgufHeader) -> dict[str, GgufPair]:
         if len(shapes[1]) != 2 or rank_of_A != pair.rank or not pair.rank:
             raise DataError(
                 f"{path}: {name}: lora_a {list(shapes[0])} and lora_b {list(shapes[1])} do not multiply",
-                hint=_AGAIN,
+                hint=FETCH_AGAIN,
             )
     return pairs
 

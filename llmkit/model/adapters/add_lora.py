@@ -17,7 +17,7 @@ from llmkit.model.adapters.lora import (
     dense_weight,
 )
 from llmkit.model.adapters.targets import lora_targets, modules_to_train
-from llmkit.model.adapters.weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import TRAINED_ON, AdapterWeights, LowRank
 from llmkit.model.transformer import TiedHead, Transformer
 
 _EMBEDDING, _HEAD = "model.embed_tokens", "lm_head"
@@ -172,7 +172,7 @@ def _put_whole(model: Transformer, weights: AdapterWeights) -> None:
         if name in weights.modules:
             raise ConfigError(
                 f"{name}: the adapter was trained on other numbers than the model has there",
-                hint="give the model that the adapter was trained on",
+                hint=TRAINED_ON,
             )
         _retrain(model, name)
         module = model.get_submodule(name)
@@ -198,12 +198,12 @@ def _is_equal(name: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> bo
         if not isinstance(held, Tensor):
             raise ConfigError(
                 f"the adapter has {name}.{kind}, which the model does not have",
-                hint="give the model that the adapter was trained on",
+                hint=TRAINED_ON,
             )
         if held.shape != tensor.shape:
             raise ConfigError(
                 f"{name}.{kind} is {list(tensor.shape)} in the adapter and {list(held.shape)} in the model",
-                hint="give the model that the adapter was trained on: one with as many tokens",
+                hint=f"{TRAINED_ON}: one with as many tokens",
             )
         equal = equal and torch.equal(held.detach().float(), tensor.float().to(held.device))
     return equal

@@ -26,7 +26,7 @@ from llmkit.formats.gguf.write import GgufTensor
 from llmkit.formats.model_folder import CONFIG_DTYPES
 from llmkit.model.adapters.joined import joined
 from llmkit.model.adapters.names import peft_modules
-from llmkit.model.adapters.weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import TRAINED_ON, AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
 from llmkit.model.gguf.keys import as_float32, shortest
@@ -34,7 +34,6 @@ from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.gguf.save import FILE_TYPES, GGUF_TYPES, matrix_type, pieces
 
-_BASE = "give the model that the adapter was trained on"
 _MERGE = "put it into its base, llmkit merge BASE --adapter, and convert that"
 _WEIGHT = ".weight"
 
@@ -91,7 +90,7 @@ def load_gguf_adapter(path: Path, model_config: ModelConfig) -> AdapterWeights:
     if told.architecture != architecture:
         raise ConfigError(
             f"{path}: an adapter of a model of {told.architecture}, and this one is of {architecture}",
-            hint=_BASE,
+            hint=TRAINED_ON,
         )
     data = GgufData(path)
     known = {matrix.name: matrix for matrix in _matrices(model_config)}
@@ -102,7 +101,7 @@ def load_gguf_adapter(path: Path, model_config: ModelConfig) -> AdapterWeights:
             raise ConfigError(
                 f"{path}: it adapts {name}, of which a {model_config.model_type} model has no adapter here"
                 + (f" (nearest: {guess})" if guess else ""),
-                hint=_BASE,
+                hint=TRAINED_ON,
             )
         modules |= _read(data, known[name], pair, told.scale(pair.rank))
     return AdapterWeights(modules=modules, base=told.base)
@@ -182,7 +181,7 @@ def _read(data: GgufData, matrix: _Matrix, pair: GgufPair, scale: float) -> dict
         raise DataError(
             f"{data.path}: factors of {matrix.name} are {list(pair.A.dims[::-1])} and "
             f"{list(pair.B.dims[::-1])}, for a matrix of {[sum(matrix.rows), matrix.columns]} (the model)",
-            hint=_BASE,
+            hint=TRAINED_ON,
         )
     return {name: LowRank(A, rows, scale) for name, rows in zip(matrix.ours, matrix.split(B), strict=True)}
 

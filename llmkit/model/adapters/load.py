@@ -16,6 +16,7 @@ from llmkit.formats.model_folder import read_header
 from llmkit.formats.peft import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
+    FETCH_AGAIN,
     Part,
     PeftConfig,
     parse_tensor_name,
@@ -23,11 +24,8 @@ from llmkit.formats.peft import (
 )
 from llmkit.model.adapters.gguf import load_gguf_adapter
 from llmkit.model.adapters.names import PeftModule, model_tensors, peft_modules, whole_groups
-from llmkit.model.adapters.weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import TRAINED_ON, AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
-
-_AGAIN = "fetch or write the adapter again"
-_BASE = "give the model that the adapter was trained on"
 
 
 def load_adapter(folder: Path, model_config: ModelConfig) -> AdapterWeights:
@@ -63,7 +61,7 @@ def load_adapter(folder: Path, model_config: ModelConfig) -> AdapterWeights:
             _refuse(path, name, known, model_config)
         modules |= _split(path, known[name], parts, config)
     if not modules and not whole:
-        raise DataError(f"{path}: no tensor of an adapter", hint=_AGAIN)
+        raise DataError(f"{path}: no tensor of an adapter", hint=FETCH_AGAIN)
     return AdapterWeights(
         modules=modules,
         whole=_ours(path, whole, model_config),
@@ -83,7 +81,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     for info in read_header(path).tensors.values():
         if info.dtype not in ("F32", "F16", "BF16"):
             raise DataError(
-                f"{path}: {info.name} is stored as {info.dtype}, no dtype of adapters", hint=_AGAIN
+                f"{path}: {info.name} is stored as {info.dtype}, no dtype of adapters", hint=FETCH_AGAIN
             )
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -97,7 +95,7 @@ def _split(
     second: Part = "embedding_A" if module.is_embedding else "B"
     if not {first, second} <= parts.keys():
         lacking = next(part for part in (first, second) if part not in parts)
-        raise DataError(f"{path}: {module.name} has no lora_{lacking}", hint=_AGAIN)
+        raise DataError(f"{path}: {module.name} has no lora_{lacking}", hint=FETCH_AGAIN)
     A, B = parts[first], parts[second]
     if module.is_embedding:
         A, B = A.t().contiguous(), B.t().contiguous()  # (D, r), (r, V)
@@ -107,14 +105,14 @@ def _split(
             f"{path}: factors of {module.name} are {list(parts[first].shape)} and "
             f"{list(parts[second].shape)}, which fit no rank of {rank} ({ADAPTER_CONFIG}) "
             f"and matrix of {[sum(module.rows), module.columns]} (the model)",
-            hint=_BASE,
+            hint=TRAINED_ON,
         )
     magnitude = parts.get("magnitude")
     if config.use_dora != (magnitude is not None):
         what = "has no lora_magnitude_vector" if config.use_dora else "has a lora_magnitude_vector"
         raise DataError(
             f"{path}: {module.name} {what}, and {ADAPTER_CONFIG} has use_dora {str(config.use_dora).lower()}",
-            hint=_AGAIN,
+            hint=FETCH_AGAIN,
         )
     lengths: list[Tensor | None] = [None] * len(module.ours)
     if magnitude is not None:
@@ -124,7 +122,7 @@ def _split(
                 hint="merge the adapter into its base with peft, and use that model",
             )
         if magnitude.shape != (sum(module.rows),):
-            raise DataError(f"{path}: {module.name}'s magnitude is {list(magnitude.shape)}", hint=_AGAIN)
+            raise DataError(f"{path}: {module.name}'s magnitude is {list(magnitude.shape)}", hint=FETCH_AGAIN)
         lengths = list(module.split(magnitude))
     scale = config.scale(module.name, rank)
     return {
@@ -155,7 +153,7 @@ def _ours(path: Path, whole: Mapping[str, Tensor], model_config: ModelConfig) ->
     if left:
         raise ConfigError(
             f"{path}: {some_of(sorted(left))}: a {model_config.model_type} model has no such tensor",
-            hint=_BASE,
+            hint=TRAINED_ON,
         )
     return ours
 
@@ -170,5 +168,5 @@ def _refuse(path: Path, name: str, known: Iterable[str], model_config: ModelConf
     raise ConfigError(
         f"{path}: it adapts {name}, which a {model_config.model_type} model does not have"
         + (f" (nearest: {guess})" if guess else ""),
-        hint=_BASE,
+        hint=TRAINED_ON,
     )

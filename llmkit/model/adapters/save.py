@@ -24,7 +24,7 @@ from llmkit.model.adapters.names import (
     shortest_ends,
     whole_groups,
 )
-from llmkit.model.adapters.weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import TRAINED_ON, AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 
@@ -73,7 +73,7 @@ def write_adapter(
     if unknown:
         raise ConfigError(
             f"an adapter of {min(unknown)}, which a {model_config.model_type} model does not have",
-            hint="give the model that the adapter was trained on",
+            hint=TRAINED_ON,
         )
     if weights.use_dora and any(one.magnitude is None for one in weights.modules.values()):
         raise ConfigError("an adapter is DoRA in all modules or in none", hint="train it with one of them")

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+TRAINED_ON = "give the model that the adapter was trained on"
+"""What helps where an adapter does not fit its base."""
+
 
 @dataclass(frozen=True)
 class LowRank:

@@ -19,7 +19,6 @@ from llmkit.workflows.dedup.read import good_documents
 from llmkit.workflows.dedup.signed import INDEX_STEM, Signed, open_corpus
 from llmkit.workflows.units import Output, Piece, Unit, output_of
 
-Numbers = NDArray[np.uint32]
 _NUMBER = np.dtype("<u4")
 
 

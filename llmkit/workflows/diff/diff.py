@@ -13,7 +13,7 @@ from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.quantised.section import quantised_section
 from llmkit.model.source import read_plain_tensors
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.artefact import Artefact, Kind, holds_tokenizer, recognise
+from llmkit.workflows.artefact import MODELS, Artefact, Kind, holds_tokenizer, recognise
 from llmkit.workflows.diff.config import (
     ConfigDiff,
     OneSided,
@@ -35,8 +35,7 @@ _PARTS: dict[Kind, tuple[Part, ...]] = {
     **{"safetensors": ("tensors",), "config": ("config",), "tokenizer": ("tokenizer",)},
     **{"shards": ("shards",), "shard": ("shards",)},
 }
-_MODELS: tuple[Kind, ...] = ("model", "run", "checkpoint", "gguf")
-_FAMILIES: tuple[tuple[Kind, ...], ...] = (_MODELS, ("shards", "shard"))
+_FAMILIES: tuple[tuple[Kind, ...], ...] = (MODELS, ("shards", "shard"))
 _TENSOR_FLAGS = "--atol, --rtol, --headers, --tensors and --any-dtype"
 
 
@@ -159,7 +158,7 @@ def _weights_of(a: Artefact, b: Artefact) -> tuple[Weights, Weights]:
     """The tensors of both: as models have them where one is a GGUF file, which has other names and types."""
     if "gguf" in (a.kind, b.kind):
         first, second = (
-            Weights(*model_tensors(one.path)) if one.kind in _MODELS else _weights(one, False)
+            Weights(*model_tensors(one.path)) if one.kind in MODELS else _weights(one, False)
             for one in (a, b)
         )
         return first, second

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from llmkit.model.file_names import HEADS
+
 _DEEPEST_PREFIX = 3
-_HEADS = ("lm_head.weight", "embed_out.weight")
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
 
 
@@ -52,7 +53,7 @@ def pair_names(a: Collection[str], b: Collection[str]) -> Pairing:
 
 def embedding_of(head: str, names: Collection[str]) -> str | None:
     """The embedding that a head of this name may be tied to; None where it is no head, or there is none."""
-    if not head.endswith(_HEADS):
+    if not head.endswith(HEADS):
         return None
     return next((name for name in names if name.endswith(_EMBEDDINGS)), None)
 

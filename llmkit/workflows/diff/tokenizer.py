@@ -9,11 +9,10 @@ import msgspec
 
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
-from llmkit.tokens.tokenizer import Tokenizer, token_content
+from llmkit.tokens.tokenizer import ROLES, Tokenizer, token_content
 from llmkit.workflows.diff.encodings import EncodingsDiff, diff_encodings
 from llmkit.workflows.diff.keys import KeyDiff, diff_keys, split_remarks
 
-_ROLES = ("bos", "eos", "pad")
 _STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 _LISTS = ("vocab", "merges")
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -173,7 +172,7 @@ def _different_scores(a: Mapping[str, Any], b: Mapping[str, Any]) -> int:
 
 
 def _special_ids(a: Tokenizer, b: Tokenizer) -> list[SpecialIds]:
-    pairs = [(role, getattr(a, f"{role}_id"), getattr(b, f"{role}_id")) for role in _ROLES]
+    pairs = [(role, getattr(a, f"{role}_id"), getattr(b, f"{role}_id")) for role in ROLES]
     return [SpecialIds(role=role, a=one, b=other) for role, one, other in pairs if one != other]
 
 

@@ -23,7 +23,7 @@ from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.adapter_base import named_base
-from llmkit.workflows.artefact import Artefact, holds_tokenizer, recognise
+from llmkit.workflows.artefact import MODELS, Artefact, holds_tokenizer, recognise
 from llmkit.workflows.dedup.index import read_note
 from llmkit.workflows.doctor.adapter import check_adapter, check_fits, check_gguf_adapter
 from llmkit.workflows.doctor.data import check_records, check_text
@@ -38,8 +38,6 @@ from llmkit.workflows.findings import Finding, as_finding, finding, worst
 from llmkit.workflows.show.metrics import read_metrics
 from llmkit.workflows.show.model import embedding_rows
 from llmkit.workflows.show.retrieve_index import show_retrieve_index
-
-_MODELS = ("model", "run", "checkpoint", "gguf")
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +107,7 @@ class _Examination:
     def remember_models(self, patients: Sequence[Artefact | None]) -> None:
         """The tensors of all models, for adapters that stand before them."""
         for patient in patients:
-            if patient is not None and patient.kind in _MODELS and (tensors := _tensors(patient.path)):
+            if patient is not None and patient.kind in MODELS and (tensors := _tensors(patient.path)):
                 self._bases.append((patient.path, tensors))
 
     def check(self, patient: Artefact) -> None:

@@ -14,9 +14,8 @@ from llmkit.train.hardware import used_memory_bytes
 from llmkit.workflows.finetune.job import FinetuneJob
 from llmkit.workflows.finetune.run import FinetuneRun
 from llmkit.workflows.run.saver import inside
-from llmkit.workflows.run.training import Ended
+from llmkit.workflows.run.training import Ended, Records
 
-Records = list[dict[str, Any]]
 FINAL = "final"
 """The event of the last look."""
 _NOT_FIGURES = ("event", "time_seconds", "step", "valid_loss", "tokens", "units", "bits_per_byte")

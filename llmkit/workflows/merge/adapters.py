@@ -16,7 +16,7 @@ from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.model.adapters.load import load_adapter
-from llmkit.model.adapters.weights import AdapterWeights
+from llmkit.model.adapters.weights import TRAINED_ON, AdapterWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.finite import check_finite
 from llmkit.model.shapes import tensor_shapes
@@ -144,7 +144,7 @@ def open_adapters(given: Sequence[ScaledPath], base: MergeSource) -> Adapters:
         if wrong := _misfits(one, shapes):
             raise DataError(
                 f"{one.path}: does not fit {base.path}: {some_of(wrong)}",
-                hint="give the model that the adapter was trained on",
+                hint=TRAINED_ON,
             )
     return found
 

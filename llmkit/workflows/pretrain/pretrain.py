@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 import torch
@@ -49,8 +48,6 @@ from llmkit.workflows.run.ranks import (
 from llmkit.workflows.run.restart import resume_now
 from llmkit.workflows.run.saver import inside
 from llmkit.workflows.run.training import Ended, check_loss, run_training
-
-Records = list[dict[str, Any]]
 
 
 class PretrainReport(msgspec.Struct, frozen=True, kw_only=True):

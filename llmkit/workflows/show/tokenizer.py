@@ -11,12 +11,11 @@ from llmkit.formats.provenance import read_provenance
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.patterns import GPT2, GPT4, QWEN2
 from llmkit.tokens.steps import steps_of
-from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tokenizer import ROLES, Tokenizer
 
 LONGEST = 8
 PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "qwen2": QWEN2}
 """The patterns with a name; Llama 3 cuts as GPT-4 does."""
-_ROLES = ("bos", "eos", "pad")
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +127,7 @@ def _text(content: bytes) -> str | None:
 
 
 def _roles(tokenizer: Tokenizer, token_id: int) -> list[str]:
-    return [role for role in _ROLES if getattr(tokenizer, f"{role}_id") == token_id]
+    return [role for role in ROLES if getattr(tokenizer, f"{role}_id") == token_id]
 
 
 def _bytes_as(content: dict[str, Any]) -> str | None:
