@@ -8,32 +8,24 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import DataError, GateFailed
-from llmkit.formats.jsonl import BadLine, Line, OnBad, encode_line, raw
-from llmkit.formats.rejects import check_rejects, reject_record
+from llmkit.formats.jsonl import Line, encode_line, raw
+from llmkit.formats.rejects import BadLines, check_rejects
 from llmkit.formats.streams import open_output
 from llmkit.tokens.audit import AuditReport, Fault, gravest
 
 STAGE = "finetune"
 
 
-class RejectLog:
-    """Writes faulty records, if anywhere, as they came plus `_reject`; several sets may share one."""
+class RejectLog(BadLines):
+    """Bad lines, and records that the audit finds fault with; several sets may share one."""
 
     def __init__(self, stream: BinaryIO | None = None, *, skip_bad: bool = False) -> None:
-        self.bad_lines = 0
-        """Lines that are no JSON objects."""
-        self._stream = stream
-        self._skip = skip_bad
+        super().__init__(STAGE, skip=skip_bad, stream=stream)
 
     @property
     def is_kept(self) -> bool:
         """Whether anything is written."""
         return self._stream is not None
-
-    @property
-    def on_bad(self) -> OnBad | None:
-        """What the readers call with a line that is no JSON object; None where that is an error."""
-        return self._take if self._skip or self.is_kept else None
 
     def take_faults(self, line: Line, faults: list[Fault]) -> None:
         """One record with what is wrong with it: the gravest by name, the others beside it."""
@@ -52,11 +44,6 @@ class RejectLog:
             "line": line.number,
         }
         self._stream.write(encode_line({**line.record, "_reject": raw(why)}))
-
-    def _take(self, bad: BadLine) -> None:
-        self.bad_lines += 1
-        if self._stream is not None:
-            self._stream.write(encode_line(reject_record(bad, STAGE)))
 
 
 @contextmanager

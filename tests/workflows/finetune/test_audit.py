@@ -66,7 +66,7 @@ def test_a_reject_is_the_record_and_why(tmp_path: Path) -> None:
         log.take_faults(Line(record, "a", 2), [Fault("text.lost", "x"), Fault("cut.answer", "y", 9.0, 8.0)])
         assert log.on_bad is not None and log.is_kept
         log.on_bad(BadLine(b"{oops\n", "a", 3, "no JSON"))
-        assert log.bad_lines == 1
+        assert log.count == 1
     first, second = (tmp_path / "r.jsonl").read_bytes().splitlines()
     assert first.startswith(b'{"b":1.50,"a":"\\u00fc","_reject":')
     why = {"stage": "finetune", "rule": "cut.answer", "value": 9.0, "threshold": 8.0, "error": "y"}

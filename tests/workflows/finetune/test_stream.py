@@ -69,7 +69,7 @@ def test_a_malformed_line_is_an_error_or_passed_over(byte_level_dir: Path, tmp_p
         list(stream(tokenizer).examples([tmp_path / "a.jsonl"]))
     log = RejectLog(skip_bad=True)
     assert len(list(stream(tokenizer, log).examples([tmp_path / "a.jsonl"]))) == 1
-    assert log.bad_lines == 1
+    assert log.count == 1
 
 
 @pytest.mark.parametrize("content", ['{"text": "a"}\n[1]\n', ""])
