@@ -6,8 +6,8 @@ from collections import Counter
 from llmkit.commands.facts import UNBROKEN, Facts, facts_lines, plural, visible
 from llmkit.commands.values import format_bytes
 from llmkit.workflows.doctor.doctor import DoctorReport
+from llmkit.workflows.doctor.findings import LEVELS, Finding
 from llmkit.workflows.doctor.machine import Machine
-from llmkit.workflows.findings import LEVELS, Finding
 
 NAMED = 4
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
-from llmkit.commands import lora_flags as low_rank
 from llmkit.commands import run_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.finetune import flags as own
+from llmkit.commands.finetune import lora_flags as low_rank
 from llmkit.commands.finetune.text import describe_plan, describe_report
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.parallel_flags import (

@@ -9,10 +9,10 @@ from llmkit.commands import sampling_flags as drawing
 from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.console import Console
-from llmkit.commands.explain_text import describe_step
 from llmkit.commands.facts import plural
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.generate import flags
+from llmkit.commands.generate.explain_text import describe_step
 from llmkit.commands.generate.text import describe_plan, print_stats
 from llmkit.commands.shared import DryRun, LogEvery, Seed, print_report
 from llmkit.engine.config import GenerateConfig, SamplingConfig
@@ -220,6 +220,6 @@ def _explain(files: "GenerateFiles", config: GenerateConfig) -> None:
                 hint="it draws one token after one prompt, and prints a table",
             )
 
-    from llmkit.workflows.explain_step import explain_step
+    from llmkit.workflows.generate.explain_step import explain_step
 
     print_report(explain_step(files, config), config.as_json, describe_step)

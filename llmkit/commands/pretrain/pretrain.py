@@ -8,7 +8,6 @@ import typer
 from typer import Option
 
 from llmkit.commands import run_flags as flags
-from llmkit.commands import shape_flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.parallel_flags import (
@@ -20,6 +19,7 @@ from llmkit.commands.parallel_flags import (
     start_processes,
 )
 from llmkit.commands.pretrain import flags as own
+from llmkit.commands.pretrain import shape_flags
 from llmkit.commands.pretrain.text import describe_plan, describe_report
 from llmkit.commands.pretrain.trial_text import describe_trial
 from llmkit.commands.run_start import stoppable

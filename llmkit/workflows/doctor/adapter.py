@@ -10,8 +10,8 @@ from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, parse_tensor_na
 from llmkit.model.config import ModelConfig
 from llmkit.model.gguf.file import read_gguf_tensors
 from llmkit.model.source import config_source, read_model_config
+from llmkit.workflows.doctor.findings import Finding, as_finding, finding
 from llmkit.workflows.doctor.weights import check_finite
-from llmkit.workflows.findings import Finding, as_finding, finding
 
 
 def check_adapter(folder: Path, base: Mapping[str, TensorInfo] | None = None) -> list[Finding]:

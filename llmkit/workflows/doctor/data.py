@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llmkit.formats.jsonl import BadLine, Line, read_records
 from llmkit.workflows.artefact import corpus_parts
-from llmkit.workflows.findings import Finding, as_finding, finding
+from llmkit.workflows.doctor.findings import Finding, as_finding, finding
 from llmkit.workflows.show.records import show_records, show_text
 
 SHOWN = 3

@@ -27,6 +27,7 @@ from llmkit.workflows.artefact import MODELS, Artefact, holds_tokenizer, recogni
 from llmkit.workflows.dedup.index import read_note
 from llmkit.workflows.doctor.adapter import check_adapter, check_fits, check_gguf_adapter
 from llmkit.workflows.doctor.data import check_records, check_text
+from llmkit.workflows.doctor.findings import Finding, as_finding, finding, worst
 from llmkit.workflows.doctor.imatrix import check_imatrix
 from llmkit.workflows.doctor.machine import Machine, check_machine, read_machine
 from llmkit.workflows.doctor.run import check_checkpoint, check_metrics, check_run
@@ -34,7 +35,6 @@ from llmkit.workflows.doctor.shards import check_shards
 from llmkit.workflows.doctor.together import Identity, check_together
 from llmkit.workflows.doctor.tokens import check_special_tokens, check_tokenizer, check_vocabulary, stop_ids
 from llmkit.workflows.doctor.weights import check_finite, check_weights
-from llmkit.workflows.findings import Finding, as_finding, finding, worst
 from llmkit.workflows.show.metrics import read_metrics
 from llmkit.workflows.show.model import embedding_rows
 from llmkit.workflows.show.retrieve_index import show_retrieve_index

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmkit.formats.gguf.imatrix import read_imatrix
-from llmkit.workflows.findings import Finding, as_finding, finding
+from llmkit.workflows.doctor.findings import Finding, as_finding, finding
 
 
 def check_imatrix(path: Path) -> list[Finding]:

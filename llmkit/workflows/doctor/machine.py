@@ -14,7 +14,7 @@ import msgspec
 
 from llmkit.kernels.library import HINT, available, level, why_not
 from llmkit.machine import available_memory_bytes, cores, free_bytes, total_memory_bytes
-from llmkit.workflows.findings import Finding, Level, finding
+from llmkit.workflows.doctor.findings import Finding, Level, finding
 
 PACKAGES = (
     *("torch", "numpy", "tokenizers", "safetensors", "zstandard", "msgspec", "xxhash", "jinja2"),

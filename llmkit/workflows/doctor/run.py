@@ -10,8 +10,8 @@ from llmkit.formats.jsonl import Line, decode_all
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import read_header
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.doctor.findings import Finding, as_finding, finding
 from llmkit.workflows.doctor.weights import check_weights
-from llmkit.workflows.findings import Finding, as_finding, finding
 from llmkit.workflows.show.metrics import read_metrics
 
 

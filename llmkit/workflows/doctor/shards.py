@@ -6,8 +6,8 @@ from pathlib import Path
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.shards import DOCUMENTS, Shard, ShardFolder, ShardIndex
 from llmkit.formats.streams import open_input
+from llmkit.workflows.doctor.findings import Finding, as_finding, finding
 from llmkit.workflows.doctor.together import Identity
-from llmkit.workflows.findings import Finding, as_finding, finding
 
 AGAIN = "pack again, or fetch the file again"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmkit.workflows.findings import Finding, finding
+from llmkit.workflows.doctor.findings import Finding, finding
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from llmkit.errors import LlmkitError
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, read_config, read_generation_config
 from llmkit.tokens.chat import render_chat
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.findings import Finding, Level, finding
+from llmkit.workflows.doctor.findings import Finding, Level, finding
 
 _CHAT = [{"role": "user", "content": "What is two and two?"}, {"role": "assistant", "content": "Four."}]
 _PARAMETERS = {"type": "object", "properties": {"text": {"type": "string", "description": "a text"}}}

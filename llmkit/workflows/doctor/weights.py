@@ -28,7 +28,7 @@ from llmkit.model.pooling import with_head_of
 from llmkit.model.quantised.quantisation import quantisation
 from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.findings import Finding, Level, as_finding, finding
+from llmkit.workflows.doctor.findings import Finding, Level, as_finding, finding
 
 BLOCK_VALUES = 1 << 22
 _EXPONENTS = {"F32": ("<u4", 0x7F800000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00)}

@@ -7,8 +7,8 @@ import pytest
 
 from llmkit.commands.doctor.text import doctor_text, verdict
 from llmkit.workflows.doctor.doctor import Checked, DoctorReport
+from llmkit.workflows.doctor.findings import Level, finding
 from llmkit.workflows.doctor.machine import Machine
-from llmkit.workflows.findings import Level, finding
 
 MACHINE = Machine(
     llmkit="0.1.0",

@@ -16,7 +16,7 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.convert.convert import convert
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.doctor.doctor import diagnose
-from llmkit.workflows.findings import LEVELS
+from llmkit.workflows.doctor.findings import LEVELS
 from tests.model.test_relevance import judging_folder
 
 JUDGING_TEMPLATE = (

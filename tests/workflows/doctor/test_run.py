@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from llmkit.formats.checkpoint import CheckpointState, write_checkpoint, write_state
+from llmkit.workflows.doctor.findings import Finding
 from llmkit.workflows.doctor.run import check_metrics, check_run
-from llmkit.workflows.findings import Finding
 from llmkit.workflows.show.metrics import read_metrics
 
 

@@ -10,8 +10,8 @@ import sentencepiece
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from llmkit.tokens.load import load_tokenizer
+from llmkit.workflows.doctor.findings import Finding
 from llmkit.workflows.doctor.tokens import check_special_tokens, check_tokenizer, check_vocabulary, stop_ids
-from llmkit.workflows.findings import Finding
 
 CHAT = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{{ eos_token }}"

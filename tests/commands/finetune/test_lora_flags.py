@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.commands.lora_flags import LORA, Adapters
+from llmkit.commands.finetune.lora_flags import LORA, Adapters
 from llmkit.errors import ConfigError, UsageError
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from llmkit.commands.explain_text import describe_step
-from llmkit.workflows.explain_step import ShownCandidate, ShownStage, StepReport
+from llmkit.commands.generate.explain_text import describe_step
+from llmkit.workflows.generate.explain_step import ShownCandidate, ShownStage, StepReport
 
 A, NEWLINE = ShownCandidate(7, " a", 3.0, 0.5), ShownCandidate(8, "\n", 2.0, 0.25)
 NO_A = ShownCandidate(7, " a", -97.0, 0.0)

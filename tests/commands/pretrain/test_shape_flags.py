@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from llmkit.commands.shape_flags import AS_PRESET, Shape
+from llmkit.commands.pretrain.shape_flags import AS_PRESET, Shape
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import preset
 

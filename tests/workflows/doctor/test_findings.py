@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from llmkit.errors import DataError, MissingError
-from llmkit.workflows.findings import Finding, as_finding, finding, worst
+from llmkit.workflows.doctor.findings import Finding, as_finding, finding, worst
 
 
 def _caught(problem: str, where: str) -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.workflows.explain_step import StepReport, explain_step
+from llmkit.workflows.generate.explain_step import StepReport, explain_step
 from llmkit.workflows.generate.files import GenerateFiles
 
 
