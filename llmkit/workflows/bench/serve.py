@@ -2,17 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import msgspec
 
-from llmkit.errors import ConfigError, DataError, MissingError, RemoteError, UsageError
+from llmkit.errors import ConfigError, DataError, RemoteError, UsageError
 from llmkit.formats.digest import digest_bytes
-from llmkit.formats.jsonl import decode_field, encode_line, read_records
+from llmkit.formats.jsonl import encode_line
 from llmkit.formats.url import split_url
 from llmkit.probe.environment import Environment, read_environment
 from llmkit.probe.load import (
@@ -29,17 +28,11 @@ from llmkit.probe.load_config import BenchServeConfig
 from llmkit.probe.load_rows import LoadRow, load_rows
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.bench.load_refusal import load_refusal
+from llmkit.workflows.bench.load_requests import made_up, read_prompts, request_of, requests_of
 
 PROMPTS = "prompts_sha256"
-COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 _PROBE_WORDS = (100, 10)
 """So many, or where the context has no room for them so many."""
-_MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
-_WORDS = (
-    *("river", "stone", "garden", "winter", "letter", "window", "forest", "silver", "morning", "bread"),
-    *("travel", "music", "harbour", "candle", "mountain", "story", "paper", "ocean", "shadow", "village"),
-    *("copper", "market", "thunder", "orchard", "lantern", "meadow", "bridge", "needle", "feather", "island"),
-)
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def _checked(
     """The prompts of a file, and when the load ends: after them, where nothing else says so."""
     if not url.startswith("unix:") and split_url(url) is None:
         raise UsageError(f"--url {url}: not a URL", hint="--url http://127.0.0.1:8000, or unix:SOCKET")
-    rows = None if prompts is None else _read_prompts(prompts)
+    rows = None if prompts is None else read_prompts(prompts)
     if rows is not None and any("max_tokens" in row for row in rows):  # all say it, and so does their digest
         rows = [{**row, "max_tokens": row.get("max_tokens", config.max_tokens)} for row in rows]
     if config.requests is None and config.seconds is None:
@@ -152,7 +145,7 @@ async def _bench(
         words = 1.0
         if rows is None:
             words = await _words_per_token(client, url, config, name)
-        shots = _shots(config, name, rows, words)
+        shots = requests_of(config, name, rows, words)
 
         async def send(shot: Shot) -> Outcome:
             return await send_shot(client, shot)
@@ -195,9 +188,8 @@ async def _words_per_token(
 ) -> float:
     """How many made-up words are a token of this model: asked for with one short request."""
     for words in _PROBE_WORDS:
-        text = _text(random.Random(-1), words)
-        shot = _shot("probe", config, model, {"prompt": text}, 1)
-        outcome = await send_shot(client, Shot(shot.kind, shot.path, {**shot.body, "max_tokens": 1}))
+        row = {"prompt": made_up(random.Random(-1), words)}
+        outcome = await send_shot(client, request_of("probe", config, model, row, 1))
         if outcome.error != "400":
             break
     if outcome.error is not None:
@@ -205,61 +197,6 @@ async def _words_per_token(
     if not outcome.prompt_tokens:
         raise DataError("the server does not say how many tokens a prompt has", hint="give --prompts FILE")
     return words / outcome.prompt_tokens
-
-
-def _shots(
-    config: BenchServeConfig, model: str, rows: list[dict[str, Any]] | None, words: float
-) -> Iterator[Shot]:
-    generator = random.Random(config.seed)
-    shared = _text(generator, round(config.shared_tokens * words)) if config.shared_tokens else ""
-    number = 0
-    while config.requests is None or number < config.requests:
-        if rows is not None:
-            row = rows[number % len(rows)]
-            yield _shot("prompts", config, model, row, row.get("max_tokens", config.max_tokens))
-        else:
-            is_long = generator.random() < config.long_share
-            tokens = config.long_prompt_tokens if is_long else config.prompt_tokens
-            own = _text(generator, max(1, round((tokens - config.shared_tokens) * words)))
-            most = config.long_max_tokens if is_long else config.max_tokens
-            kind = "long" if is_long else "short"
-            yield _shot(kind, config, model, {"prompt": f"{shared} {own}".strip()}, most)
-        number += 1
-
-
-def _shot(kind: str, config: BenchServeConfig, model: str, row: dict[str, Any], max_tokens: int) -> Shot:
-    messages = row.get("messages")
-    if messages is None and config.chat:
-        messages = [{"role": "user", "content": row["prompt"]}]
-    body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "stream": config.stream}
-    body |= {"prompt": row["prompt"]} if messages is None else {"messages": messages}
-    if config.stream:
-        body["stream_options"] = {"include_usage": True}
-    if config.ignore_eos:
-        body["ignore_eos"] = True
-    return Shot(kind, COMPLETIONS if messages is None else CHAT, body)
-
-
-def _text(generator: random.Random, words: int) -> str:
-    return " ".join(generator.choices(_WORDS, k=words))
-
-
-def _read_prompts(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for line in read_records(path):
-        if "messages" in line.record:
-            row: dict[str, Any] = {"messages": decode_field(line, "messages", list[dict[str, Any]])}
-        else:
-            row = {"prompt": decode_field(line, "prompt", str)}
-        if "max_tokens" in line.record:
-            most = decode_field(line, "max_tokens", _MaxTokens | None)
-            row |= {} if most is None else {"max_tokens": most}
-        rows.append(row)
-    if not rows:
-        raise MissingError(
-            f"{path}: no prompts", hint='a line each: {"prompt": "..."} or {"messages": [...]}'
-        )
-    return rows
 
 
 def _work(config: BenchServeConfig, model: str, rows: list[dict[str, Any]] | None) -> dict[str, Any]:

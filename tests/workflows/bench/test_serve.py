@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmkit.errors import ConfigError, DataError, LlmkitError, RemoteError, UsageError
+from llmkit.errors import ConfigError, DataError, RemoteError, UsageError
 from llmkit.probe.load_config import BenchServeConfig
 from llmkit.workflows.bench.serve import PROMPTS, bench_serve, plan_load
 
@@ -144,14 +144,6 @@ def test_a_row_may_say_how_many_tokens_it_asks_for_and_a_load_is_another_when_it
     assert load(5, 5)[1]["max_tokens"] == 5
 
 
-@pytest.mark.parametrize("wrong", [0, -3, 1.5, "8", True])
-def test_a_row_that_asks_for_a_number_of_tokens_that_is_none_is_refused(wrong: Any, tmp_path: Path) -> None:
-    path = tmp_path / "prompts.jsonl"
-    path.write_text(json.dumps({"prompt": "a"}) + "\n" + json.dumps({"prompt": "a", "max_tokens": wrong}))
-    with pytest.raises(DataError, match=r'prompts\.jsonl:2: "max_tokens"'):
-        plan_load("http://127.0.0.1:9", BenchServeConfig(), prompts=path)
-
-
 def test_a_load_is_another_when_anything_that_is_sent_or_when_it_ends_is_another(
     peer: Peer, tmp_path: Path
 ) -> None:
@@ -182,14 +174,6 @@ def test_nobody_there_is_said_so() -> None:
     with pytest.raises(RemoteError, match="no answer") as caught:
         bench_serve("http://127.0.0.1:9", BenchServeConfig(requests=1))
     assert caught.value.status == 6
-
-
-@pytest.mark.parametrize(("content", "says"), [("", "no prompts"), ('{"text": "a"}\n', '"prompt"')])
-def test_a_file_without_prompts_is_refused(content: str, says: str, peer: Peer, tmp_path: Path) -> None:
-    path = tmp_path / "prompts.jsonl"
-    path.write_text(content)
-    with pytest.raises(LlmkitError, match=says):
-        bench_serve(peer.url, BenchServeConfig(requests=1), prompts=path)
 
 
 def test_a_server_that_refuses_the_load_is_named_before_it_begins(peer: Peer) -> None:
