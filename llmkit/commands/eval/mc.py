@@ -73,7 +73,8 @@ def mc(
     """
     from llmkit.commands.eval.mc_text import mc_text
     from llmkit.workflows.eval.gates import check_limit, check_share
-    from llmkit.workflows.eval.mc import SCHEMA, eval_mc
+    from llmkit.workflows.eval.mc import eval_mc
+    from llmkit.workflows.eval.mc_report import SCHEMA
 
     check_share(min_accuracy, "--min-accuracy")
     path = flags.one_file(inputs_or_stdin(questions, "llmkit eval mc MODEL questions.jsonl"), "questions")

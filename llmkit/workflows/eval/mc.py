@@ -1,6 +1,5 @@
 """llmkit eval mc: multiple-choice questions through a model, judged as lm-evaluation-harness does."""
 
-import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,64 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from llmkit.errors import at_place
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_all, encode_line, read_records, record_id
 from llmkit.probe.evaluate.choice import METRICS, Likelihood, choose
 from llmkit.probe.evaluate.choice_tasks import Question, detect_form, read_question, with_examples
-from llmkit.probe.evaluate.headline import Headline
-from llmkit.probe.evaluate.intervals import Interval, mean_error, wilson
 from llmkit.probe.evaluate.tasks_config import ChoiceForm, McConfig
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.eval.choices import Asked, check_room, likelihoods
 from llmkit.workflows.eval.gates import Earlier, check_alike
+from llmkit.workflows.eval.mc_report import McReport, mc_report
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.task_lines import check_examples, examples_of, has_enough, nothing_in
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
-
-SCHEMA = "llmkit.eval.mc/1"
-
-
-class GroupAccuracy(msgspec.Struct, frozen=True, kw_only=True):
-    """The questions of one group."""
-
-    group: str
-    records: int
-    acc: float
-    acc_error: float
-    acc_norm: float
-    acc_bytes: float
-
-
-class McReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. Errors are lm-evaluation-harness's: the standard deviation of a sample over the root of n."""
-
-    schema: str = SCHEMA
-    model: str
-    form: ChoiceForm
-    shots: int
-    records: int
-    acc: float
-    acc_error: float
-    acc_norm: float
-    acc_norm_error: float
-    acc_bytes: float
-    acc_bytes_error: float
-    interval: Interval
-    perplexity: float | None
-    """Of the last words, as LAMBADA has it: e to the mean of -ln p, a word at a time."""
-    groups: list[GroupAccuracy]
-    truncated: int
-    """Questions that the context had no room for: their beginning is cut off."""
-    work: Work
-    headline: Headline
-    seconds: float
-    notes: tuple[str, ...]
-
 
 _SPARE = 32
 """A text has no more tokens than bytes, but for what stands before it: these are not counted one by one."""
@@ -130,7 +86,7 @@ def eval_mc(
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_judged(scorer, items, records, progress))
         notes = (*scorer.notes, *records.notes)
-    return _report(scorer.name, form, config, found, work, clock() - begun, notes)
+    return mc_report(scorer.name, form, config, found, work, clock() - begun, notes)
 
 
 def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, list[_Item]]:
@@ -237,64 +193,3 @@ def _record(item: _Item, found: Sequence[Likelihood], truncated: bool) -> dict[s
 def _work(form: ChoiceForm, items: Sequence[_Item], config: McConfig) -> Work:
     asked = digest_all(f"{item.digest} {item.question.answer}" for item in items)
     return {"form": form, "shots": config.shots, INPUTS: asked}
-
-
-def _report(
-    name: str,
-    form: ChoiceForm,
-    config: McConfig,
-    found: Sequence[Mapping[str, Any]],
-    work: Work,
-    seconds: float,
-    notes: tuple[str, ...],
-) -> McReport:
-    right = {metric: [float(one[metric]) for one in found] for metric in METRICS}
-    mean = {metric: sum(values) / len(found) for metric, values in right.items()}
-    error = {metric: mean_error(values) for metric, values in right.items()}
-    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in found:
-        if one["group"] is not None:
-            groups[one["group"]].append(one)
-    low, high = wilson(round(sum(right[config.metric])), len(found))
-    is_last_word = form == "lambada"
-    truncated = sum(one["truncated"] for one in found)
-    if truncated:
-        notes += (
-            f"longer than the context, their beginning cut off: {truncated:,} of {len(found):,} questions",
-        )
-    return McReport(
-        model=name,
-        form=form,
-        shots=config.shots,
-        records=len(found),
-        acc=mean["acc"],
-        acc_error=error["acc"],
-        acc_norm=mean["acc_norm"],
-        acc_norm_error=error["acc_norm"],
-        acc_bytes=mean["acc_bytes"],
-        acc_bytes_error=error["acc_bytes"],
-        interval=Interval(low=low, high=high, method=f"Wilson, {config.metric} of {len(found):,} questions"),
-        perplexity=_perplexity([one["logprobs"][0] for one in found]) if is_last_word else None,
-        groups=[_group(group, ones) for group, ones in sorted(groups.items())],
-        truncated=truncated,
-        work=work,
-        headline=Headline(
-            name=config.metric, value=mean[config.metric], error=error[config.metric], better="higher"
-        ),
-        seconds=seconds,
-        notes=notes,
-    )
-
-
-def _perplexity(logprobs: Sequence[float]) -> float:
-    return math.exp(min(700.0, -math.fsum(logprobs) / len(logprobs)))
-
-
-def _group(name: str, found: Sequence[Mapping[str, Any]]) -> GroupAccuracy:
-    values = {metric: [float(one[metric]) for one in found] for metric in METRICS}
-    return GroupAccuracy(
-        group=name,
-        records=len(found),
-        acc_error=mean_error(values["acc"]),
-        **{metric: sum(ones) / len(ones) for metric, ones in values.items()},
-    )

@@ -7,7 +7,7 @@ import msgspec
 from llmkit.commands.eval.mc_text import mc_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
-from llmkit.workflows.eval.mc import GroupAccuracy, McReport
+from llmkit.workflows.eval.mc_report import GroupAccuracy, McReport
 
 
 def _report(**given: Any) -> McReport:

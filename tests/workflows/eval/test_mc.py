@@ -14,7 +14,8 @@ import torch
 from llmkit.engine.config import Kernels
 from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.probe.evaluate.tasks_config import McConfig
-from llmkit.workflows.eval.mc import McReport, eval_mc
+from llmkit.workflows.eval.mc import eval_mc
+from llmkit.workflows.eval.mc_report import McReport
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions
 from tests.workflows.eval.stop_at import StopAt
