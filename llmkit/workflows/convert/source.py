@@ -30,18 +30,17 @@ from llmkit.model.source import (
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.add_tokens import add_tokens
 from llmkit.tokens.gguf.write import gguf_tokenizer_metadata, lost_in_gguf
-from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.load import MERGES, SENTENCEPIECE, SPECIAL_TOKENS_MAP, VOCABULARY, load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
-from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tokenizer import CHAT_TEMPLATE, NAMED_TEMPLATES, TOKENIZER, TOKENIZER_CONFIG, Tokenizer
 from llmkit.workflows.artefact import PICKLES, holds_tokenizer
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.stop_tokens import with_turn_end
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "merges.txt", "tokenizer.model", "*.tiktoken", "chat_template.jinja"),
-    "additional_chat_templates/*.jinja",
+    *(TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, "added_tokens.json"),
+    *(VOCABULARY, MERGES, SENTENCEPIECE, "*.tiktoken", CHAT_TEMPLATE, f"{NAMED_TEMPLATES}/*.jinja"),
 )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
-from llmkit.tokens.tokenizer import ROLES, Tokenizer, token_content
+from llmkit.tokens.tokenizer import ROLES, TOKENIZER, TOKENIZER_CONFIG, Tokenizer, token_content
 from llmkit.workflows.diff.encodings import EncodingsDiff, diff_encodings
 from llmkit.workflows.diff.keys import KeyDiff, diff_keys, split_remarks
 
@@ -94,7 +94,7 @@ def diff_tokenizers(
     merge = _first_merge(*merges)
     scores = _different_scores(*contents)
     special = _special_ids(first, second)
-    in_json, in_config = _settings(contents, "tokenizer.json"), _config_keys(first, second)
+    in_json, in_config = _settings(contents, TOKENIZER), _config_keys(first, second)
     settings, remarks = split_remarks([*in_json, *in_config], _WHO_WROTE_IT)
     template = _template(_templates(first), _templates(second))
     encodings = diff_encodings(first, second, texts, progress=progress) if texts else None
@@ -200,7 +200,7 @@ def _config_keys(a: Tokenizer, b: Tokenizer) -> list[KeyDiff]:
         kept = {key: value for key, value in tokenizer.config.items() if key not in _ELSEWHERE}
         tokens = {key: token_content(kept[key]) for key in _TOKENS if key in kept}
         forms.append(kept | tokens)
-    return diff_keys("tokenizer_config.json", *forms)
+    return diff_keys(TOKENIZER_CONFIG, *forms)
 
 
 def _templates(tokenizer: Tokenizer) -> str | None:

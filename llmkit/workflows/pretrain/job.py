@@ -15,7 +15,7 @@ from llmkit.model.stretched import read_stretched
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
-from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tokenizer import TOKENIZER, Tokenizer
 from llmkit.train.config import PretrainConfig
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.state import WHOLE_MODEL, Product
@@ -31,8 +31,6 @@ from llmkit.workflows.pretrain.data import (
 )
 from llmkit.workflows.pretrain.model import ModelSource, choose_model, has_weights, with_router_losses
 from llmkit.workflows.run.setup import Setup, check_batches, check_positions, set_up
-
-_TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,4 +181,4 @@ def refuse_idle_evaluation(config: PretrainConfig, *, has_valid: bool) -> None:
 
 
 def _has_tokenizer(model: Path) -> bool:
-    return carries_tokenizer(model) if is_gguf(model) else (model / _TOKENIZER).is_file()
+    return carries_tokenizer(model) if is_gguf(model) else (model / TOKENIZER).is_file()

@@ -35,7 +35,7 @@ from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
 from llmkit.formats.sentence_modules import copy_steps
 from llmkit.formats.streams import STDIO
 from llmkit.progress import Progress
-from llmkit.tokens.tokenizer import NAMED_TEMPLATES
+from llmkit.tokens.tokenizer import CHAT_TEMPLATE, NAMED_TEMPLATES, TOKENIZER, TOKENIZER_CONFIG
 from llmkit.train.config import Recipe, Resume
 from llmkit.workflows.pretrain.companions import keep_steps
 from llmkit.workflows.pretrain.job import Job
@@ -44,7 +44,7 @@ from llmkit.workflows.run.same_run import check_same_run
 CACHE = "cache"
 REPLACED = ".replaced"
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors")
-CARRIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", FILE_NAME)
+CARRIED = (TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE, FILE_NAME)
 """Files of the run folder that each checkpoint has too, so that it is whole by itself."""
 
 

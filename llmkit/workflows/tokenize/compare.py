@@ -11,7 +11,7 @@ from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import MALFORMED, encode_line
 from llmkit.tokens.compare import Tally, cost
 from llmkit.tokens.encode import EncodeOptions, encode_pairs
-from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tokenizer import TOKENIZER, Tokenizer
 from llmkit.workflows.tokenize.count import as_bytes, escape_tsv
 from llmkit.workflows.tokenize.run import Run
 
@@ -139,5 +139,5 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 def name_of(path: Path) -> str:
     """What to call a tokenizer in a table: its folder's or file's name."""
-    folder = path.parent if path.name == "tokenizer.json" else path
+    folder = path.parent if path.name == TOKENIZER else path
     return folder.name if folder.name not in ("", "..") else folder.resolve().name
