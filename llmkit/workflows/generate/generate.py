@@ -167,7 +167,7 @@ def _writing(job: Job, engine: "Engine", stream: BinaryIO, progress: Progress) -
         output = JsonOutput(stream, job.tokenizer, with_schema=config.as_json, flush=flush, code=code)
     if job.talk is None:
         return Writing(job, engine, output, progress)
-    from llmkit.workflows.tool.write import ToolWriting
+    from llmkit.workflows.generate.tool_write import ToolWriting
 
     return ToolWriting(job, engine, output, progress)
 

@@ -35,7 +35,7 @@ from llmkit.workflows.generate.draft import Drafts, draft_paths, open_drafts
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.parts import check_parts
 from llmkit.workflows.generate.template_kwargs import unread
-from llmkit.workflows.tool.check import check_tool_options
+from llmkit.workflows.generate.tool_check import check_tool_options
 
 if TYPE_CHECKING:
     from llmkit.server.thinking import Thinking

@@ -28,7 +28,7 @@ from llmkit.workflows.generate.row import (
     row_of_text,
 )
 from llmkit.workflows.generate.template_kwargs import KEY, read_kwargs
-from llmkit.workflows.tool.check import check_tool_row
+from llmkit.workflows.generate.tool_check import check_tool_row
 
 if TYPE_CHECKING:
     from llmkit.workflows.generate.calls import Calls

@@ -1,4 +1,4 @@
-"""What `--tool` does not go together with."""
+"""What `--tool` cannot be combined with in `llmkit generate`: options, and what rows ask for."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -23,9 +23,9 @@ from llmkit.workflows.generate.job import open_job
 from llmkit.workflows.generate.output import TextOutput
 from llmkit.workflows.generate.row import Row
 from llmkit.workflows.generate.rows import read_rows
+from llmkit.workflows.generate.tool_write import ToolWriting
 from llmkit.workflows.tool.options import ToolOptions
 from llmkit.workflows.tool.talk import Said, ToolTalk
-from llmkit.workflows.tool.write import ToolWriting
 
 pytest.importorskip("llguidance")
 SCHEMA = {

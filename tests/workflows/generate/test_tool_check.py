@@ -9,7 +9,7 @@ from llmkit.engine.config import GenerateConfig
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import Line, raw
 from llmkit.workflows.generate.files import GenerateFiles
-from llmkit.workflows.tool.check import check_tool_options, check_tool_row
+from llmkit.workflows.generate.tool_check import check_tool_options, check_tool_row
 
 
 @pytest.mark.parametrize(
