@@ -83,7 +83,7 @@ class KVStore:
             torch.empty((rows, *kind.shape), dtype=getattr(torch, kind.dtype), device=device)
             for kind in self.kinds
         ]
-        each = len(made) // groups.layers_in_block
+        each = len(made) // max(1, groups.layers_in_block)
         by_place = [tuple(made[begin : begin + each]) for begin in range(0, len(made), each)]
         self.layers = [() if place < 0 else by_place[place] for place in groups.place_of]
         self.states = None

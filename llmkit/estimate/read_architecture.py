@@ -17,7 +17,7 @@ _MODULES = {
     "llama_like": (
         *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "phi", "stablelm"),
         *("olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "starcoder2"),
-        *("ministral3", "hunyuan_v1_dense", "granitemoehybrid", "arcee", "apertus", "seed_oss", "helium"),
+        *("ministral3", "hunyuan_v1_dense", "arcee", "apertus", "seed_oss", "helium"),
         *("ernie4_5", "glm", "glm4", "exaone4", "nemotron"),
     ),
     "sparse": (
@@ -25,7 +25,7 @@ _MODULES = {
         *("glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "minimax_m2", "granitemoe", "hunyuan_v1_moe"),
         *("gpt_oss", "llama4_text"),
     ),
-    "hybrid": ("qwen3_5_text", "qwen3_5_moe_text", "lfm2", "lfm2_moe"),
+    "hybrid": ("granitemoehybrid", "qwen3_5_text", "qwen3_5_moe_text", "lfm2", "lfm2_moe"),
     "gpt2": ("gpt2",),
     "neox_like": ("gpt_neox", "falcon"),
     "gemma3n": ("gemma3n_text",),

@@ -12,6 +12,7 @@ from llmkit.model.moe import MixtureOfExperts
 from llmkit.model.norm import norm_of_width
 from llmkit.model.recurrent.gated_delta import GatedDelta
 from llmkit.model.recurrent.held import StateLayer
+from llmkit.model.recurrent.mamba2 import Mamba2
 from llmkit.model.recurrent.short_conv import ShortConv
 from llmkit.model.routing import RoutingTape
 from llmkit.model.shapes import branch_norms, mixer_name
@@ -96,4 +97,6 @@ def _mixer(config: ModelConfig, layer: int) -> nn.Module:
         return GatedDelta(config, config.delta)
     if config.short_conv is not None and layer in config.short_conv.layers:
         return ShortConv(config, config.short_conv)
+    if config.mamba is not None and layer in config.mamba.layers:
+        return Mamba2(config, config.mamba)
     return Attention(config) if config.latent is None else LatentAttention(config)

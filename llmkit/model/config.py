@@ -9,6 +9,7 @@ from llmkit.model.config_parts import (
     DeltaConfig,
     ExpertsConfig,
     LatentConfig,
+    Mamba2Config,
     ShortConvConfig,
     check_whole,
 )
@@ -104,6 +105,7 @@ class ModelConfig:
     latent: LatentConfig | None = None
     delta: DeltaConfig | None = None
     short_conv: ShortConvConfig | None = None
+    mamba: Mamba2Config | None = None
 
     mlp_bias: bool = False
     gated_mlp: bool = True
@@ -169,7 +171,7 @@ class ModelConfig:
     @property
     def state_layers(self) -> tuple[int, ...]:
         """Layers that keep a state of fixed size in place of keys and values."""
-        part = self.delta or self.short_conv
+        part = self.delta or self.short_conv or self.mamba
         return () if part is None else part.layers
 
     @property

@@ -159,6 +159,52 @@ class ShortConvConfig:
         check_whole("kernel", self.kernel)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mamba2Config:
+    """Layers of Mamba-2 (2405.21060): a matrix for each head in place of keys and values.
+
+    Raises:
+        ConfigError: a size is impossible.
+    """
+
+    layers: tuple[int, ...]
+    """Which; the others have attention."""
+    num_heads: int
+    head_dim: int
+    num_groups: int
+    """Of heads that share keys and queries."""
+    state_size: int
+    """Numbers of a key."""
+    kernel: int
+    """Tokens that the convolution before the state space spans."""
+    conv_bias: bool = True
+    bias: bool = False
+    """On in_proj and out_proj."""
+    hidden_act: str = "silu"
+    """After the convolution."""
+    step_limits: tuple[float, float] = (0.0, float("inf"))
+    """Steps end there, whatever a token asks for: time_step_limit."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_heads", "head_dim", "num_groups", "state_size", "kernel"):
+            check_whole(name, getattr(self, name))
+        if self.num_heads % self.num_groups:
+            raise ConfigError(
+                f"Mamba-2's heads ({self.num_heads}) are not a multiple of their groups ({self.num_groups})",
+                hint="let each group have as many heads",
+            )
+
+    @property
+    def width(self) -> int:
+        """Numbers of all heads of a token."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def convolved(self) -> int:
+        """Channels of the convolution: values, keys and queries."""
+        return self.width + 2 * self.num_groups * self.state_size
+
+
 def check_whole(name: str, value: object) -> None:
     """Refuse what is no possible size.
 

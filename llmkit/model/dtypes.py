@@ -34,6 +34,11 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def wide(x: Tensor) -> Tensor:
+    """x in `wide_dtype`."""
+    return x.to(wide_dtype(x.dtype))
+
+
 def kept_dtype(name: str, dtype: _Dtype) -> torch.dtype | _Dtype:
     """The dtype of one tensor of a model whose weights have `dtype`; None stays None where that is free."""
     return torch.float32 if stays_float32(name) else dtype

@@ -19,6 +19,10 @@ _NAMES: dict[str, Kind] = {
     "linear_attention": "state",
     "conv": "state",
 }
+_MAMBA: dict[str, Kind] = {
+    **{"mamba": "state", "attention": "full"},
+    **{"linear_attention": "state", "full_attention": "full"},  # what transformers 5 calls them
+}
 
 
 def no_window(keys: Keys, layers: int) -> Kinds:
@@ -94,15 +98,6 @@ def exaone4(keys: Keys, layers: int) -> Kinds:
     return _sliding(keys, kinds, window)
 
 
-def attention_alone(keys: Keys, layers: int) -> Kinds:
-    """Granite 4: every layer has attention, or the model is refused."""
-    words = keys.words("layer_types") or ()
-    if len(words) != layers or not set(words) <= {"attention", "full_attention"}:
-        keys.wrong("layer_types", f"{layers} times attention: layers of state (Mamba) are not supported")
-    kinds: list[Kind] = ["full"] * layers
-    return tuple(kinds), 0
-
-
 def llama4(keys: Keys, layers: int) -> Kinds:
     """The layers with rotary positions look back to the start of their chunk only."""
     chunk, rotary = keys.optional("attention_chunk_size", 8192), rotary_layers(keys, layers)
@@ -125,6 +120,14 @@ def conv_but_some(keys: Keys, layers: int) -> Kinds:
     attend = keys.numbers("full_attn_idxs")
     kinds: list[Kind] = ["full" if attend is None or layer in attend else "state" for layer in range(layers)]
     return _given(keys, kinds, ("full", "state")), 0
+
+
+def mamba_but_some(keys: Keys, layers: int) -> Kinds:
+    """Granite 4: every layer keeps a state, but those that layer_types calls attention."""
+    words = keys.words("layer_types") or ("mamba",) * layers
+    if len(words) != layers or not set(words) <= _MAMBA.keys():
+        keys.wrong("layer_types", f"{layers} words out of {', '.join(_MAMBA)}")
+    return tuple(_MAMBA[word] for word in words), 0
 
 
 def _window(keys: Keys, default: int | None, *, used: bool = False) -> int | None:

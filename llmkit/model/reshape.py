@@ -6,7 +6,7 @@ from typing import Any
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig, check_whole
+from llmkit.model.config_parts import ExpertsConfig, Mamba2Config, check_whole
 from llmkit.model.families.table import FAMILIES
 
 EXPERT_FIELDS = {
@@ -22,9 +22,9 @@ def reshape(config: ModelConfig, overrides: Mapping[str, Any]) -> ModelConfig:
 
     head_dim follows hidden_size and num_attention_heads where the heads share hidden_size among them, and
     num_key_value_heads follows num_attention_heads where there are no groups, unless they are given too. With
-    more or fewer layers, sliding ones, ones without positions and ones with experts go on as they did. Shared
-    experts stay as many times as wide as the others. In another family what only the old one has is left, and
-    what all of the new one have is taken on.
+    more or fewer layers, those that slide, without positions, with experts or with a state go on as they did.
+    Shared experts stay as many times as wide as the others, and Mamba-2 as hidden_size. In another family
+    what only the old one has is left, and what all of the new one have is taken on.
 
     Args:
         config: the shape to begin with.
@@ -50,8 +50,10 @@ def reshape(config: ModelConfig, overrides: Mapping[str, Any]) -> ModelConfig:
             derived["num_key_value_heads"] = 0
     if {"hidden_size", "num_attention_heads", "head_dim"} & overrides.keys() and config.position == "rope":
         derived["rotary_dim"] = _rotary_dim(config, {**derived, **overrides})
+    if config.mamba is not None and "hidden_size" in overrides:
+        derived["mamba"] = _with_width(config.mamba, config.hidden_size, overrides["hidden_size"])
     if (layers := overrides.get("num_hidden_layers", config.num_hidden_layers)) != config.num_hidden_layers:
-        derived |= _with_layers(config, layers)
+        derived |= _with_layers(config, layers, derived.get("mamba", config.mamba))
     if experts := {key: value for key, value in overrides.items() if key in EXPERT_FIELDS}:
         derived["experts"] = _with_experts(derived.get("experts", config.experts), experts)
     others = {key: value for key, value in overrides.items() if key not in EXPERT_FIELDS}
@@ -95,8 +97,17 @@ def _rotary_dim(config: ModelConfig, changes: Mapping[str, Any]) -> int:
     return config.rotary_dim * (changes.get("head_dim", config.head_dim) or shared) // config.head_dim
 
 
-def _with_layers(config: ModelConfig, count: int) -> dict[str, Any]:
-    """Fields that say which layers are of a kind, for another number of layers."""
+def _with_width(mamba: Mamba2Config, old: int, new: int) -> Mamba2Config:
+    """Mamba-2 for another hidden_size: more heads or fewer where that comes out even, or else wider ones."""
+    width = mamba.width * new // old
+    heads = width // mamba.head_dim
+    if heads * mamba.head_dim == width and heads and heads % mamba.num_groups == 0:
+        return replace(mamba, num_heads=heads)
+    return replace(mamba, head_dim=max(1, width // mamba.num_heads))
+
+
+def _with_layers(config: ModelConfig, count: int, mamba: Mamba2Config | None) -> dict[str, Any]:
+    """Fields that say which layers are of a kind, for another number of layers; `mamba` of the new width."""
     fields: dict[str, Any] = {
         name: _continued(getattr(config, name), config.num_hidden_layers, count)
         for name in ("sliding_layers", "no_rope_layers")
@@ -104,6 +115,12 @@ def _with_layers(config: ModelConfig, count: int) -> dict[str, Any]:
     if config.experts is not None:
         layers = _continued(config.experts.layers, config.num_hidden_layers, count)
         fields["experts"] = replace(config.experts, layers=layers)
+    states = _continued(config.state_layers, config.num_hidden_layers, count)
+    for name, part in (("delta", config.delta), ("short_conv", config.short_conv)):
+        if part is not None:
+            fields[name] = replace(part, layers=states)
+    if mamba is not None:  # config.json says nothing of it where no layer has it
+        fields["mamba"] = replace(mamba, layers=states) if states else None
     return fields
 
 

@@ -4,7 +4,7 @@ Shapes: D hidden_size, H query heads, F intermediate_size, N experts, V vocab_si
 """
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, LatentConfig, ShortConvConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, LatentConfig, Mamba2Config, ShortConvConfig
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -46,6 +46,8 @@ def mixer_name(config: ModelConfig, layer: int) -> str:
     """What the module of a layer is called by which positions learn of each other."""
     if layer not in config.state_layers:
         return "self_attn"
+    if config.mamba is not None:
+        return "mamba"
     return "linear_attn" if config.delta is not None else "conv"
 
 
@@ -66,6 +68,8 @@ def _mixer(config: ModelConfig, layer: int) -> Shapes:
         return _gated_delta(config, config.delta)
     if config.short_conv is not None and layer in config.short_conv.layers:
         return _short_conv(config, config.short_conv)
+    if config.mamba is not None and layer in config.mamba.layers:
+        return _mamba2(config, config.mamba)
     return _attention(config) if config.latent is None else _latent_attention(config, config.latent)
 
 
@@ -120,6 +124,16 @@ def _short_conv(config: ModelConfig, short: ShortConvConfig) -> Shapes:
     D, biased = config.hidden_size, short.bias
     conv: Shapes = {"conv.weight": (D, 1, short.kernel)} | ({"conv.bias": (D,)} if biased else {})
     return _linear("in_proj", 3 * D, D, bias=biased) | conv | _linear("out_proj", D, D, bias=biased)
+
+
+def _mamba2(config: ModelConfig, mamba: Mamba2Config) -> Shapes:
+    D, W, biased = config.hidden_size, mamba.num_heads, mamba.bias
+    shapes: Shapes = {"dt_bias": (W,), "A_log": (W,), "D": (W,)}
+    shapes |= _linear("in_proj", mamba.width + mamba.convolved + W, D, bias=biased)
+    shapes["conv1d.weight"] = (mamba.convolved, 1, mamba.kernel)
+    shapes |= {"conv1d.bias": (mamba.convolved,)} if mamba.conv_bias else {}
+    shapes["norm.weight"] = (mamba.width,)
+    return shapes | _linear("out_proj", D, mamba.width, bias=biased)
 
 
 def _mlp(config: ModelConfig, width: int, *, gated: bool) -> Shapes:

@@ -126,10 +126,10 @@ def _refused(parts: list[Group], container: Container) -> str | None:
     for group in parts:
         kind = kind_of(group.ours[0])
         module = group.theirs[0].removesuffix(".weight")
+        is_stack = group.how == "same" and ".mlp.experts." in group.ours[0]  # one tensor there too (Granite)
+        how: How = "stack_turned" if is_stack else group.how
         try:
-            check_module(
-                container, module, group.how, embedding=kind == "embed_tokens", head=kind == "lm_head"
-            )
+            check_module(container, module, how, embedding=kind == "embed_tokens", head=kind == "lm_head")
         except ConfigError as error:
             return error.problem.partition(" (asked")[0]
     return None

@@ -17,7 +17,7 @@ from llmkit.errors import UsageError
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.cache import KVCache
 from llmkit.model.transformer import Transformer
-from tests.model.recurrent.conftest import FIELDS, hybrid
+from tests.model.recurrent.conftest import FIELDS, MAMBA, hybrid
 
 BLOCK = EngineConfig.block_tokens
 NEW = 40
@@ -88,6 +88,17 @@ def test_texts_at_once_write_what_each_writes_alone(model: Transformer) -> None:
     texts, found = write(Engine(model, EngineConfig(positions=1024, pass_tokens=40, max_texts=4)), prompts)
     assert texts == [by_hand(model, ids) for ids in prompts]
     assert found == [0] * len(prompts)
+
+
+def test_a_model_without_attention_writes_and_goes_on_too() -> None:
+    alone = hybrid("granitemoehybrid", mamba=replace(MAMBA, layers=(0, 1, 2)))
+    engine = Engine(alone, EngineConfig(positions=512, max_texts=2))
+    prompts = [prompt(20, 1), prompt(33, 2)]
+    texts, _ = write(engine, prompts)
+    assert texts == [by_hand(alone, ids) for ids in prompts]
+    second = [*prompts[1], *texts[1], 3]
+    again, (found,) = write(engine, [second])
+    assert again == [by_hand(alone, second)] and found == (33 + NEW - 1) // BLOCK * BLOCK
 
 
 def test_a_conversation_goes_on_from_where_its_answer_ended(model: Transformer) -> None:

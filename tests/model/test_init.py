@@ -153,6 +153,18 @@ def test_layers_of_state_begin_as_their_papers_begin() -> None:
     assert not tensors["model.layers.0.input_layernorm.weight"].any()  # to which 1 is added
 
 
+def test_mamba_2_begins_as_its_paper_begins() -> None:
+    tensors = {key: one.detach() for key, one in hybrid("granitemoehybrid").named_parameters()}
+    layer = {key.rpartition("mamba.")[2]: one for key, one in tensors.items() if ".0.mamba" in key}
+    steps, decays = torch.nn.functional.softplus(layer["dt_bias"]), layer["A_log"].exp()
+    assert 0.001 <= float(steps.min()) < float(steps.max()) <= 0.1
+    assert 1 <= float(decays.min()) < float(decays.max()) <= 16
+    assert bool((layer["D"] == 1).all()) and bool((layer["norm.weight"] == 1).all())
+    assert not layer["conv1d.bias"].any()
+    wide, narrow = layer["in_proj.weight"].std().item(), layer["out_proj.weight"].std().item()
+    assert narrow == pytest.approx(wide / 6**0.5, rel=0.15)
+
+
 def test_the_factors_of_xielu_begin_as_its_paper_has_them(make_config: Make) -> None:
     sizes = {"hidden_act": "xielu", "gated_mlp": False, "qk_norm": "head"}
     model = Transformer(make_config(model_type="apertus", **sizes))

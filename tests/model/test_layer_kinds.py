@@ -14,6 +14,7 @@ from llmkit.model.layer_kinds import (
     exaone4,
     linear_but_every,
     llama4,
+    mamba_but_some,
     no_window,
     odd_before_max_window_layers,
     one_window,
@@ -64,6 +65,8 @@ def letters(rule: KindsRule, config: dict[str, Any], layers: int = 6) -> str:
         (llama4, {"no_rope_layers": [1, 0] * 3, "attention_chunk_size": 32}, "cfcfcf 32"),
         (linear_but_every, {}, "tttftt 0"),
         (linear_but_every, {"full_attention_interval": 2}, "tftftf 0"),
+        (mamba_but_some, {}, "tttttt 0"),
+        (mamba_but_some, {"layer_types": ["mamba", "attention"] * 3}, "tftftf 0"),
     ],
 )
 def test_layers_look_as_far_back_as_their_family_says(

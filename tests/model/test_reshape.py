@@ -1,11 +1,14 @@
 """Shapes with some sizes changed: what follows, what stays, and that presets agree."""
 
+from dataclasses import replace
+
 import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import PRESETS, preset
 from llmkit.model.reshape import EXPERT_FIELDS, _continued, field_of, reshape
+from tests.model.recurrent.conftest import FIELDS, MAMBA, hybrid
 
 MULTI_HEAD = ModelConfig(
     vocab_size=10, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4
@@ -82,6 +85,26 @@ def test_a_mixture_of_more_layers_has_experts_in_them() -> None:
     for name, first in (("tiny-moe", 0), ("tiny-moe-free", 1)):
         experts = reshape(PRESETS[name], {"num_hidden_layers": 7}).experts
         assert experts is not None and experts.layers == tuple(range(first, 7))
+
+
+@pytest.mark.parametrize("family", FIELDS)
+def test_layers_that_keep_a_state_are_cut_off_or_go_on(family: str) -> None:
+    config = hybrid(family).config
+    assert reshape(config, {"num_hidden_layers": 6}).state_layers == (0, 2, 4)
+    assert reshape(config, {"num_hidden_layers": 1}).state_layers == (0,)
+
+
+def test_mamba_2_stays_as_many_times_as_wide_as_the_model() -> None:
+    config = hybrid("granitemoehybrid").config  # 4 heads of 16 in 2 groups, for 32
+    for width, heads, head_dim in ((64, 8, 16), (16, 2, 16), (24, 4, 12)):
+        mamba = reshape(config, {"hidden_size": width, "num_hidden_layers": 2}).mamba
+        assert mamba is not None and mamba.layers == (0,)
+        assert (mamba.num_heads, mamba.head_dim, mamba.width) == (heads, head_dim, 2 * width)
+
+
+def test_a_model_cut_to_its_layers_of_attention_has_no_mamba_2() -> None:
+    config = hybrid("granitemoehybrid", mamba=replace(MAMBA, layers=(1, 2))).config
+    assert reshape(config, {"num_hidden_layers": 1}).mamba is None
 
 
 def test_rotary_numbers_are_the_same_share_of_other_heads() -> None:

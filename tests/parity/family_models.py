@@ -42,6 +42,11 @@ ALONE = {
     **{"layer_types": ["full_attention"] * 4, "num_local_experts": 0, "position_embedding_type": "rope"},
     **{"shared_intermediate_size": 40, "mamba_n_heads": 8, "mamba_d_head": 16},
 }
+MAMBA = {
+    **{"layer_types": ["mamba", "attention", "mamba", "mamba"], "num_local_experts": 0},
+    **{"shared_intermediate_size": 40, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 12},
+    **{"residual_multiplier": 0.5, "attention_multiplier": 0.25, "mamba_chunk_size": 32},
+}
 GROUPS = {"n_group": 4, "topk_group": 2}
 DELTA = {
     **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16},
@@ -252,6 +257,16 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         {**{"num_experts": 6, "moe_topk": [2] * 4}, **MHA, **TIED, **rope("dynamic", alpha=50.0, factor=1.0)},
     ),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
+    ("granitemoehybrid", MAMBA),
+    ("granitemoehybrid", {**MAMBA, **LOCAL, **TIED, "mamba_n_groups": 2, "position_embedding_type": "rope"}),
+    (
+        "granitemoehybrid",
+        {
+            **{**MAMBA, **NARROW, "mamba_n_heads": 6, "mamba_n_groups": 3, "mamba_expand": 1},
+            **{"layer_types": ["mamba", "mamba", "attention"], "mamba_d_conv": 3, "mamba_d_head": "auto"},
+            **{"mamba_conv_bias": False, "mamba_proj_bias": True, "embedding_multiplier": 3.0},
+        },
+    ),
     ("granitemoehybrid", {**ALONE, **MHA, **TIED, **BIAS, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
     ("qwen3_next", {**SHARED, **DELTA}),
     (

@@ -8,6 +8,7 @@ import torch
 
 from llmkit.errors import UsageError
 from llmkit.formats.model_folder import DTYPE_BITS
+from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.transformer import Transformer
 from llmkit.quant.container_tensors import QuantisedFiles
 from llmkit.quant.containers import Container, container_grid
@@ -143,3 +144,19 @@ def test_products_of_layers_of_state_are_rounded_and_what_decides_on_decays_stay
     )
     for kind in ("in_proj_a", "in_proj_b", "conv1d"):
         assert (layer[kind].grid, layer[kind].reason) == (None, "")
+
+
+def test_products_of_mamba_2_are_rounded_and_stacks_that_files_keep_whole_stay_and_are_told() -> None:
+    mixture = ExpertsConfig(
+        **{"num_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 64, "layers": (0, 1, 2)},
+        **{"norm_topk_prob": True, "shared_intermediate_size": 64, "router_aux_loss_coef": 0.001},
+    )
+    made = hybrid("granitemoehybrid", hidden_size=64, intermediate_size=64, experts=mixture)
+    planned = folder_plan(made, "compressed-tensors", GRID, dtype=torch.bfloat16)
+    layer = {unit.names[0].removeprefix("model.layers.0."): unit for unit in planned.units}
+    assert layer["mamba.in_proj.weight"].grid == layer["mamba.out_proj.weight"].grid == GRID
+    for name in ("conv1d.weight", "A_log", "D", "dt_bias"):
+        assert (layer[f"mamba.{name}"].grid, layer[f"mamba.{name}"].reason) == (None, "")
+    stack = layer["mlp.experts.down_proj"]
+    assert stack.reason == "fallback: compressed-tensors files keep these experts in plain numbers"
+    assert not stack.can_round

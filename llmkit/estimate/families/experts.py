@@ -169,16 +169,17 @@ def hunyuan(keys: Keys, sizes: Sizes) -> Mlp:
 def granite(keys: Keys, sizes: Sizes) -> Mlp:
     """Two tensors for all experts of a layer."""
     experts = _experts(keys, sizes, keys.whole("intermediate_size"), "num_local_experts")
+    return Mlp(experts.used * experts.width, lambda layer, _: write_granite(layer, experts))
 
-    def write(layer: Sheet, number: int) -> None:
-        sheet = layer.within("block_sparse_moe.")
-        _write_router(sheet, "router.layer", experts)
-        D, F, N = experts.hidden, experts.width, experts.count
-        stacks = (("input_linear", "gate_up_proj", (N, 2 * F, D)), ("output_linear", "down_proj", (N, D, F)))
-        for name, module, shape in stacks:
-            sheet.tensor(f"{name}.weight", shape, module, "experts", linear=True, active=experts.active)
 
-    return Mlp(experts.used * experts.width, write)
+def write_granite(layer: Sheet, experts: Experts) -> None:
+    """The tensors of a layer of Granite's experts."""
+    sheet = layer.within("block_sparse_moe.")
+    _write_router(sheet, "router.layer", experts)
+    D, F, N = experts.hidden, experts.width, experts.count
+    stacks = (("input_linear", "gate_up_proj", (N, 2 * F, D)), ("output_linear", "down_proj", (N, D, F)))
+    for name, module, shape in stacks:
+        sheet.tensor(f"{name}.weight", shape, module, "experts", linear=True, active=experts.active)
 
 
 def gpt_oss(keys: Keys, sizes: Sizes) -> Mlp:

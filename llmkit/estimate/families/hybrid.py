@@ -8,6 +8,7 @@ from functools import partial
 from llmkit.estimate.families import experts
 from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.gated_delta import gated_delta
+from llmkit.estimate.families.mamba_hybrid import granite_feed, granite_states
 from llmkit.estimate.families.mlp import gated, lfm2
 from llmkit.estimate.families.short_conv import short_conv
 from llmkit.estimate.families.sizes import Defaults
@@ -18,6 +19,9 @@ _LFM2 = Defaults(max_positions=128_000, kv_heads=8, tied=True)
 _LFM2_NORMS = ("operator_norm", "ffn_norm")
 
 FORMS: dict[str, Form] = {
+    "granitemoehybrid": Form(
+        defaults=Defaults(max_positions=2048), attention=granite_states, mlp=granite_feed
+    ),
     "qwen3_5_text": Form(
         defaults=Defaults(max_positions=32_768, kv_heads=4, head_dim=256),
         attention=partial(gated_delta, inputs_by_head=False),

@@ -7,12 +7,10 @@ from msgspec.structs import replace
 
 from llmkit.estimate.families.attention import HUNYUAN, fused, separate
 from llmkit.estimate.families.form import Form, readers
-from llmkit.estimate.families.mlp import gated, gated_fused, learnt_curve, shared_alone, two_matrices
+from llmkit.estimate.families.mlp import gated, gated_fused, learnt_curve, two_matrices
 from llmkit.estimate.families.sizes import Defaults
-from llmkit.model.families.states import STATE_KEYS
 from llmkit.model.layer_kinds import (
     after_max_window_layers,
-    attention_alone,
     every,
     exaone4,
     one_window,
@@ -170,12 +168,6 @@ FORMS: dict[str, Form] = {
         defaults=Defaults(max_positions=2048),
         attention=HUNYUAN,
         other_keys=("use_qk_norm", "attention_head_dim", "org_vocab_size", "mlp_bias"),
-    ),
-    "granitemoehybrid": Form(
-        defaults=Defaults(max_positions=2048),
-        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED, kinds=attention_alone),
-        mlp=shared_alone,
-        other_keys=("num_experts_per_tok", *STATE_KEYS),
     ),
     "arcee": Form(
         defaults=Defaults(max_positions=4096),

@@ -1,6 +1,6 @@
 """Mamba (arXiv:2312.00752) and Mamba-2 (arXiv:2405.21060): no attention, a state of fixed size in each layer.
 
-D hidden_size, N state_size, R time_step_rank; of Mamba-2: H heads of E numbers, G groups. A layer's state is
+D hidden_size, N state_size, R time_step_rank. A layer's state is
 width * N numbers, and the last kernel - 1 inputs of the convolution.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Reader, Sizes, assemble
+from llmkit.model.config_parts import Mamba2Config
 from llmkit.model.keys import Keys
 
 
@@ -46,25 +47,44 @@ def read_mamba2(keys: Keys, prefix: str) -> Architecture:
         ConfigError: a key is missing or has a wrong value.
     """
     sizes = _sizes(keys)
-    D, width, N = sizes.hidden_size, _width(keys, sizes), keys.whole("state_size", default=128)
-    H, E = keys.whole("num_heads", default=128), keys.whole("head_dim", default=64)
-    G = keys.whole("n_groups", default=8)
-    if width != H * E:
-        keys.wrong("num_heads", f"{width} / head_dim ({E})")
     kernel, biased, conv_biased = _convolution(keys)
+    heads, head_dim = keys.whole("num_heads", default=128), keys.whole("head_dim", default=64)
+    if (width := _width(keys, sizes)) != heads * head_dim:
+        keys.wrong("num_heads", f"{width} / head_dim ({head_dim})")
+    mamba = Mamba2Config(
+        layers=tuple(range(sizes.layers)),
+        num_heads=heads,
+        head_dim=head_dim,
+        num_groups=keys.whole("n_groups", default=8),
+        state_size=keys.whole("state_size", default=128),
+        kernel=kernel,
+        conv_bias=conv_biased,
+        bias=biased,
+    )
     keys.known("chunk_size", "time_step_rank", "intermediate_size")
-    convolved = width + 2 * G * N
 
     def write(sheet: Sheet) -> None:
-        for name in ("dt_bias", "A_log", "D"):
-            sheet.tensor(name, (H,), "other", "attention")
-        _write_convolution(sheet, convolved, kernel, conv_biased)
-        sheet.linear("in_proj", width + convolved + H, D, "in_proj", "attention", bias=biased)
-        sheet.norm("norm", width)
-        sheet.linear("out_proj", D, width, "out_proj", "attention", bias=biased)
+        write_mamba2(sheet, sizes.hidden_size, mamba)
 
-    state = LayerCache(kind="state", recurrent=H * E * N, conv=convolved * (kernel - 1))
-    return _read(keys, sizes, prefix, write, state, width, tied=False)
+    return _read(keys, sizes, prefix, write, mamba2_cache(mamba), width, tied=False)
+
+
+def write_mamba2(sheet: Sheet, hidden: int, mamba: Mamba2Config) -> None:
+    """The tensors of one layer's module."""
+    for name in ("dt_bias", "A_log", "D"):
+        sheet.tensor(name, (mamba.num_heads,), "other", "attention")
+    _write_convolution(sheet, mamba.convolved, mamba.kernel, mamba.conv_bias)
+    rows = mamba.width + mamba.convolved + mamba.num_heads
+    sheet.linear("in_proj", rows, hidden, "in_proj", "attention", bias=mamba.bias)
+    sheet.norm("norm", mamba.width)
+    sheet.linear("out_proj", hidden, mamba.width, "out_proj", "attention", bias=mamba.bias)
+
+
+def mamba2_cache(mamba: Mamba2Config) -> LayerCache:
+    """What a layer keeps of a text: a matrix for each head, and the convolution's last inputs."""
+    return LayerCache(
+        kind="state", recurrent=mamba.width * mamba.state_size, conv=mamba.convolved * (mamba.kernel - 1)
+    )
 
 
 def _read(

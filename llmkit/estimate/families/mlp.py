@@ -46,20 +46,6 @@ def gated_fused(keys: Keys, sizes: Sizes) -> Mlp:
     return Mlp(F, write)
 
 
-def shared_alone(keys: Keys, sizes: Sizes) -> Mlp:
-    """The shared MLP of a mixture without experts (Granite 4), gate and up in one matrix."""
-    D, F = sizes.hidden_size, keys.whole("shared_intermediate_size", default=1024)
-    keys.known("intermediate_size")
-    if keys.count("num_local_experts", 8):
-        keys.wrong("num_local_experts", "0, which is all that is known here")
-
-    def write(layer: Sheet, number: int) -> None:
-        layer.linear("shared_mlp.input_linear", 2 * F, D, "gate_up_proj", "mlp")
-        layer.linear("shared_mlp.output_linear", D, F, "down_proj", "mlp")
-
-    return Mlp(F, write)
-
-
 def two_matrices(up: str, down: str, bias: Switch) -> MlpRule:
     """Up and down with an activation between."""
 

@@ -6,7 +6,6 @@ from llmkit.model.families.hunyuan import HUNYUAN
 from llmkit.model.families.parts import Constant, Fixed, Flag, Heads, Number, SpecialIds, Training
 from llmkit.model.families.rope import AlphaRope, Rope, RopeByKind, ScaledQueryRope
 from llmkit.model.families.scales import GraniteScales, QueryScalar, RootOfWidth
-from llmkit.model.families.states import SharedMlpAlone
 from llmkit.model.families.windows import NoRopeLayers, PositionsOfWindows, Windows
 from llmkit.model.layer_kinds import after_max_window_layers, every, exaone4, one_window, smollm3
 
@@ -168,14 +167,6 @@ DENSE: dict[str, Family] = {
             *HUNYUAN,
         ),
         stored.HUNYUAN,
-    ),
-    "granitemoehybrid": Family(
-        "GraniteMoeHybridForCausalLM",
-        (
-            *(*sizes(2048), Heads(), Rope(), rms(), BIAS, GraniteScales(), SpecialIds(1, 2)),
-            SharedMlpAlone(),
-        ),
-        stored.GRANITE_SHARED,
     ),
     "arcee": Family(
         "ArceeForCausalLM",

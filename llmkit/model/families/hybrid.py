@@ -3,9 +3,11 @@
 from llmkit.model.families import stored
 from llmkit.model.families.experts import QwenExperts
 from llmkit.model.families.family import BIAS, Family, rms, sizes
+from llmkit.model.families.mamba import GraniteFeed, GraniteStates, RopeOrNone
 from llmkit.model.families.parts import Constant, Fixed, Heads, Number, Part, SpecialIds, Training
 from llmkit.model.families.ranges import Lfm2Experts
 from llmkit.model.families.rope import Rope
+from llmkit.model.families.scales import GraniteScales
 from llmkit.model.families.states import AdjustedWidth, ConvLayers, DeltaLayers
 
 _QWEN_ROPE = Rope(partial=0.25, has_partial=True, of_pictures=("mrope_section", "mrope_interleaved"))
@@ -41,6 +43,14 @@ HYBRID: dict[str, Family] = {
             QwenExperts(shared=True, normalised=True),
         ),
         stored.EXPERTS,
+    ),
+    "granitemoehybrid": Family(
+        "GraniteMoeHybridForCausalLM",
+        (
+            *(*sizes(2048), Heads(), Rope(), rms(), BIAS, GraniteScales(), SpecialIds(1, 2)),
+            *(GraniteStates(), GraniteFeed(), RopeOrNone()),
+        ),
+        stored.GRANITE_HYBRID,
     ),
     "lfm2": Family(
         "Lfm2ForCausalLM",

@@ -1,4 +1,4 @@
-"""Layers of state in config.json: Qwen3-Next, Qwen3.5, LFM2; and Granite 4 where it has none."""
+"""Layers of state in config.json: Qwen3-Next, Qwen3.5, LFM2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +8,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.config_parts import DeltaConfig, ShortConvConfig
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import Kind, attention_alone, conv_but_some, linear_but_every
-
-STATE_KEYS = tuple(
-    f"mamba_{name}"
-    for name in (
-        *("n_heads", "n_groups", "d_state", "d_head", "d_conv", "expand", "chunk_size"),
-        *("conv_bias", "proj_bias"),
-    )
-)
-
+from llmkit.model.layer_kinds import Kind, conv_but_some, linear_but_every
 
 CONV_FILES = ("conv_dim", "conv_dim_out", "conv_use_xavier_init", "num_heads", "use_pos_enc")
 """In published files of LFM2, and read by no class."""
@@ -35,7 +26,7 @@ class DeltaLayers:
         return {
             "attention_gate": True,
             "delta": DeltaConfig(
-                layers=_state_layers(kinds),
+                layers=layers_of_state(kinds),
                 num_key_heads=keys.whole("linear_num_key_heads", default=16),
                 num_value_heads=keys.whole("linear_num_value_heads", default=32),
                 key_head_dim=keys.whole("linear_key_head_dim", default=128),
@@ -69,7 +60,7 @@ class ConvLayers:
         return {
             "tie_word_embeddings": keys.flag("tie_embedding", found["tie_word_embeddings"]),
             "short_conv": ShortConvConfig(
-                layers=_state_layers(kinds),
+                layers=layers_of_state(kinds),
                 kernel=keys.whole("conv_L_cache", default=3),
                 bias=keys.flag("conv_bias"),
             ),
@@ -99,7 +90,8 @@ class AdjustedWidth:
         return {"block_ff_dim": width, "intermediate_size": width, "block_auto_adjust_ff_dim": False}
 
 
-def _state_layers(kinds: Sequence[Kind]) -> tuple[int, ...]:
+def layers_of_state(kinds: Sequence[Kind]) -> tuple[int, ...]:
+    """Their numbers."""
     return tuple(layer for layer, kind in enumerate(kinds) if kind == "state")
 
 
@@ -129,30 +121,3 @@ def adjusted_width(keys: Keys) -> int:
     if "block_ffn_dim_multiplier" in keys.config and factor is None:
         return width
     return -(-int((1.0 if factor is None else factor) * width) // multiple) * multiple
-
-
-@dataclass(frozen=True)
-class SharedMlpAlone:
-    """Granite 4 without Mamba's layers and without experts: every layer has attention and the shared MLP."""
-
-    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
-        """Fields out of keys."""
-        keys.known(*STATE_KEYS, "time_step_limit", "num_experts_per_tok", "output_router_logits")
-        keys.known("router_aux_loss_coef", "normalization_function", "init_method")
-        attention_alone(keys, found["num_hidden_layers"])
-        if keys.count("num_local_experts", 8):
-            keys.wrong("num_local_experts", "0, which is all that is supported")
-        if keys.word("position_embedding_type", default="none") != "rope":
-            keys.wrong("position_embedding_type", "rope, which is all that is supported")
-        return {"intermediate_size": keys.whole("shared_intermediate_size", default=1024)}
-
-    def write(self, fields: Fields) -> dict[str, Any]:
-        """Keys out of fields."""
-        return {
-            "shared_intermediate_size": fields["intermediate_size"],
-            "layer_types": ["attention"] * fields["num_hidden_layers"],
-            "num_local_experts": 0,
-            "num_experts_per_tok": 0,
-            "output_router_logits": False,
-            "position_embedding_type": "rope",
-        }

@@ -142,9 +142,17 @@ GRANITE_MOE = (
     renamed(f"{_LAYER}.mlp.experts.gate_up_proj", f"{_MIXTRAL}.input_linear.weight"),
     renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_MIXTRAL}.output_linear.weight"),
 )
-GRANITE_SHARED = (
-    Stored(_GATE_UP, (f"{_LAYER}.shared_mlp.input_linear",), "joined"),
-    renamed(f"{_LAYER}.mlp.down_proj", f"{_LAYER}.shared_mlp.output_linear"),
+_GRANITE_SHARED = f"{_LAYER}.shared_mlp"
+GRANITE_HYBRID = (
+    *GRANITE_MOE,
+    *(
+        one
+        for ours in (f"{_LAYER}.mlp", f"{_LAYER}.mlp.shared_expert")  # without experts, and with some
+        for one in (
+            Stored((f"{ours}.gate_proj", f"{ours}.up_proj"), (f"{_GRANITE_SHARED}.input_linear",), "joined"),
+            renamed(f"{ours}.down_proj", f"{_GRANITE_SHARED}.output_linear"),
+        )
+    ),
 )
 _LFM2_NAMES = (
     *(("model.norm", "model.embedding_norm"), (f"{_LAYER}.input_layernorm", f"{_LAYER}.operator_norm")),

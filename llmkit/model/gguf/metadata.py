@@ -45,9 +45,10 @@ def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
     Raises:
         ConfigError: it is not known here; llama.cpp may have the family all the same.
     """
-    if config.model_type not in ARCHITECTURES:
+    if config.model_type not in ARCHITECTURES or config.mamba is not None:
+        layers = "" if config.mamba is None else " with layers of Mamba-2"
         raise ConfigError(
-            f"model_type {config.model_type!r} is not written as GGUF",
+            f"model_type {config.model_type!r}{layers} is not written as GGUF",
             hint=f"keep it as a folder; those that are written: {', '.join(ARCHITECTURES)}",
         )
     return ARCHITECTURES[config.model_type]

@@ -11,10 +11,8 @@ Shapes: B rows, T positions, W heads, X numbers of a key, Y of a value; C positi
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-CHUNK = 64
-"""Positions that are solved for together: as in the paper's kernels."""
+from llmkit.model.recurrent.chunks import decays, in_chunks
 
 
 def delta_rule(
@@ -73,9 +71,8 @@ def _chunks(
     where S is the matrix before the chunk: what does not depend on S is solved for in all chunks at once.
     """
     T = q.shape[2]
-    q, k, v, g, b = (_in_chunks(one) for one in (q, k, v, g, b))  # (B, W, N, C, ...)
-    c = g.cumsum(-1)
-    decay, enters, leaves, stays = _decays(c, segments)
+    q, k, v, g, b = (in_chunks(one) for one in (q, k, v, g, b))  # (B, W, N, C, ...)
+    decay, enters, leaves, stays = decays(g, segments)
     overlap = (k * b[..., None]) @ k.transpose(-1, -2) * decay
     right = torch.cat((v * b[..., None], k * (b * enters)[..., None]), -1)
     solved = torch.linalg.solve_triangular(overlap, right, upper=False, unitriangular=True)
@@ -89,35 +86,3 @@ def _chunks(
         read.append(q[:, :, n] @ state + within[:, :, n] @ correction)
         state = state * stays[:, :, n, None, None] + k[:, :, n] @ correction
     return torch.stack(read, 2).flatten(2, 3)[:, :, :T], state
-
-
-def _decays(c: Tensor, segments: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What is left of one position at another, where both are of one document.
-
-    Args:
-        c: (B, W, N, C) sums of logarithms from each chunk's beginning.
-        segments: (B, T).
-
-    Returns:
-        (B, W, N, C, C) of column j at row i, from j on; (B, W, N, C) of the matrix before the chunk at i; the
-        same of i at the chunk's end; and (B, W, N) of the matrix before the chunk at its end.
-    """
-    before = torch.ones(c.shape[-1], c.shape[-1], dtype=torch.bool, device=c.device).tril()
-    apart = c[..., :, None] - c[..., None, :]
-    decay = apart.masked_fill(~before, float("-inf")).exp()
-    enters, leaves, stays = c.exp(), (c[..., -1:] - c).exp(), c[..., -1].exp()
-    if segments is None:
-        return decay, enters, leaves, stays
-    missing = -segments.shape[1] % CHUNK
-    of = torch.cat((segments, segments[:, -1:].expand(-1, missing)), 1)[:, None].unflatten(2, (-1, CHUNK))
-    last = F.pad(of[:, :, :-1, -1:], (0, 0, 1, 0), value=-1)  # (B, 1, N, 1) before each chunk
-    decay = decay * (of[..., :, None] == of[..., None, :])
-    same_as_end = of == of[..., -1:]
-    return decay, enters * (of == last), leaves * same_as_end, stays * (last == of[..., -1:])[..., 0]
-
-
-def _in_chunks(one: Tensor) -> Tensor:
-    """(B, W, T, ...) as (B, W, N, C, ...), filled up with zeros: nothing is kept, corrected or read there."""
-    missing = -one.shape[2] % CHUNK
-    padded = F.pad(one, (*(0, 0) * (one.dim() - 3), 0, missing))
-    return padded.unflatten(2, (-1, CHUNK))

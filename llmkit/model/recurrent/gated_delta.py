@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import DeltaConfig
-from llmkit.model.dtypes import wide_dtype
+from llmkit.model.dtypes import wide
 from llmkit.model.here import here
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS
 from llmkit.model.recurrent.conv import CausalConv
@@ -104,11 +104,6 @@ class GatedDelta(Recurrent):
         )
         read, state = delta_rule(q, k, v, g, rate, state, segments)
         return read.transpose(1, 2), state
-
-
-def wide(x: Tensor) -> Tensor:
-    """In float32, or what is wider."""
-    return x.to(wide_dtype(x.dtype))
 
 
 def _unit(x: Tensor) -> Tensor:

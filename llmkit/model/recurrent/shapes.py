@@ -1,6 +1,7 @@
 """What a layer of state keeps of a text, however long it is. No torch.
 
-Shapes: D hidden_size, K tokens of a convolution, W value heads, X and Y numbers of a key and of a value head.
+Shapes: D hidden_size, K tokens of a convolution, W value heads, X and Y numbers of a key and of
+a value head.
 """
 
 from typing import NamedTuple
@@ -24,4 +25,7 @@ def state_shapes(config: ModelConfig) -> tuple[StateShape, ...]:
         return StateShape((delta.kernel - 1, delta.convolved), False), StateShape(matrices, True)
     if (short := config.short_conv) is not None:
         return (StateShape((short.kernel - 1, config.hidden_size), False),)
+    if (mamba := config.mamba) is not None:
+        spaces = (mamba.num_heads, mamba.state_size, mamba.head_dim)
+        return StateShape((mamba.kernel - 1, mamba.convolved), False), StateShape(spaces, True)
     return ()

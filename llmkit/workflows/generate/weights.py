@@ -106,8 +106,8 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
 
 
 def _block(config: ModelConfig, kv_dtype: str, groups: LayerGroups) -> int:
-    """Bytes of a block, which has room for a group of layers."""
-    layers = len(config.attention_layers)
+    """Bytes of a block, which has room for a group of layers; none where all of them keep a state."""
+    layers = max(1, len(config.attention_layers))
     return (_kept(config, kv_dtype, blocks=1) - _state(config, kv_dtype)) * groups.layers_in_block // layers
 
 

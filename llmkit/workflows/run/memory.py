@@ -10,7 +10,7 @@ from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_at
 from llmkit.kernels.memory import ValueType
 from llmkit.model.config import ModelConfig
 from llmkit.model.learnt.operations import HAS_KERNELS
-from llmkit.model.recurrent.delta_rule import CHUNK
+from llmkit.model.recurrent.chunks import CHUNK
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.parallel.own_part import layers_of
@@ -131,7 +131,11 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
 
 def _state_values(model: ModelConfig) -> int:
     """What autograd keeps of a token in a layer of state, beside a norm's, in rows of documents: numbers of
-    products, a convolution's inputs as often as it looks back, and the delta rule's chunk."""
+    products, a convolution's inputs as often as it looks back, and the chunk of a rule or state space."""
+    if (mamba := model.mamba) is not None:
+        heads, keys = mamba.num_heads, mamba.num_groups * mamba.state_size
+        chunk = (3 * heads + mamba.num_groups) * CHUNK + 2 * mamba.width * mamba.state_size // CHUNK
+        return chunk + mamba.kernel * mamba.convolved + 13 * mamba.width + 7 * keys + 10 * heads
     if (delta := model.delta) is None:
         return 0 if model.short_conv is None else (6 + model.short_conv.kernel) * model.hidden_size
     heads, keys = delta.num_value_heads, delta.num_value_heads * delta.key_head_dim

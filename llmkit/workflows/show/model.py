@@ -44,9 +44,12 @@ _PATTERNS = (  # the first pattern that matches a tensor's name decides
     ("positions", re.compile(r"(wpe|embed_positions|position_embeddings|position_embd)\.|^rope_")),
     ("head", re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|bias)$")),
     ("norm", re.compile(r"norm|(^|\.)ln_\w+\.|layernorm", re.I)),
-    ("attention", re.compile(r"attn|attention")),
+    ("attention", re.compile(r"attn|attention|\.mamba\.|\.ssm_")),
     ("convolution", re.compile(r"\.(short)?conv\.")),
-    ("experts", re.compile(r"experts?\.|\.gate\.weight|router|_(sh)?exps?\.|ffn_gate_inp|exp_probs")),
+    (
+        "experts",
+        re.compile(r"experts?\.|_sparse_moe\.|\.gate\.weight|router|_(sh)?exps?\.|ffn_gate_inp|exp_probs"),
+    ),
     ("mlp", re.compile(r"mlp|feed_forward|ffn")),
 )
 

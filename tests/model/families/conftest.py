@@ -45,8 +45,7 @@ def minimal() -> Callable[[str], dict[str, Any]]:
         if family in ("mixtral", "gpt_oss", "olmoe", "minimax_m2", "granitemoe", "hunyuan_v1_moe"):
             experts.pop("moe_intermediate_size")
         if family == "granitemoehybrid":
-            sizes |= {"layer_types": ["attention"] * 4, "num_local_experts": 0, "num_experts_per_tok": 0}
-            sizes |= {"position_embedding_type": "rope"}
+            sizes |= {"layer_types": ["mamba", "attention", "mamba", "mamba"]}
         groups = {"num_key_value_heads": 32} if family == "helium" else {}  # 20 by default
         return {"model_type": family, **sizes, "num_attention_heads": 32, **groups, **experts}
 

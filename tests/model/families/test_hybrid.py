@@ -33,6 +33,32 @@ QWEN: dict[str, Any] = {
         },
     },
 }
+GRANITE: dict[str, Any] = {  # granite-4.0-h-tiny's config.json, as transformers 4 wrote it
+    **{"architectures": ["GraniteMoeHybridForCausalLM"], "model_type": "granitemoehybrid"},
+    **{"attention_bias": False, "attention_dropout": 0.0, "attention_multiplier": 0.0078125},
+    **{"bos_token_id": 100257, "embedding_multiplier": 12, "eos_token_id": 100257, "hidden_act": "silu"},
+    **{"hidden_size": 1536, "init_method": "mup", "initializer_range": 0.1, "intermediate_size": 512},
+    "layer_types": ["attention" if layer in (5, 15, 25, 35) else "mamba" for layer in range(40)],
+    **{"logits_scaling": 6, "mamba_chunk_size": 256, "mamba_conv_bias": True, "mamba_d_conv": 4},
+    **{"mamba_d_head": 64, "mamba_d_state": 128, "mamba_expand": 2, "mamba_n_groups": 1},
+    **{"mamba_n_heads": 48, "mamba_proj_bias": False, "max_position_embeddings": 131072},
+    **{"normalization_function": "rmsnorm", "num_attention_heads": 12, "num_experts_per_tok": 6},
+    **{"num_hidden_layers": 40, "num_key_value_heads": 4, "num_local_experts": 64},
+    **{"output_router_logits": False, "pad_token_id": 100256, "position_embedding_type": "nope"},
+    **{"residual_multiplier": 0.22, "rms_norm_eps": 1e-05, "rope_scaling": None, "rope_theta": 10000},
+    **{"router_aux_loss_coef": 0.0001, "shared_intermediate_size": 1024, "tie_word_embeddings": True},
+    **{"torch_dtype": "bfloat16", "use_cache": True, "vocab_size": 100352},
+}
+
+
+def test_granite_4_is_as_large_as_its_card_says() -> None:
+    config = ModelConfig.from_hf(GRANITE)
+    assert config.mamba is not None and (config.mamba.width, config.mamba.convolved) == (3072, 3328)
+    assert [layer for layer in range(40) if layer not in config.state_layers] == [5, 15, 25, 35]
+    assert config.no_rope_layers == tuple(range(40))
+    found = architecture_of(config)
+    assert round(found.parameters / 1e9, 1) == 6.9  # "7B"
+    assert round(found.active_parameters / 1e9) == 1  # "1B"
 
 
 def test_lfm2_is_as_large_as_its_card_says() -> None:

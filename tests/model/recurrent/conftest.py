@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ShortConvConfig
+from llmkit.model.config_parts import DeltaConfig, Mamba2Config, ShortConvConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 
@@ -17,6 +17,7 @@ SHAPE: dict[str, Any] = {
 DELTA = DeltaConfig(
     layers=(0, 2), num_key_heads=2, num_value_heads=4, key_head_dim=6, value_head_dim=5, kernel=4
 )
+MAMBA = Mamba2Config(layers=(0, 2), num_heads=4, head_dim=16, num_groups=2, state_size=6, kernel=4)
 FIELDS: dict[str, dict[str, Any]] = {
     "qwen3_5_text": {
         **{"delta": DELTA, "attention_gate": True, "qk_norm": "head", "norm_plus_one": True},
@@ -25,6 +26,10 @@ FIELDS: dict[str, dict[str, Any]] = {
     "lfm2": {
         **{"short_conv": ShortConvConfig(layers=(0, 2), kernel=3), "qk_norm": "head"},
         "rope_theta": 1e6,
+    },
+    "granitemoehybrid": {
+        **{"mamba": MAMBA, "no_rope_layers": (0, 1, 2), "attention_scale": 0.3, "residual_scale": 0.5},
+        "norm_eps": 1e-6,
     },
 }
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmkit.model.recurrent.delta_rule import CHUNK, delta_rule
+from llmkit.model.recurrent.chunks import CHUNK
+from llmkit.model.recurrent.delta_rule import delta_rule
 
 
 def inputs(length: int, rows: int = 2) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

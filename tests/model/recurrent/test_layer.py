@@ -40,7 +40,7 @@ def test_layers_compute_in_bfloat16_and_their_sums_stay_in_float32(model: Transf
     assert (rounded - exact).abs().max() < 0.2 * exact.abs().max()
     sums = [one for layer in KVCache(model.config, 1, 8, torch.bfloat16).layers for one in _sums(layer)]
     assert all(one.dtype == torch.float32 for one in sums)
-    assert bool(sums) == (model.config.delta is not None)
+    assert bool(sums) == (model.config.short_conv is None)
 
 
 def _sums(layer: object) -> list[torch.Tensor]:

@@ -137,7 +137,8 @@ def test_degrees_name_what_is_divided() -> None:
 
 @pytest.mark.parametrize(("degrees", "flag"), [(Degrees(tp=2), "--tp 2"), (Degrees(cp=2), "--cp 2")])
 def test_layers_that_keep_a_state_are_not_cut(degrees: Degrees, flag: str) -> None:
-    model = hybrid("lfm2").config
-    with pytest.raises(ConfigError, match=f"{flag}: lfm2 has layers that keep a state"):
-        check_degrees(degrees, model, 4, 16)
-    check_degrees(Degrees(fsdp=2, pp=2), model, 4, 16)
+    for name in ("lfm2", "granitemoehybrid"):
+        model = hybrid(name).config
+        with pytest.raises(ConfigError, match=f"{flag}: {name} has layers that keep a state"):
+            check_degrees(degrees, model, 4, 16)
+        check_degrees(Degrees(fsdp=2, pp=2), model, 4, 16)

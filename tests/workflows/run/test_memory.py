@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llmkit.kernels.library import available, level
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import Mamba2Config
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
@@ -29,6 +30,9 @@ MODEL = ModelConfig(
 )
 GATED = 3 if available() else 4
 """Values of its width that a gated MLP keeps."""
+WIDE_MAMBA = Mamba2Config(
+    layers=(0, 2), num_heads=2, head_dim=32, num_groups=1, state_size=64, kernel=4, conv_bias=False
+)
 ONCE = 4 if available() else 0
 """Bytes of each value of hidden_size that kernels keep once."""
 SHAPES = {
@@ -41,9 +45,15 @@ SHAPES = {
 
 
 def kept_bytes(
-    model: ModelConfig, rows: int, dtype: str, ranks: Ranks = ALONE, *, packed: bool = False
+    model: ModelConfig,
+    rows: int,
+    dtype: str,
+    ranks: Ranks = ALONE,
+    *,
+    packed: bool = False,
+    length: int = 64,
 ) -> int:
-    """All that autograd keeps of a pass over `rows` rows of 64 tokens, each storage once."""
+    """All that autograd keeps of a pass over `rows` rows of `length` tokens, each storage once."""
     torch.manual_seed(0)
     transformer = Transformer(model)
     initialise(transformer, torch.Generator().manual_seed(0))
@@ -59,7 +69,7 @@ def kept_bytes(
 
     half = torch.autocast("cpu", dtype=torch.bfloat16) if dtype == "bfloat16" else nullcontext()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), half:
-        ids = torch.randint(0, model.vocab_size, (rows, 64))
+        ids = torch.randint(0, model.vocab_size, (rows, length))
         hidden = transformer.hidden(ids, segments=torch.zeros_like(ids) if packed else None)
     assert hidden.requires_grad
     return sum(storages.values())
@@ -179,20 +189,33 @@ def test_heads_that_the_kernels_do_not_take_need_no_such_memory() -> None:
     assert attention_scratch_bytes(model, 1, 4096, "float32", threads=2) == 0
 
 
-@pytest.mark.parametrize("name", ["qwen3_5_text", "lfm2"])
-def test_a_layer_that_keeps_a_state_is_told_within_a_twentieth(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "length", "changes"),
+    [
+        ("qwen3_5_text", 64, {}),
+        ("lfm2", 64, {}),
+        ("granitemoehybrid", 512, {"mamba": WIDE_MAMBA}),  # states between its chunks are kept too
+        ("granitemoehybrid", 512, {}),
+    ],
+)
+def test_a_layer_that_keeps_a_state_is_told_within_a_twentieth(
+    name: str, length: int, changes: dict[str, Any]
+) -> None:
     def of(states: int) -> ModelConfig:
-        model = hybrid(name, num_hidden_layers=3).config
+        model = hybrid(name, num_hidden_layers=3, **changes).config
         layers = tuple(range(states))
         changed: dict[str, Any] = {"num_hidden_layers": states + 1}
-        for part in ("delta", "short_conv"):
+        for part in ("delta", "short_conv", "mamba"):
             if (held := getattr(model, part)) is not None:
                 changed[part] = replace(held, layers=layers)
+        if model.no_rope_layers:
+            changed["no_rope_layers"] = tuple(range(states + 1))
         return replace(model, **changed)
 
     less, more = (
-        kept_bytes(of(3), rows, "float32", packed=True) - kept_bytes(of(1), rows, "float32", packed=True)
+        kept_bytes(of(3), rows, "float32", packed=True, length=length)
+        - kept_bytes(of(1), rows, "float32", packed=True, length=length)
         for rows in (2, 6)
     )
     said = layers_bytes(of(3), "float32") - layers_bytes(of(1), "float32")
-    assert said == pytest.approx((more - less) / (4 * 64), rel=0.05)
+    assert said == pytest.approx((more - less) / (4 * length), rel=0.05)

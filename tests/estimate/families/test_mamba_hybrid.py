@@ -1,0 +1,49 @@
+"""Granite 4's layers: Mamba-2 in one, attention in the other."""
+
+from typing import Any
+
+from llmkit.estimate.families.mamba_hybrid import granite_feed, granite_states
+from llmkit.estimate.families.sheet import Sheet
+from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.keys import Keys
+
+SIZES = Sizes(hidden_size=8, vocab_size=50, layers=2, heads=4, kv_heads=2, head_dim=2, max_positions=64)
+FILE: dict[str, Any] = {
+    **{"layer_types": ["mamba", "attention"], "mamba_n_heads": 4, "mamba_d_state": 3, "mamba_n_groups": 2},
+    **{"intermediate_size": 5, "shared_intermediate_size": 7, "num_local_experts": 3},
+}
+
+
+def written(rule: Any, layer: int) -> dict[str, tuple[int, ...]]:
+    sheet = Sheet()
+    rule(Keys(FILE, "config.json"), SIZES).write(sheet, layer)
+    return {tensor.name: tensor.shape for tensor in sheet.tensors}
+
+
+def test_a_layer_of_mamba_2_has_one_product_in_and_one_out() -> None:
+    convolved = 16 + 2 * 2 * 3  # values of twice hidden_size, keys and queries of two groups
+    assert written(granite_states, 0) == {
+        **{f"mamba.{name}": (4,) for name in ("dt_bias", "A_log", "D")},
+        **{"mamba.conv1d.weight": (convolved, 1, 4), "mamba.conv1d.bias": (convolved,)},
+        "mamba.in_proj.weight": (16 + convolved + 4, 8),
+        "mamba.norm.weight": (16,),
+        "mamba.out_proj.weight": (8, 16),
+    }
+    assert list(written(granite_states, 1)) == [f"self_attn.{name}_proj.weight" for name in "qkvo"]
+
+
+def test_a_layer_keeps_a_matrix_for_each_head_and_three_inputs_of_its_convolution() -> None:
+    state, full = granite_states(Keys(FILE, "config.json"), SIZES).caches
+    assert (state.kind, state.recurrent, state.conv) == ("state", 16 * 3, 28 * 3)
+    assert (full.kind, full.kv_heads, full.key_dim) == ("full", 2, 2)
+
+
+def test_the_shared_mlp_stands_beside_experts() -> None:
+    assert written(granite_feed, 0) == {
+        "block_sparse_moe.router.layer.weight": (3, 8),
+        "block_sparse_moe.input_linear.weight": (3, 10, 8),
+        "block_sparse_moe.output_linear.weight": (3, 8, 5),
+        "shared_mlp.input_linear.weight": (14, 8),
+        "shared_mlp.output_linear.weight": (8, 7),
+    }
+    assert granite_feed(Keys(FILE, "config.json"), SIZES).width == 2 * 5
