@@ -9,6 +9,7 @@ from llmkit.server.embeddings import embeddings
 from llmkit.server.front import put_in_front, route
 from llmkit.server.handlers import State, chat, completions, messages, responses
 from llmkit.server.health import health, ready
+from llmkit.server.kept_api import KEPT
 from llmkit.server.listing import list_models, show_load, show_metrics, show_model, show_openapi
 from llmkit.server.llama import completion, infill
 from llmkit.server.observe import RequestLog
@@ -46,6 +47,7 @@ def build_app(
         route("/v1/completions", completions, "POST"),
         route("/v1/chat/completions", chat, "POST"),
         route("/v1/responses", responses, "POST"),
+        *(route(path, handler, method) for method, path, handler in KEPT),
         route("/v1/embeddings", embeddings, "POST"),
         *(route(path, rerank, "POST") for path in RERANK),
         route("/completion", completion, "POST"),

@@ -14,7 +14,8 @@ from llmkit.server.gate import Caller
 from llmkit.server.handlers import State
 from llmkit.server.metrics import CONTENT_TYPE
 from llmkit.server.served import Served
-from llmkit.server.wire.openapi import OPERATIONS, facts_of, openapi_bytes
+from llmkit.server.wire.openapi import facts_of, openapi_bytes
+from llmkit.server.wire.operations import OPERATIONS
 
 
 async def list_models(request: Request) -> Response:

@@ -62,6 +62,10 @@ def serve(
     generation_config.json does; else they are drawn at temperature 0.8 (OpenAI's own
     models have 1) from all tokens.
 
+    What /v1/responses answers is kept in memory for a day, for each key apart
+    (--response-bytes, --response-seconds): "previous_response_id" goes on from it, and
+    /v1/responses/ID has it. "store": false keeps it out.
+
     Long prompts have places of their own (--long-places), so that short ones do
     not wait for them. Admins load and unload adapters as with vLLM, at
     /v1/load_lora_adapter of --admin-port, in all processes or in none.

@@ -15,7 +15,8 @@ from llmkit.server.router.fleet import Group
 from llmkit.server.router.processes import ask_all
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Card, Worker
-from llmkit.server.wire.openapi import OPERATIONS, facts_of, openapi_bytes
+from llmkit.server.wire.openapi import facts_of, openapi_bytes
+from llmkit.server.wire.operations import OPERATIONS
 
 _LOAD_SECONDS = 1.0
 _COUNTS = ("drawn_tokens", "prefill_tokens", "cached_tokens")

@@ -173,6 +173,7 @@ class ResponseAnswer(msgspec.Struct):
     metadata: Object
     output: list[Object]
     parallel_tool_calls: bool
+    previous_response_id: str | None
     store: bool
     temperature: float | None
     tool_choice: str | Object

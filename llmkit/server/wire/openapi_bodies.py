@@ -169,7 +169,7 @@ def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     items = fields.pop("messages")
     fields |= drawn() | unsaid(responses.HARMLESS)
     fields |= {
-        "input": either(SOME_TEXT, items),
+        **{"input": either(SOME_TEXT, items), "metadata": or_null(reference("ResponseMetadata"))},
         "max_output_tokens": or_null(integer(minimum=1)),
         "text": or_null(reference("ResponseText")),
         "reasoning": or_null(record({"effort": or_null(TEXT), "summary": one_of(None, "auto")})),
