@@ -14,6 +14,7 @@ from llmkit.server.listing import list_models, show_load, show_metrics, show_mod
 from llmkit.server.llama import completion, infill
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
+from llmkit.server.props import show_props
 from llmkit.server.rerank import rerank
 from llmkit.server.tokens_api import apply_template, count_tokens, detokenize, tokenize
 from llmkit.server.wire.rerank import RERANK
@@ -42,6 +43,7 @@ def build_app(
         route("/metrics", show_metrics, "GET"),
         route("/load", show_load, "GET"),
         route("/openapi.json", show_openapi, "GET"),
+        route("/props", show_props, "GET"),
         route("/v1/models", list_models, "GET"),
         route("/v1/models/{name:path}", show_model, "GET"),
         route("/v1/completions", completions, "POST"),

@@ -266,7 +266,8 @@ def _tokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     several = [{"required": [one, other]} for one, other in combinations(texts, 2)]
     none = {"not": either(*({"required": [name]} for name in texts))}
     of_chats = clash(tools={"type": "array", "minItems": 1}), clash(chat_template_kwargs={"minProperties": 1})
-    return fields, [*several, none, *(lacking(one, messages={}) for one in of_chats)]
+    plain = clash(parse_special={"const": False}, messages={})
+    return fields, [*several, none, plain, *(lacking(one, messages={}) for one in of_chats)]
 
 
 def _detokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:

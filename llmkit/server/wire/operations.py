@@ -16,9 +16,17 @@ from llmkit.server.wire.json_schema import TEXT, Schema, integer, one_of
 from llmkit.server.wire.llama import LlamaRequest
 from llmkit.server.wire.messages import MessagesRequest
 from llmkit.server.wire.openapi_sampling import Facts
+from llmkit.server.wire.props import Props
 from llmkit.server.wire.rerank import RERANK, RerankRequest
 from llmkit.server.wire.responses import ResponsesRequest
-from llmkit.server.wire.tokenize import DetokenizeRequest, TemplateRequest, TokenizeRequest
+from llmkit.server.wire.tokenize import (
+    Detokenized,
+    DetokenizeRequest,
+    Rendered,
+    TemplateRequest,
+    TokenizeRequest,
+    Tokens,
+)
 
 JSON = "application/json"
 PLACE = re.compile(r"{(?P<name>\w+)(?::\w+)?}")
@@ -93,6 +101,12 @@ OPERATIONS = (
     Operation("GET", "/metrics", "Figures for Prometheus", media="text/plain", refusals=(403,)),
     Operation("GET", "/load", "What each engine is busy with now", None, answers.LoadList),
     Operation("GET", "/openapi.json", "This document"),
+    Operation(
+        *("GET", "/props", "What llama.cpp's clients ask about a server"),
+        *(None, Props),
+        refusals=(404,),
+        query={"model": TEXT},
+    ),
     Operation("GET", "/v1/models", "Models that this caller may ask", None, answers.ModelList),
     Operation("GET", "/v1/models/{name:path}", "One model", None, answers.ModelCard, refusals=(403, 404)),
     _text("/v1/completions", "Go on with a text", CompletionRequest, answers.Completion),
@@ -116,7 +130,7 @@ OPERATIONS = (
         refusals=_COUNTED,
         counts=True,
     ),
-    _tool("/tokenize", "A text as token ids", TokenizeRequest, answers.Tokens),
-    _tool("/detokenize", "Token ids as a text", DetokenizeRequest, answers.Detokenized),
-    _tool("/apply-template", "A conversation as the model reads it", TemplateRequest, answers.Rendered),
+    _tool("/tokenize", "A text as token ids", TokenizeRequest, Tokens),
+    _tool("/detokenize", "Token ids as a text", DetokenizeRequest, Detokenized),
+    _tool("/apply-template", "A conversation as the model reads it", TemplateRequest, Rendered),
 )
