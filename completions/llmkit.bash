@@ -575,7 +575,7 @@ _llmkit() {
             esac
             ;;
         "serve")
-            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --tp --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --api-key-file --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --reasoning-format --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --retrieve-by --retrieve-embed-url --retrieve-embed-name --retrieve-embed-key --retrieve-key --adapter --adapters --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --tp --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --api-key-file --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --response-bytes --response-seconds --tool-form --reasoning-format --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --retrieve-by --retrieve-embed-url --retrieve-embed-name --retrieve-embed-key --retrieve-key --adapter --adapters --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="" ;;
                 --name) flags="" words="" ;;
@@ -607,6 +607,8 @@ _llmkit() {
                 --drain-seconds) flags="" words="" ;;
                 --prompt-seconds) flags="" words="" ;;
                 --prompt-workers) flags="" words="" ;;
+                --response-bytes) flags="" words="" ;;
+                --response-seconds) flags="" words="" ;;
                 --tool-form) flags="" words="" ;;
                 --reasoning-format) flags="" words="auto none" ;;
                 --tool) flags="" words="" ;;

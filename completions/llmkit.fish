@@ -728,6 +728,8 @@ complete -c llmkit -n '__llmkit_at serve' -l long-places -x -d 'Long ones at wor
 complete -c llmkit -n '__llmkit_at serve' -l drain-seconds -x -d 'After SIGTERM, for running requests.'
 complete -c llmkit -n '__llmkit_at serve' -l prompt-seconds -x -d 'To render and tokenise one prompt.'
 complete -c llmkit -n '__llmkit_at serve' -l prompt-workers -x -d 'Processes that do so.'
+complete -c llmkit -n '__llmkit_at serve' -l response-bytes -x -d 'Of /v1/responses, kept for each key; 0: none are.'
+complete -c llmkit -n '__llmkit_at serve' -l response-seconds -x -d 'That one is kept after its last use.'
 complete -c llmkit -n '__llmkit_at serve' -l tool-form -x -d 'How it calls functions: hermes, llama, mistral, json, ….'
 complete -c llmkit -n '__llmkit_at serve' -l reasoning-format -x -a 'auto none' -d 'auto: thoughts are told apart, as reasoning_content; none: in the text.'
 complete -c llmkit -n '__llmkit_at serve' -l tool -x -d 'What models may call, and the server runs. Repeatable.'

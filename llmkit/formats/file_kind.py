@@ -16,10 +16,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import DataError
 from llmkit.formats.json_array import LOOK, array_error, begins_array
 from llmkit.formats.jsonl import BYTE_ORDER_MARK, MALFORMED, Record
-from llmkit.formats.stdin_kind import StdinKind, kind_of_stdin
+from llmkit.formats.stdin_kind import StdinKind, kind_of_stdin, warc_error
 from llmkit.formats.streams import is_stream, open_input, plain_name
 from llmkit.formats.warc import is_warc
 
@@ -79,14 +78,11 @@ def kind_of_input(path: Path, stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
     """What an open input holds, and the input to go on with.
 
     Raises:
-        UsageError: parquet or WARC from a pipe.
+        UsageError: parquet from a pipe.
         DataError: one JSON array of records; WARC, of which only `clean` reads the pages.
     """
     if is_warc(path):
-        raise DataError(
-            f"{path}: a WARC file: pages in their envelopes, no text",
-            hint=f"llmkit clean {path} makes documents of its pages",
-        )
+        raise warc_error(str(path), str(path))
     if not is_json_lines(path) and is_stream(path):
         return kind_of_stdin(stream)
     return "jsonl" if holds_json_lines(path) else "text", stream

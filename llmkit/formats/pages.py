@@ -18,7 +18,7 @@ from llmkit.formats.html_bytes import decode_html
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import OnBad, Record, raw
 from llmkit.formats.streams import plain_name
-from llmkit.formats.warc import WarcRecord, is_warc, read_warc
+from llmkit.formats.warc import WarcRecord, read_warc
 
 HTML_TYPES = ("text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml")
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
@@ -40,19 +40,19 @@ def is_html(path: Path) -> bool:
     return plain_name(path).endswith(HTML_SUFFIXES)
 
 
-def read_pages(path: Path, stream: BinaryIO, name: str, *, on_bad: OnBad | None = None) -> Iterator[Page]:
+def read_pages(stream: BinaryIO, name: str, *, warc: bool, on_bad: OnBad | None = None) -> Iterator[Page]:
     """The pages in an open file: all records with content of a WARC file, else the file as one page.
 
     Args:
-        path: tells WARC from HTML.
         stream: its bytes, decompressed.
         name: for messages, and the id of an HTML file.
+        warc: whether it is WARC; else HTML.
         on_bad: as for `read_warc`.
 
     Raises:
         DataError: as `read_warc` does.
     """
-    if not is_warc(path):
+    if not warc:
         page = decode_html(stream.read())
         metadata = {"content_type": HTML_TYPES[0], "charset": page.charset}
         only = {"id": raw(printable(name)), "html": _text(page.text), "metadata": raw(metadata)}

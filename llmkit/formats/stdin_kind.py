@@ -2,30 +2,54 @@
 
 from typing import BinaryIO, Literal
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.formats.json_array import array_error, begins_array, may_begin_array
 from llmkit.formats.jsonl import BYTE_ORDER_MARK
 from llmkit.formats.magic import PARQUET, WARC
 from llmkit.formats.streams import look_ahead
 
 StdinKind = Literal["jsonl", "text", "blank", "empty"]
+PipedKind = StdinKind | Literal["warc"]
 
 
 def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
-    """jsonl where it begins with a brace, else text; and a stream that still has what was looked at.
+    """As `kind_of_pipe`, for who reads no pages.
 
     Raises:
-        UsageError: it is parquet or WARC.
+        UsageError, DataError: as `kind_of_pipe` does; it is WARC.
+    """
+    kind, whole = kind_of_pipe(stream)
+    if kind == "warc":
+        raise warc_error("stdin", "-")
+    return kind, whole
+
+
+def warc_error(where: str, told: str) -> DataError:
+    """Of a WARC file where texts are read.
+
+    Args:
+        where: it was found.
+        told: what `clean` would be given.
+    """
+    return DataError(
+        f"{where}: a WARC file: pages in their envelopes, no text",
+        hint=f"llmkit clean {told} makes documents of its pages",
+    )
+
+
+def kind_of_pipe(stream: BinaryIO) -> tuple[PipedKind, BinaryIO]:
+    """jsonl where it begins with a brace, WARC by its own first word, else text; and a stream that still has
+    what was looked at.
+
+    Raises:
+        UsageError: it is parquet.
         DataError: it is one JSON array of records.
     """
     start, whole = look_ahead(stream, _tells_kind)
     if start.startswith(PARQUET):
         raise UsageError("stdin: parquet cannot be piped, its index is at the end", hint="name the file")
     if start.startswith(WARC):
-        raise UsageError(
-            "stdin: a WARC file, which is told by its name only",
-            hint="llmkit clean NAME.warc.gz makes documents of its pages",
-        )
+        return "warc", whole
     if not start:
         return "empty", whole
     start = start.removeprefix(BYTE_ORDER_MARK).lstrip()

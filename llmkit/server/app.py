@@ -9,10 +9,12 @@ from llmkit.server.embeddings import embeddings
 from llmkit.server.front import put_in_front, route
 from llmkit.server.handlers import State, chat, completions, messages, responses
 from llmkit.server.health import health, ready
+from llmkit.server.kept_api import KEPT
 from llmkit.server.listing import list_models, show_load, show_metrics, show_model, show_openapi
 from llmkit.server.llama import completion, infill
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
+from llmkit.server.props import show_props
 from llmkit.server.rerank import rerank
 from llmkit.server.tokens_api import apply_template, count_tokens, detokenize, tokenize
 from llmkit.server.wire.rerank import RERANK
@@ -41,11 +43,13 @@ def build_app(
         route("/metrics", show_metrics, "GET"),
         route("/load", show_load, "GET"),
         route("/openapi.json", show_openapi, "GET"),
+        route("/props", show_props, "GET"),
         route("/v1/models", list_models, "GET"),
         route("/v1/models/{name:path}", show_model, "GET"),
         route("/v1/completions", completions, "POST"),
         route("/v1/chat/completions", chat, "POST"),
         route("/v1/responses", responses, "POST"),
+        *(route(path, handler, method) for method, path, handler in KEPT),
         route("/v1/embeddings", embeddings, "POST"),
         *(route(path, rerank, "POST") for path in RERANK),
         route("/completion", completion, "POST"),

@@ -13,6 +13,9 @@ from llmkit.server.own_origin import as_browsers_write
 
 ReasoningFormat = Literal["auto", "none"]
 
+LEAST_RESPONSE_BYTES = 8 << 20
+"""A request of any size fits, with its answer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdmissionConfig:
@@ -90,6 +93,10 @@ class ServeConfig:
     prompt_seconds: float = 10.0
     """That the template and the tokenizer may take for one prompt."""
     prompt_workers: int = 2
+    response_bytes: int = 64 << 20
+    """Of the responses that are kept for each key; 0: none is kept."""
+    response_seconds: float = 86_400.0
+    """That one is kept after its last use."""
     tool_form: str | None = None
     """How models call functions, one of `tools.forms.FORMS`; None: as each one's chat template says."""
     reasoning_format: ReasoningFormat = "auto"
@@ -138,7 +145,12 @@ class ServeConfig:
             raise ConfigError(
                 f"--port must be from 0 to 65535 (found {self.port})", hint="--port 0: any free one"
             )
-        for name in ("drain_seconds", "prompt_seconds"):
+        if 0 < self.response_bytes < LEAST_RESPONSE_BYTES:
+            raise ConfigError(
+                f"--response-bytes must be 8 MiB or more, or 0 (found {self.response_bytes:,} bytes)",
+                hint="--response-bytes 64MiB",
+            )
+        for name in ("drain_seconds", "prompt_seconds", "response_seconds"):
             if not 0 < getattr(self, name) < inf:
                 flag = f"--{name.replace('_', '-')}"
                 raise ConfigError(

@@ -9,6 +9,8 @@ class EngineLoad:
 
     running: int
     """Texts at work."""
+    max_texts: int
+    """The most of them."""
     waiting: int
     blocks: int
     """Of its cache."""

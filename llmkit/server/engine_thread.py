@@ -91,6 +91,7 @@ class EngineThread:
         running = engine.num_working
         return EngineLoad(
             running=running,
+            max_texts=engine.max_texts,
             waiting=max(0, len(self._sinks) - running),
             blocks=engine.pool.num_blocks,
             free_blocks=engine.pool.num_free,

@@ -76,7 +76,7 @@ def put_in_front(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],  # the openai and anthropic libraries send a dozen of their own
             allow_private_network=True,  # whoever names a public page wants it to reach this machine
             expose_headers=EXPOSED,

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from llmkit.server.errors import refused
 from llmkit.server.front import HeldStream, as_json, until_gone
 from llmkit.server.gate import Caller, Gate, Sizes, Slot
 from llmkit.server.handoff import slot_comment, slot_headers
+from llmkit.server.kept_responses import KeptResponses, keeps_nothing
 from llmkit.server.left_answers import LeftAnswers
 from llmkit.server.lines import by_lines
 from llmkit.server.metrics import Metrics
@@ -37,6 +39,7 @@ from llmkit.server.tool_bench import ToolBench
 from llmkit.server.tool_rounds import ToolRounds
 from llmkit.server.wire.chat import ChatRequest, chat_object, read_chat
 from llmkit.server.wire.completions import CompletionRequest, completion_object, read_completion
+from llmkit.server.wire.input_items import as_items
 from llmkit.server.wire.messages import MessagesRequest, message_object, read_anthropic
 from llmkit.server.wire.responses import ResponsesRequest, read_response, response_object
 from llmkit.server.wire.sampling import WireLimits, check_scores
@@ -66,6 +69,8 @@ class State:
     """Finds passages; None: there is no index."""
     left: LeftAnswers = field(default_factory=LeftAnswers)
     """What answers took that a router has given up."""
+    kept: KeptResponses = field(default_factory=KeptResponses)
+    """Responses that clients go on from; behind a router, which has them, none."""
 
     @property
     def functions(self) -> tuple[dict[str, Any], ...]:
@@ -85,7 +90,6 @@ class Endpoint:
 
 COMPLETIONS = Endpoint("cmpl-", completion_object, CompletionStream)
 CHAT = Endpoint("chatcmpl-", chat_object, ChatStream)
-RESPONSES = Endpoint("resp_", response_object, ResponsesStream)
 MESSAGES = Endpoint("msg_", message_object, AnthropicStream)
 
 
@@ -113,9 +117,30 @@ async def responses(request: Request) -> Response:
     state: State = request.app.state.serve
     body = decode(await request.body(), ResponsesRequest)
     served = state.models.find(body.model, request.state.caller)
-    most = served.context
-    ask = read_response(body, served.base, state.limits, max_tokens=most, functions=state.functions)
-    return await respond(request, ask, served, RESPONSES)
+    if body.store and not state.kept.keeps:
+        raise keeps_nothing()
+    tenant = request.state.caller.tenant
+    ask = read_response(
+        body,
+        served.base,
+        state.limits,
+        max_tokens=served.context,
+        functions=state.functions,
+        earlier=state.kept.conversation(tenant, body.previous_response_id),
+        keeps=state.kept.keeps,
+    )
+
+    def kept(response: dict[str, Any]) -> dict[str, Any]:
+        if response["store"]:
+            own = as_items(body.input, response["id"])
+            state.kept.keep(tenant, response, own, body.previous_response_id)
+        return response
+
+    def whole(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
+        return kept(response_object(who, answers, usage))
+
+    endpoint = Endpoint("resp_", whole, partial(ResponsesStream, keep=kept))
+    return await respond(request, ask, served, endpoint)
 
 
 async def messages(request: Request) -> Response:

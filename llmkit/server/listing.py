@@ -14,7 +14,8 @@ from llmkit.server.gate import Caller
 from llmkit.server.handlers import State
 from llmkit.server.metrics import CONTENT_TYPE
 from llmkit.server.served import Served
-from llmkit.server.wire.openapi import OPERATIONS, facts_of, openapi_bytes
+from llmkit.server.wire.openapi import facts_of, openapi_bytes
+from llmkit.server.wire.operations import OPERATIONS
 
 
 async def list_models(request: Request) -> Response:
@@ -93,4 +94,10 @@ def _described(state: State, name: str, served: Served) -> dict[str, Any]:
         "has_index": state.retrieval is not None,
         "server_tools": [one["function"]["name"] for one in state.functions],
         "system_fingerprint": served.fingerprint,
+        "meta": {
+            "n_vocab": served.config.vocab_size,
+            "n_ctx": served.context,
+            "n_ctx_train": served.config.max_position_embeddings,
+            "n_embd": served.config.hidden_size,
+        },
     }

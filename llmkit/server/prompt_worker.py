@@ -4,8 +4,8 @@ Neither a chat template nor a tokenizer promises to be quick: a sandbox does not
 and a megabyte of one letter takes a tokenizer a quarter of a minute. Here they hold nobody up.
 
 One message a prompt each way, as msgpack behind four bytes of length:
-    {"text": str, "special": bool, "whole": bool, "marks": bool, "suffix": str | None,
-     "files": [[str, str]]} |
+    {"text": str, "special": bool, "whole": bool, "marks": bool, "parse_special": bool,
+     "suffix": str | None, "files": [[str, str]]} |
     {"ids": [int]} | {"template": true} |
     {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str} |
     {"rule": [kind, …], "vocab_size": int}
@@ -73,7 +73,8 @@ class Worker:
         if message.get("whole", False):
             return {"ids": self._encoder.encode_whole(message["text"])}
         if "text" in message:
-            return {"ids": self._encoder.encode(message["text"], special=message["special"])}
+            encoder = self._marked if message.get("parse_special", False) else self._encoder
+            return {"ids": encoder.encode(message["text"], special=message["special"])}
         if "ids" in message:
             return {"text": self._tokenizer.decode(message["ids"])}
         text = self._encoder.render_told(message["messages"], message["tools"], **message["kwargs"])

@@ -110,6 +110,7 @@ class PromptPool:
         special: bool = True,
         whole: bool = False,
         marks: bool = False,
+        parse_special: bool = False,
         suffix: str | None = None,
         files: Sequence[tuple[str, str]] = (),
         param: str = "prompt",
@@ -121,7 +122,8 @@ class PromptPool:
             text: the prompt.
             special: whether what belongs before a text is put there.
             whole: whether what belongs behind one is put there too.
-            marks: whether what looks like a special token is one.
+            marks: whether it is a conversation as a template has written it, marks, beginning and all.
+            parse_special: whether what looks like a special token is one, in any other text.
             suffix: what comes after a gap behind it; None: there is no gap.
             files: names and texts of other files, told before one with a gap.
             param: what the request calls it.
@@ -132,7 +134,7 @@ class PromptPool:
         """
         message = {
             **{"text": text, "special": special, "whole": whole, "marks": marks},
-            **{"suffix": suffix, "files": files},
+            **{"suffix": suffix, "files": files, "parse_special": parse_special},
         }
         answer = await self._ask(message, param, tenant)
         return list(answer["ids"])

@@ -1,5 +1,6 @@
 """A response as OpenAI's newer events, numbered: items opened, told and closed."""
 
+from collections.abc import Callable
 from typing import Any
 
 from llmkit.server.answer import Answered, ExecutedTool, Piece, Said, ToolCall, Usage
@@ -13,8 +14,17 @@ from llmkit.server.wire.responses import closed, opened
 class ResponsesStream:
     """Of `/v1/responses`."""
 
-    def __init__(self, who: Answered, ask: Ask) -> None:
+    def __init__(
+        self, who: Answered, ask: Ask, keep: Callable[[dict[str, Any]], Any] = lambda response: None
+    ) -> None:
+        """
+        Args:
+            who: answers.
+            ask: what is asked for.
+            keep: gets the whole response before its last event is told: a client may go on from it then.
+        """
         self._who = who
+        self._keep = keep
         self._number = 0
         self._texts: list[str] = []
         self._open: Said | None = None
@@ -50,6 +60,7 @@ class ResponsesStream:
         events = [] if self._output or self._open else self._begin(is_thought=False)
         events += self._close(cut=self._last.finish == "length")
         response = closed(self._who, self._output, usage, self._last)
+        self._keep(response)
         kind = "incomplete" if response["status"] == "incomplete" else "completed"
         return [*events, self._event(kind, response=response)]
 

@@ -14,7 +14,13 @@ from llmkit.server.handlers import State
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.messages import MessagesRequest, read_anthropic
 from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
-from llmkit.server.wire.tokenize import MOST_TOKENS, DetokenizeRequest, TemplateRequest, TokenizeRequest
+from llmkit.server.wire.tokenize import (
+    MOST_TOKENS,
+    DetokenizeRequest,
+    TemplateRequest,
+    TokenizeRequest,
+    piece_of,
+)
 from llmkit.server.wire.tools import read_tools
 
 T = TypeVar("T")
@@ -49,15 +55,22 @@ async def tokenize(request: Request) -> Response:
         )
         ids, _ = await counted(request, chat)
     else:
-        plain = partial(served.prompts.encode, body.text or "", special=body.adds_special, tenant=tenant)
+        plain = partial(
+            served.prompts.encode,
+            body.text or "",
+            special=body.adds_special,
+            parse_special=body.parses_special,
+            tenant=tenant,
+        )
         ids = await counted(request, plain)
     answer: dict[str, Any] = {"count": len(ids), "max_model_len": served.context, "tokens": ids}
     if body.return_token_strs or body.with_pieces:
-        pieces = [served.tokenizer.token_bytes(one).decode(errors="replace") for one in ids]
+        pieces = [served.tokenizer.token_bytes(one) for one in ids]
         if body.return_token_strs:
-            answer["token_strs"] = pieces
+            answer["token_strs"] = [one.decode(errors="replace") for one in pieces]
         if body.with_pieces:
-            answer["tokens"] = [{"id": one, "piece": piece} for one, piece in zip(ids, pieces, strict=True)]
+            told = zip(ids, map(piece_of, pieces), strict=True)
+            answer["tokens"] = [{"id": one, "piece": piece} for one, piece in told]
     return as_json(answer)
 
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec import Raw
 
 from llmkit.formats.pages import Page, is_html, read_pages
+from llmkit.formats.warc import is_warc
 
 HEAD = b"WARC/1.0\r\nWARC-Type: %s\r\nWARC-Record-ID: <urn:1>\r\nWARC-Target-URI: http://example.org/\r\n"
 HTTP = b"HTTP/1.1 %s\r\nContent-Type: %s\r\n\r\n%s"
@@ -20,7 +21,7 @@ def response(status: bytes, content_type: bytes, body: bytes) -> bytes:
 
 
 def read(name: str, content: bytes) -> list[Page]:
-    return list(read_pages(Path(name), io.BytesIO(content), name))
+    return list(read_pages(io.BytesIO(content), name, warc=is_warc(Path(name))))
 
 
 def plain(page: Page) -> dict[str, object]:
@@ -81,7 +82,7 @@ def test_a_crawlers_notes_on_itself_are_no_pages(name: str, shared_data: Path) -
 
     path = shared_data / "dirty" / "web" / name
     with open_input(path) as stream:
-        pages = list(read_pages(path, stream, name))
+        pages = list(read_pages(stream, name, warc=is_warc(path)))
     assert len(pages) >= 15
     assert all("html" in page.record and page.status == 200 for page in pages)
 

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.stdin_kind import kind_of_stdin
+from llmkit.formats.stdin_kind import kind_of_pipe, kind_of_stdin
 from tests.formats.test_streams import Dripping
 
 
@@ -41,9 +41,13 @@ def test_parquet_is_refused_in_words_that_help() -> None:
 
 
 def test_a_warc_file_is_no_text_however_slowly_it_comes() -> None:
-    for raw in (io.BytesIO(b"WARC/1.0\r\nWARC-Type: "), Dripping(b"WARC/1.1\r\n")):
-        with pytest.raises(UsageError, match="stdin: a WARC file, which is told by its name only"):
-            kind_of_stdin(io.BufferedReader(raw))
+    for content in (b"WARC/1.0\r\nWARC-Type: ", b"WARC/1.1\r\n"):
+        for raw in (io.BytesIO(content), Dripping(content)):
+            kind, stream = kind_of_pipe(io.BufferedReader(raw))
+            assert kind == "warc" and stream.read() == content
+        with pytest.raises(DataError, match="stdin: a WARC file: pages in their envelopes") as caught:
+            kind_of_stdin(io.BufferedReader(io.BytesIO(content)))
+        assert caught.value.hint == "llmkit clean - makes documents of its pages"
 
 
 @pytest.mark.parametrize("content", [b'[{"text": "a"}]\n', b'\xef\xbb\xbf[\n  {\n    "id": 1, "text": "a"'])

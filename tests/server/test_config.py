@@ -26,6 +26,8 @@ def test_a_unix_socket_takes_the_place_of_the_host() -> None:
         ({"drain_seconds": 0.0}, "--drain-seconds must be above 0"),
         ({"drain_seconds": float("inf")}, "--drain-seconds must be above 0, and end"),
         ({"cors": ("https://chat.example", "foo")}, "--cors foo: no page's origin"),
+        ({"response_bytes": 1 << 20}, "--response-bytes must be 8 MiB or more, or 0"),
+        ({"response_seconds": 0.0}, "--response-seconds must be above 0"),
         ({"prompt_seconds": float("nan")}, "--prompt-seconds must be above 0"),
     ],
 )

@@ -20,6 +20,16 @@ def test_no_model_has_an_empty_name(serving: Serving) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
 
 
+def test_a_model_has_its_sizes_in_llama_cpps_words_too(serving: Serving) -> None:
+    async def ask() -> Any:
+        async with serving() as client:
+            return (await client.get("/v1/models/tiny")).json()
+
+    told = asyncio.run(ask())
+    assert told["meta"]["n_ctx"] == told["max_model_len"] == told["meta"]["n_ctx_train"] == 256
+    assert (told["meta"]["n_vocab"], told["meta"]["n_embd"]) == (told["vocab_size"], 16)
+
+
 def test_a_key_sees_its_models_and_only_an_admin_sees_figures(serving: Serving) -> None:
     keys = Keys(
         {

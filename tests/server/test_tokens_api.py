@@ -39,6 +39,30 @@ def test_ids_are_the_tokenizers_and_go_back_to_the_text(serving: Serving, tokeni
     assert back.json() == {"prompt": "the fox é", "content": "the fox é"}
 
 
+def test_marks_in_a_text_are_special_or_plain_as_the_endpoint_of_its_words_reads_them(
+    serving: Serving, tokenizer: Tokenizer
+) -> None:
+    text = "<|im_start|>é<|im_end|>"
+    by_default, plain, openai, special, counted = post(
+        serving,
+        ("/tokenize", {"content": text, "with_pieces": True}),
+        ("/tokenize", {"content": text, "parse_special": False}),
+        ("/tokenize", {"prompt": text}),
+        ("/tokenize", {"prompt": text, "parse_special": True}),
+        ("/completion", {"prompt": text, "n_predict": 1}),
+    )
+    start, end = (tokenizer.special_ids[f"<|im_{name}|>"] for name in ("start", "end"))
+    told = by_default.json()["tokens"]
+    assert [one["id"] for one in told] == special.json()["tokens"] and told[0]["id"] == start
+    assert [one["piece"] for one in told] == ["<|im_start|>", [0xC3], [0xA9], "<|im_end|>"]
+    assert told[-1]["id"] == end and counted.json()["tokens_evaluated"] == len(told)
+    assert plain.json() == openai.json() and start not in plain.json()["tokens"]
+    (refused,) = post(
+        serving, ("/tokenize", {"messages": [{"role": "user", "content": "a"}], "parse_special": False})
+    )
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "parse_special"
+
+
 def test_a_conversation_is_written_as_its_template_writes_it(serving: Serving) -> None:
     messages = [{"role": "user", "content": "hi"}]
     template, counted, anthropic = post(

@@ -37,6 +37,11 @@ class Shared:
         answer: httpx.Response = self(self.client.post(path, **given, **options))
         return answer
 
+    def kept_id(self) -> str:
+        """Of a response that is kept."""
+        asked = {"input": "a", "max_output_tokens": 1}
+        return str(self.post("/v1/responses", asked).json()["id"])
+
 
 @pytest.fixture(scope="module")
 def shared(serving: Serving) -> Iterator[Shared]:

@@ -141,10 +141,17 @@ def test_a_response_has_a_function_call_streamed_or_not(asking: Asking) -> None:
         call = whole.output[0].model_dump(exclude_none=True)
         result = {"type": "function_call_output", "call_id": call["call_id"], "output": "7"}
         told = [*HELLO, call, result]
-        after = await client.responses.create(**options, input=told, tool_choice="none", max_output_tokens=5)
-        return whole, events, after
+        more = {**options, "tool_choice": "none", "max_output_tokens": 5}
+        after = await client.responses.create(**more, input=told)
+        return (
+            whole,
+            events,
+            after,
+            await client.responses.create(**more, input=[result], previous_response_id=whole.id),
+        )
 
-    whole, events, after = asking(None, work)
+    whole, events, after, by_id = asking(None, work)
+    assert (by_id.output_text, by_id.usage.input_tokens) == (after.output_text, after.usage.input_tokens)
     (item,) = whole.output
     assert item.type == "function_call" and whole.output_text == "" and whole.status == "completed"
     check(item.name, json.loads(item.arguments))

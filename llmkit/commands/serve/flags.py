@@ -146,6 +146,13 @@ PromptSeconds = Annotated[
     float, Option(parser=parse_seconds, metavar="TIME", help="To render and tokenise one prompt.")
 ]
 PromptWorkers = Annotated[int, Option(metavar="N", help="Processes that do so.")]
+ResponseBytes = Annotated[
+    int,
+    Option(parser=parse_size, metavar="BYTES", help="Of /v1/responses, kept for each key; 0: none are."),
+]
+ResponseSeconds = Annotated[
+    float, Option(parser=parse_seconds, metavar="TIME", help="That one is kept after its last use.")
+]
 
 # As groups, in the order of the help
 
@@ -226,6 +233,8 @@ class Queue:
     drain_seconds: DrainSeconds = ServeConfig.drain_seconds
     prompt_seconds: PromptSeconds = ServeConfig.prompt_seconds
     prompt_workers: PromptWorkers = ServeConfig.prompt_workers
+    response_bytes: ResponseBytes = ServeConfig.response_bytes
+    response_seconds: ResponseSeconds = ServeConfig.response_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

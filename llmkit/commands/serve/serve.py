@@ -44,7 +44,7 @@ def serve(
                 /v1/models
     Anthropic   /v1/messages /v1/messages/count_tokens
     Jina        /v1/rerank for models that judge (Qwen3-Reranker)
-    llama.cpp   /completion, and /infill for editors
+    llama.cpp   /completion, /infill for editors, /props
     ours        /tokenize /detokenize /apply-template /health /ready /metrics
     a page      / with chat, settings, and how sure the model was of each token
 
@@ -61,6 +61,10 @@ def serve(
     Where a request does not say how tokens are drawn, the model's
     generation_config.json does; else they are drawn at temperature 0.8 (OpenAI's own
     models have 1) from all tokens.
+
+    What /v1/responses answers is kept in memory for a day, for each key apart
+    (--response-bytes, --response-seconds): "previous_response_id" goes on from it, and
+    /v1/responses/ID has it. "store": false keeps it out.
 
     Long prompts have places of their own (--long-places), so that short ones do
     not wait for them. Admins load and unload adapters as with vLLM, at

@@ -11,12 +11,14 @@ from starlette.responses import Response
 from llmkit.server.errors import not_an_admin
 from llmkit.server.front import as_json, put_in_front, route
 from llmkit.server.gate import Caller
+from llmkit.server.kept_api import KEPT
 from llmkit.server.metrics import CONTENT_TYPE, families_text
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.router.asked import UNWRITTEN
 from llmkit.server.router.fleet import Fleet
-from llmkit.server.router.listing import list_models, show_load, show_model, show_openapi
+from llmkit.server.router.keeping import responses
+from llmkit.server.router.listing import list_models, show_load, show_model, show_openapi, show_props
 from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker_metrics import engines_text
@@ -51,9 +53,12 @@ def build_router(
         route("/metrics", show_metrics, "GET"),
         route("/load", show_load, "GET"),
         route("/openapi.json", show_openapi, "GET"),
+        route("/props", show_props, "GET"),
         route("/v1/models", list_models, "GET"),
         route("/v1/models/{name:path}", show_model, "GET"),
-        *(route(path, write_text, "POST") for path in CHARGED),
+        route("/v1/responses", responses, "POST"),
+        *(route(path, handler, method) for method, path, handler in KEPT),
+        *(route(path, write_text, "POST") for path in CHARGED if path != "/v1/responses"),
         *(route(path, forward, "POST") for path in FREE),
     ]
     paths = frozenset(one.path for one in routes)

@@ -8,14 +8,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import no_model
+from llmkit.server.errors import ApiError, no_model
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
-from llmkit.server.router.fleet import Group
+from llmkit.server.router.fleet import Group, no_worker
 from llmkit.server.router.processes import ask_all
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Card, Worker
-from llmkit.server.wire.openapi import OPERATIONS, facts_of, openapi_bytes
+from llmkit.server.wire.openapi import facts_of, openapi_bytes
+from llmkit.server.wire.operations import OPERATIONS
 
 _LOAD_SECONDS = 1.0
 _COUNTS = ("drawn_tokens", "prefill_tokens", "cached_tokens")
@@ -58,6 +59,20 @@ async def show_load(request: Request) -> Response:
             total["by_worker"] = [{key: one[key] for key in one if key != "model"} for one in ones]
         data.append(total)
     return as_json({"object": "list", "data": data})
+
+
+async def show_props(request: Request) -> Response:
+    """GET /props: what a worker says of a model, where it says anything as llama.cpp does."""
+    state: RouterState = request.app.state.serve
+    group = state.fleet.find(request.query_params.get("model"), request.state.caller)
+    workers = [one for one in group.main.workers if one.takes_requests]
+    if not workers:
+        raise no_worker(group.name)
+    found = await ask_all(workers[:1], "/props", seconds=_LOAD_SECONDS)
+    if not found:
+        problem = f"/props: the server that has {group.name!r} does not have it"
+        raise ApiError(400, problem, code="not_available")
+    return Response(found[0].content, media_type="application/json")
 
 
 async def show_openapi(request: Request) -> Response:

@@ -38,10 +38,10 @@ SUSPECT_WAIT_SECONDS = 30.0
 """That a request waits for the worker that has crashed under it, and for others under which it has."""
 
 
-async def write_text(request: Request) -> Response:
-    """POST to an endpoint whose answers are charged."""
+async def write_text(request: Request, body: bytes | None = None) -> Response:
+    """POST to an endpoint whose answers are charged, with another body than the client's if one is given."""
     state: RouterState = request.app.state.serve
-    job = await _job(request, state)
+    job = await _job(request, state, body)
     request.state.model = name = job.group.known_name(job.asked.model)
     request.state.user = job.asked.user
     if state.log_prompts:
@@ -87,14 +87,14 @@ async def forward(request: Request) -> Response:
         return _whole(job, begun)
 
 
-async def _job(request: Request, state: RouterState) -> Job:
+async def _job(request: Request, state: RouterState, body: bytes | None = None) -> Job:
     """What is asked, of which version.
 
     Raises:
         ApiError: 400, 403, 404; 503: no worker has it.
     """
     caller: Caller = request.state.caller
-    body = await request.body()
+    body = await request.body() if body is None else body
     asked = read_asked(body)
     group = state.fleet.find(asked.model, caller)
     path = request.url.path

@@ -12,8 +12,8 @@ from llmkit.server.wire.adapters import (
     UnloadAdapter,
 )
 from llmkit.server.wire.json_schema import SOME_TEXT, TEXT, Schema, integer, number, one_of, or_null
-from llmkit.server.wire.openapi import Operation
 from llmkit.server.wire.openapi_sampling import Facts
+from llmkit.server.wire.operations import Operation
 
 MOST_REPLICAS = 64
 

@@ -4,32 +4,19 @@ Source: the OpenAPI Specification, 3.1.0.
 """
 
 import functools
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from llmkit.server.errors import ANTHROPIC_OVERLOADED
-from llmkit.server.wire import openapi_answers as answers
-from llmkit.server.wire.chat import ChatRequest
-from llmkit.server.wire.completions import CompletionRequest
-from llmkit.server.wire.embeddings import EmbeddingRequest
-from llmkit.server.wire.infill import InfillRequest
 from llmkit.server.wire.json_schema import TEXT, Schema, integer, one_of, reference
-from llmkit.server.wire.llama import LlamaRequest
-from llmkit.server.wire.messages import MessagesRequest
 from llmkit.server.wire.openapi_bodies import as_decoded, body_schema
 from llmkit.server.wire.openapi_parts import PARTS
 from llmkit.server.wire.openapi_sampling import Facts
-from llmkit.server.wire.rerank import RERANK, RerankRequest
-from llmkit.server.wire.responses import ResponsesRequest
-from llmkit.server.wire.tokenize import DetokenizeRequest, TemplateRequest, TokenizeRequest
+from llmkit.server.wire.operations import JSON, OPERATIONS, PLACE, Operation
 from llmkit.version import __version__
 
-_PLACE = re.compile(r"{(?P<name>\w+)(?::\w+)?}")
-_JSON = "application/json"
 _REFERENCES = "#/components/schemas/{name}"
 
 
@@ -66,7 +53,7 @@ REFUSALS = {
     400: "the body is not as described, or cannot be followed",
     401: "no key, or nobody's",
     403: "the key, or the page that asks, is not allowed this",
-    404: "there is no such model",
+    404: "there is no such model, or no such response",
     408: "the body took too long to come in",
     409: "there is one of this name",
     413: "the body is too large",
@@ -75,92 +62,8 @@ REFUSALS = {
     503: "not now: the queue is full, or the server is about to end",
 }
 """What an error's status says."""
-_OF_BODIES = (400, 403, 404, 408, 413, 503)
-_COUNTED = (*_OF_BODIES, 429)
-_CHARGED = (*_COUNTED, 500)
 _LATER = (429, 503)
 """Those that say when to come back."""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A route, as its document has it."""
-
-    method: str
-    path: str
-    """As its application has it: a place for a name may say what kind of name."""
-    summary: str
-    body: type[msgspec.Struct] | None = None
-    answer: type[msgspec.Struct] | None = None
-    """Of the JSON that is answered; None: it is not described."""
-    media: str = _JSON
-    streams: bool = False
-    """Whether events may be asked for in its place."""
-    refusals: Sequence[int] = ()
-    """Statuses of errors; 401 and 403 are each one's that needs a key."""
-    is_open: bool = False
-    """Whether it needs no key, whatever the server's keys."""
-    counts: bool = False
-    """Whether the body's tokens are only counted."""
-    narrowed: Callable[[Facts], Mapping[str, Schema]] | None = None
-    """Schemas of the body's fields that its struct does not have; None: those of `openapi_bodies`."""
-
-    @property
-    def documented_path(self) -> str:
-        """Its path in the document's words."""
-        return _PLACE.sub(r"{\g<name>}", self.path)
-
-    @property
-    def body_name(self) -> str | None:
-        """What the document calls its body's schema."""
-        if self.body is None:
-            return None
-        return f"Counted{self.body.__name__}" if self.counts else self.body.__name__
-
-
-def _text(path: str, summary: str, body: type[msgspec.Struct], answer: type[msgspec.Struct]) -> Operation:
-    return Operation("POST", path, summary, body, answer, streams=True, refusals=_CHARGED)
-
-
-def _tool(path: str, summary: str, body: type[msgspec.Struct], answer: type[msgspec.Struct]) -> Operation:
-    return Operation("POST", path, summary, body, answer, refusals=_COUNTED)
-
-
-def _ranking(path: str) -> Operation:
-    told = (RerankRequest, answers.Ranking)
-    return Operation("POST", path, "Documents by how well they answer", *told, refusals=_CHARGED)
-
-
-OPERATIONS = (
-    Operation("GET", "/health", "Whether every engine lives", None, answers.Status, is_open=True),
-    Operation("GET", "/ready", "Whether a request would be taken in", None, answers.Status, is_open=True),
-    Operation("GET", "/metrics", "Figures for Prometheus", media="text/plain", refusals=(403,)),
-    Operation("GET", "/load", "What each engine is busy with now", None, answers.LoadList),
-    Operation("GET", "/openapi.json", "This document"),
-    Operation("GET", "/v1/models", "Models that this caller may ask", None, answers.ModelList),
-    Operation("GET", "/v1/models/{name:path}", "One model", None, answers.ModelCard, refusals=(403, 404)),
-    _text("/v1/completions", "Go on with a text", CompletionRequest, answers.Completion),
-    _text("/v1/chat/completions", "Reply in a conversation", ChatRequest, answers.ChatCompletion),
-    _text("/v1/responses", "Reply, by OpenAI's newer endpoint", ResponsesRequest, answers.ResponseAnswer),
-    Operation(
-        *("POST", "/v1/embeddings", "Texts as vectors"),
-        *(EmbeddingRequest, answers.EmbeddingList),
-        refusals=_CHARGED,
-    ),
-    *(_ranking(path) for path in RERANK),
-    _text("/completion", "Go on with a text, by llama.cpp's endpoint", LlamaRequest, answers.LlamaAnswer),
-    _text("/infill", "Fill a gap, by llama.cpp's endpoint", InfillRequest, answers.LlamaAnswer),
-    _text("/v1/messages", "Reply, by Anthropic's endpoint", MessagesRequest, answers.MessageAnswer),
-    Operation(
-        *("POST", "/v1/messages/count_tokens", "Tokens of a conversation"),
-        *(MessagesRequest, answers.TokenCount),
-        refusals=_COUNTED,
-        counts=True,
-    ),
-    _tool("/tokenize", "A text as token ids", TokenizeRequest, answers.Tokens),
-    _tool("/detokenize", "Token ids as a text", DetokenizeRequest, answers.Detokenized),
-    _tool("/apply-template", "A conversation as the model reads it", TemplateRequest, answers.Rendered),
-)
 
 
 def facts_of(cards: Sequence[Mapping[str, Any]], *, has_index: bool | None = None) -> Facts:
@@ -239,8 +142,8 @@ def openapi_bytes(operations: tuple[Operation, ...], facts: Facts) -> bytes:
 
 def _described(one: Operation, facts: Facts) -> dict[str, Any]:
     is_anthropic = one.path.startswith("/v1/messages")
-    error = {_JSON: {"schema": reference((AnthropicErrorBody if is_anthropic else ErrorBody).__name__)}}
-    content = {one.media: {"schema": TEXT} if one.media != _JSON else {}}
+    error = {JSON: {"schema": reference((AnthropicErrorBody if is_anthropic else ErrorBody).__name__)}}
+    content = {one.media: {"schema": TEXT} if one.media != JSON else {}}
     if one.answer is not None:
         content[one.media] = {"schema": reference(one.answer.__name__)}
     if one.streams:
@@ -259,13 +162,21 @@ def _described(one: Operation, facts: Facts) -> dict[str, Any]:
     if one.is_open:
         told["security"] = []
         told["responses"]["503"] = {"description": "not now", "content": content}
-    if names := _PLACE.findall(one.path):
-        known = one_of(*facts.models) if facts.models else TEXT
-        place = {"in": "path", "required": True, "schema": known}
-        told["parameters"] = [{"name": name, **place} for name in names]
+    if parameters := _parameters(one, facts):
+        told["parameters"] = parameters
     if one.body_name is not None:
-        told["requestBody"] = {"required": True, "content": {_JSON: {"schema": reference(one.body_name)}}}
+        told["requestBody"] = {"required": True, "content": {JSON: {"schema": reference(one.body_name)}}}
     return told
+
+
+def _parameters(one: Operation, facts: Facts) -> list[dict[str, Any]]:
+    """What stands in its address: a `name` is a model's."""
+    models = one_of(*facts.models) if facts.models else TEXT
+    told: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": models if name == "name" else TEXT}
+        for name in PLACE.findall(one.path)
+    ]
+    return told + [{"name": name, "in": "query", "schema": schema} for name, schema in one.query.items()]
 
 
 def _reached(start: Any, schemas: Mapping[str, Schema]) -> set[str]:

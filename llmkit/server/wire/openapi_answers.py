@@ -35,6 +35,8 @@ class ModelCard(msgspec.Struct):
     """What the server itself runs for it."""
     vocab_size: int | UnsetType = UNSET
     hidden_size: int | UnsetType = UNSET
+    meta: dict[str, int] | UnsetType = UNSET
+    """Sizes, as llama.cpp tells them."""
 
 
 class ModelList(msgspec.Struct):
@@ -173,6 +175,7 @@ class ResponseAnswer(msgspec.Struct):
     metadata: Object
     output: list[Object]
     parallel_tool_calls: bool
+    previous_response_id: str | None
     store: bool
     temperature: float | None
     tool_choice: str | Object
@@ -268,32 +271,3 @@ class LlamaAnswer(msgspec.Struct):
     stop_type: Literal["eos", "word", "limit"]
     stopping_word: str
     timings: dict[str, float]
-
-
-class TokenPiece(msgspec.Struct):
-    """A token and how it is spelled."""
-
-    id: int
-    piece: str
-
-
-class Tokens(msgspec.Struct):
-    """The answer of /tokenize."""
-
-    count: int
-    max_model_len: int
-    tokens: list[int | TokenPiece]
-    token_strs: list[str] | UnsetType = UNSET
-
-
-class Detokenized(msgspec.Struct):
-    """The answer of /detokenize: the text, by vLLM's name and by llama.cpp's."""
-
-    prompt: str
-    content: str
-
-
-class Rendered(msgspec.Struct):
-    """The answer of /apply-template."""
-
-    prompt: str

@@ -169,7 +169,7 @@ def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     items = fields.pop("messages")
     fields |= drawn() | unsaid(responses.HARMLESS)
     fields |= {
-        "input": either(SOME_TEXT, items),
+        **{"input": either(SOME_TEXT, items), "metadata": or_null(reference("ResponseMetadata"))},
         "max_output_tokens": or_null(integer(minimum=1)),
         "text": or_null(reference("ResponseText")),
         "reasoning": or_null(record({"effort": or_null(TEXT), "summary": one_of(None, "auto")})),
@@ -266,7 +266,8 @@ def _tokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     several = [{"required": [one, other]} for one, other in combinations(texts, 2)]
     none = {"not": either(*({"required": [name]} for name in texts))}
     of_chats = clash(tools={"type": "array", "minItems": 1}), clash(chat_template_kwargs={"minProperties": 1})
-    return fields, [*several, none, *(lacking(one, messages={}) for one in of_chats)]
+    plain = clash(parse_special={"const": False}, messages={})
+    return fields, [*several, none, plain, *(lacking(one, messages={}) for one in of_chats)]
 
 
 def _detokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:

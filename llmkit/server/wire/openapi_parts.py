@@ -1,6 +1,7 @@
 """What is nested in bodies: messages, their parts and calls, tools, formats; as schemas of the checks that
 `messages_in`, `message_blocks`, `response_items`, `tools` and `sampling` make."""
 
+from llmkit.server.wire import responses
 from llmkit.server.wire.json_schema import (
     ANYTHING,
     FLAG,
@@ -192,6 +193,11 @@ PARTS: dict[str, Schema] = {
         record({"type": one_of("function"), "name": TEXT}, required=("type", "name")),
         record({"type": one_of("allowed_tools"), **_allowed(name=TEXT)}, required=("type", "mode", "tools")),
     ),
+    "ResponseMetadata": {
+        **record({}, more={"type": "string", "maxLength": responses.MOST_VALUE}),
+        "propertyNames": {"type": "string", "maxLength": responses.MOST_NAME},
+        "maxProperties": responses.MOST_METADATA,
+    },
     "ResponseText": record(
         {
             "format": or_null(

@@ -1,5 +1,6 @@
 """The `input` of `/v1/responses`: its items as turns. Source: OpenAI's API reference, "Responses"."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from llmkit.server.errors import refused
@@ -7,12 +8,13 @@ from llmkit.server.wire.messages_in import content_text
 
 
 def read_items(
-    instructions: str | None, told: str | list[dict[str, Any]]
+    instructions: str | None, told: str | list[dict[str, Any]], earlier: Sequence[dict[str, Any]] = ()
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The same turns as `/v1/chat/completions` has them, and where in the body each stands.
 
     Args:
         instructions, told: the body's `instructions` and `input`.
+        earlier: items of the conversation that the body goes on from.
 
     Raises:
         ApiError: 400, naming the item that is not read here.
@@ -25,9 +27,10 @@ def read_items(
     if not told:
         raise refused("input", "is empty")
     if isinstance(told, str):
-        return [*turns, {"role": "user", "content": told}], [*places, "input"]
-    for number, item in enumerate(told):
-        where = f"input[{number}]"
+        own: list[tuple[str, dict[str, Any]]] = [("input", {"role": "user", "content": told})]
+    else:
+        own = [(f"input[{number}]", item) for number, item in enumerate(told)]
+    for where, item in [*(("previous_response_id", item) for item in earlier), *own]:
         match item:
             case {"type": "function_call", "name": str() as name, "arguments": str(arguments)}:
                 call = {"type": "function", "function": {"name": name, "arguments": arguments}}

@@ -1,6 +1,7 @@
 """`/v1/responses`: OpenAI's newer endpoint, for text. Source: OpenAI's API reference, "Responses".
 
-Nothing is stored: `store: true` and `previous_response_id` are refused, and a client sends the conversation.
+A response is kept unless `store` is false (see `server/kept_responses.py`): `previous_response_id` goes on
+from it.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,8 @@ from llmkit.server.wire.sampling import RETENTIONS, WireLimits, refuse_what_is_n
 from llmkit.server.wire.tools import as_chats_choose, read_offer
 
 HARMLESS: dict[str, tuple[Any, ...]] = {
-    "store": (False,),
-    "metadata": ({},),
     "service_tier": ("auto", "default"),
     "prompt_cache_retention": RETENTIONS,
-    "previous_response_id": (),
     "conversation": (),
     "background": (False,),
     "include": ([], ["reasoning.encrypted_content"]),
@@ -40,6 +38,10 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 """Parameters that are not done here, with the values that ask for nothing. What is thought comes as it is:
 nothing of it is encrypted."""
+
+MOST_METADATA = 16
+MOST_NAME = 64
+MOST_VALUE = 512
 
 
 class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -63,11 +65,14 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     """See `sampling.HINTS`."""
     cache_salt: str | None = None
     retrieve: bool | None = None
-    store: Any = None
-    metadata: Any = None
+    store: bool | None = None
+    """Whether the answer is kept; it is where nothing is said."""
+    metadata: dict[str, str] | None = None
+    """Told again with the response."""
+    previous_response_id: str | None = None
+    """Of the response from which the conversation goes on."""
     service_tier: Any = None
     prompt_cache_retention: Any = None
-    previous_response_id: Any = None
     conversation: Any = None
     background: Any = None
     include: Any = None
@@ -85,6 +90,8 @@ def read_response(
     *,
     max_tokens: int,
     functions: tuple[dict[str, Any], ...] = (),
+    earlier: Sequence[dict[str, Any]] = (),
+    keeps: bool = False,
 ) -> Ask:
     """What a body asks for.
 
@@ -94,11 +101,14 @@ def read_response(
         limits: how much it may ask for.
         max_tokens: of a reply that says no number.
         functions: that the server runs, for a request without tools of its own.
+        earlier: items of the conversation that it goes on from.
+        keeps: whether the server keeps responses.
 
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
     """
     refuse_what_is_not_done(told, HARMLESS)
+    _check_metadata(told.metadata or {})
     most = max_tokens if told.max_output_tokens is None else told.max_output_tokens
     given: dict[str, Any] = {"max_tokens": most, "samples": 1}
     for name in ("temperature", "top_p"):
@@ -112,7 +122,7 @@ def read_response(
         raise named_error(error, names) from None
     tools = None if told.tools is None else [_tool(one, place) for place, one in enumerate(told.tools)]
     offer = read_offer(tools, as_chats_choose(told.tool_choice), functions)
-    turns, places = read_items(told.instructions, told.input)
+    turns, places = read_items(told.instructions, told.input, earlier)
     return Ask(
         kind="chat",
         model=told.model or "",
@@ -128,7 +138,7 @@ def read_response(
         user=told.user or told.safety_identifier or "",
         cache_salt=told.cache_salt or "",
         names=names,
-        echoed=_echoed(told),
+        echoed=_echoed(told, keeps=keeps),
     )
 
 
@@ -166,6 +176,7 @@ def opened(who: Answered) -> dict[str, Any]:
         "output": [],
         "max_output_tokens": None,
         "parallel_tool_calls": True,
+        "previous_response_id": None,
         "store": False,
         "temperature": None if who.sampling is None else who.sampling.temperature,
         "tool_choice": "auto",
@@ -193,9 +204,25 @@ def closed(who: Answered, output: list[dict[str, Any]], usage: Usage, last: Piec
     }
 
 
-def _echoed(told: ResponsesRequest) -> dict[str, Any]:
+def _check_metadata(metadata: dict[str, str]) -> None:
+    """Refuse more than OpenAI's API takes.
+
+    Raises:
+        ApiError: 400.
+    """
+    if len(metadata) > MOST_METADATA:
+        raise refused("metadata", f"at most {MOST_METADATA} entries (found {len(metadata)})")
+    for name, value in metadata.items():
+        if len(name) > MOST_NAME or len(value) > MOST_VALUE:
+            raise refused("metadata", f"names of {MOST_NAME} characters at most, values of {MOST_VALUE}")
+
+
+def _echoed(told: ResponsesRequest, *, keeps: bool) -> dict[str, Any]:
     """What a response says again of its request: what a client said, or what holds where it said nothing."""
     return {
+        "metadata": told.metadata or {},
+        "previous_response_id": told.previous_response_id,
+        "store": keeps and told.store is not False,
         "instructions": told.instructions,
         "max_output_tokens": told.max_output_tokens,
         "parallel_tool_calls": told.parallel_tool_calls is not False,

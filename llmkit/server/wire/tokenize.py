@@ -6,6 +6,7 @@ Source: vLLM's "OpenAI-compatible server: Tokenizer API"; llama.cpp's tools/serv
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from llmkit.server.errors import ApiError, refused
 
@@ -25,6 +26,7 @@ class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     add_special_tokens: bool | None = None
     add_special: bool | None = None
     return_token_strs: bool | None = None
+    parse_special: bool | None = None
     with_pieces: bool | None = None
 
     @property
@@ -39,6 +41,12 @@ class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         if self.add_special_tokens is not None:
             return self.add_special_tokens
         return self.add_special if self.add_special is not None else self.content is None
+
+    @property
+    def parses_special(self) -> bool:
+        """Whether what looks like a special token is one: where nothing is said, as the endpoint of the same
+        words has it, llama.cpp's yes and OpenAI's no."""
+        return self.parse_special if self.parse_special is not None else self.content is not None
 
     def check(self) -> None:
         """Refuse what is ambiguous.
@@ -55,6 +63,8 @@ class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         for name in ("tools", "chat_template_kwargs"):
             if getattr(self, name) and self.messages is None:
                 raise refused(name, "only with messages")
+        if self.parse_special is False and self.messages is not None:
+            raise refused("parse_special", "only with a text: the marks of a template are special")
 
 
 class DetokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -71,3 +81,40 @@ class TemplateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     model: str | None = None
     tools: list[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+
+
+class TokenPiece(msgspec.Struct):
+    """A token and how it is spelled."""
+
+    id: int
+    piece: str | list[int]
+
+
+class Tokens(msgspec.Struct):
+    """The answer of /tokenize."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int | TokenPiece]
+    token_strs: list[str] | UnsetType = UNSET
+
+
+class Detokenized(msgspec.Struct):
+    """The answer of /detokenize: the text, by vLLM's name and by llama.cpp's."""
+
+    prompt: str
+    content: str
+
+
+class Rendered(msgspec.Struct):
+    """The answer of /apply-template."""
+
+    prompt: str
+
+
+def piece_of(spelled: bytes) -> str | list[int]:
+    """What a token spells as llama.cpp tells it: a text, or its bytes where it has part of a character."""
+    try:
+        return spelled.decode()
+    except UnicodeDecodeError:
+        return list(spelled)

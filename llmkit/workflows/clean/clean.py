@@ -67,6 +67,8 @@ class _Job:
     settings: CleanSettings
     inputs: list[Path]
     checks: tuple[Check, ...]
+    page_checks: tuple[Check, ...]
+    """With those of pages, where a stream turns out to have some."""
 
 
 def clean_documents(
@@ -80,7 +82,7 @@ def clean_documents(
         UsageError, DataError, MissingError: see `clean_stream`, `clean_folder` and `build_steps`.
     """
     job = _resolve(files, settings)
-    watch = drop_watch(files, job.settings, job.checks)
+    watch = drop_watch(files, job.settings, job.page_checks)
     is_whole = True
     if files.is_folder:
         tally, is_whole = clean_folder(
@@ -88,7 +90,9 @@ def clean_documents(
         )
     else:
         tally = clean_stream(files, job.settings, job.inputs, watch, progress=progress)
-    report = build_report(tally, job.checks, settings.mode, unfinished=not is_whole)
+    report = build_report(
+        tally, job.page_checks if tally.pages else job.checks, settings.mode, unfinished=not is_whole
+    )
     if files.report is not None and is_whole:
         write_report(files.report, report, tally)
     check_dropped(report, files.fail_if_dropped_over)
@@ -145,7 +149,7 @@ def explain_documents(files: CleanFiles, settings: CleanSettings) -> Iterator[Ex
                         "high": one.high,
                         "keeps": one.name not in reasons,
                     }
-                    for one in job.checks
+                    for one in (job.checks if entry.page is None else job.page_checks)
                 ]
                 yield Explanation(
                     id=item.identity,
@@ -187,6 +191,7 @@ def _resolve(files: CleanFiles, settings: CleanSettings) -> _Job:
     settings = msgspec.structs.replace(
         settings,
         pages=any(kind_of(path) == "pages" for path in inputs),
+        pipes=any(map(is_stream, inputs)),
         rules=None if files.rules is None else read_text_file(files.rules, hint="rule files are TOML"),
         rules_name="" if files.rules is None else files.rules.name,
         against=tuple((str(path), digest_file(path)) for path in list_files(files.against)),
@@ -194,7 +199,8 @@ def _resolve(files: CleanFiles, settings: CleanSettings) -> _Job:
         report=settings.report or files.report is not None,
     )
     with build_cleaner(settings) as cleaner:
-        return _Job(settings, inputs, cleaner.checks)
+        checks, page_checks = (cleaner.checks(pages=one) for one in (settings.pages, True))
+        return _Job(settings, inputs, checks, page_checks)
 
 
 def _check_report(path: Path) -> None:

@@ -19,13 +19,14 @@ from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.pages import is_html, read_pages
 from llmkit.formats.parquet import is_parquet, read_parquet
-from llmkit.formats.stdin_kind import kind_of_stdin
+from llmkit.formats.stdin_kind import kind_of_pipe
 from llmkit.formats.streams import STDIO, input_name, is_stream, open_input, would_wait
 from llmkit.formats.warc import is_warc
 from llmkit.workflows.units import Piece
 
 BATCH_BYTES = 1 << 20
 Kind = Literal["jsonl", "parquet", "pages", "text"]
+_OF_PIPES: dict[str, Kind] = {"text": "text", "warc": "pages"}
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -113,12 +114,12 @@ def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
     name = _name_of(Path(piece.stream or piece.file))
     with open_input(path) as stream:
         if is_stream(path) and not is_json_lines(path):
-            found, stream = kind_of_stdin(stream)
-            kind = "text" if found == "text" else "jsonl"
+            found, stream = kind_of_pipe(stream)
+            kind = _OF_PIPES.get(found, "jsonl")
         if kind == "jsonl":
             yield from _line_batches(stream, name, piece, waits=path == STDIO)
         elif kind == "pages":
-            yield from _pages(path, stream, name, skips_bad)
+            yield from _pages(stream, name, skips_bad, warc=not is_html(path))
         else:
             yield _text_entry(path, stream.read(), field, skips_bad)
 
@@ -172,10 +173,10 @@ def _rows(path: Path, field: str, skips_bad: bool) -> Iterator[Entry]:
     yield from map(_bad_entry, bad)
 
 
-def _pages(path: Path, stream: BinaryIO, name: str, skips_bad: bool) -> Iterator[Entry]:
+def _pages(stream: BinaryIO, name: str, skips_bad: bool, *, warc: bool) -> Iterator[Entry]:
     """Pages, and the malformed ones among them in their places."""
     bad: list[BadLine] = []
-    for page in read_pages(path, stream, name, on_bad=bad.append if skips_bad else None):
+    for page in read_pages(stream, name, warc=warc, on_bad=bad.append if skips_bad else None):
         yield from map(_bad_entry, bad)
         bad.clear()
         yield Entry(_as_json(page.record), page.file, page.line, page=(page.status, page.content_type))

@@ -23,6 +23,7 @@ from llmkit.workflows.units import Piece
 class JudgePage(Step):
     """Drops responses that are no page: errors, images, scripts."""
 
+    of_pages = True
     checks = (
         Check("http status", "the status of the response"),
         Check("content type", "the media type of the response"),

@@ -33,8 +33,10 @@ class CleanSettings(msgspec.Struct, frozen=True, kw_only=True):
     rules_name: str = ""
     pages: bool = False
     """There are HTML or WARC files among the inputs."""
+    pipes: bool = False
+    """There are streams among the inputs, which may turn out to be WARC."""
     extract: Extract | None = None
-    """How text is taken out of `html`; None: `fast` for HTML and WARC files, and jsonl has texts."""
+    """How text is taken out of `html`; None: `fast` for HTML and WARC, and jsonl has texts."""
     seconds_per_document: float = 10.0
     """The longest that extraction may take, in CPU time."""
     lang: str | None = None

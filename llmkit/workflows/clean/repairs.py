@@ -22,6 +22,10 @@ class TakeText(Step):
     Args:
         method: `none` takes the markup as the text.
         seconds: of CPU time for one page.
+        is_sure: whether there will be HTML; else it is of pages alone, and asks for no library before one.
+
+    Raises:
+        MissingError: the library of the method is not installed.
     """
 
     checks = (
@@ -31,9 +35,11 @@ class TakeText(Step):
         Check("extract empty", "whether the page has content"),
     )
 
-    def __init__(self, method: Extract, seconds: float) -> None:
+    def __init__(self, method: Extract, seconds: float, *, is_sure: bool = True) -> None:
         self._method = method
-        self._extractor = None if method == "none" else Extractor(method, seconds=seconds)
+        self._seconds = seconds
+        self.of_pages = not is_sure
+        self._extractor = self._opened() if is_sure else None
 
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
         """Take the text out where there is HTML."""
@@ -41,6 +47,7 @@ class TakeText(Step):
             return ()
         if item.html is None:  # a response without a type, which is no HTML either
             return (Verdict("extract empty", 0, 1),)
+        self._extractor = self._extractor or self._opened()
         if self._extractor is None:
             item.text = item.html
             return ()
@@ -52,6 +59,9 @@ class TakeText(Step):
         if found.title and "title" not in item.within("metadata"):
             item.facts["title"] = found.title
         return ()
+
+    def _opened(self) -> Extractor | None:
+        return None if self._method == "none" else Extractor(self._method, seconds=self._seconds)
 
     def close(self) -> None:
         """End the extractor's process."""

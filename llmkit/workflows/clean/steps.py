@@ -26,12 +26,13 @@ def build_steps(settings: CleanSettings) -> list[Step]:
         MissingError: a package that a step needs.
     """
     steps: list[Step] = []
-    if settings.pages:
+    if settings.pages or settings.pipes:
         steps.append(JudgePage())
     if settings.asks_licence:
         steps.append(Licences(settings))
-    if settings.pages or settings.extract is not None:
-        steps.append(TakeText(settings.extract or "fast", settings.seconds_per_document))
+    if settings.pages or settings.pipes or settings.extract is not None:
+        is_sure = settings.pages or settings.extract is not None
+        steps.append(TakeText(settings.extract or "fast", settings.seconds_per_document, is_sure=is_sure))
     if settings.fix_encoding:
         steps += map(Repair, REPAIRS)
     if settings.lang is not None:

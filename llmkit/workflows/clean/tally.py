@@ -65,6 +65,8 @@ class Tally(msgspec.Struct):
     """Of the kept documents as they were written."""
     changed: int = 0
     """Kept documents whose text is another than it was."""
+    pages: int = 0
+    """Of the documents, those that came as responses in WARC or as HTML."""
     malformed: int = 0
     malformed_bytes: int = 0
     dropped: dict[str, Count] = msgspec.field(default_factory=dict)

@@ -24,6 +24,8 @@ class Step(ABC):
 
     checks: tuple[Check, ...] = ()
     """What it may drop a document for, in the order in which it decides."""
+    of_pages: bool = False
+    """Whether it has nothing to do where there are no pages."""
 
     @abstractmethod
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
@@ -81,6 +83,7 @@ class Cleaner:
             size = len(entry.content)
             tally.documents += 1
             tally.bytes += size
+            tally.pages += entry.page is not None
             try:
                 item = self._reader.read(entry)
                 verdicts = self.run(item, tally)
@@ -102,10 +105,9 @@ class Cleaner:
                 rejects.append(reject_line(entry, verdicts[0]))
         return Cleaned(b"".join(kept), b"".join(rejects) if self._settings.rejects else b"", tally)
 
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """What documents may be dropped for, in order."""
-        return tuple(check for step in self._steps for check in step.checks)
+    def checks(self, *, pages: bool) -> tuple[Check, ...]:
+        """What documents may be dropped for, in order; of pages too where there are some."""
+        return tuple(check for step in self._steps if pages or not step.of_pages for check in step.checks)
 
     def explain(self, entry: Entry) -> tuple[Item, list[Verdict]]:
         """One document by itself: what it became, and every reason to drop it.

@@ -17,6 +17,7 @@ from llmkit.formats.key_file import read_key
 from llmkit.machine import cores
 from llmkit.server.admin import AdminState, OwnerGate, build_admin
 from llmkit.server.config import ServeConfig
+from llmkit.server.kept_responses import KeptResponses
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.listener import open_unix_socket
 from llmkit.server.metrics import Metrics
@@ -122,7 +123,8 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
     adapters = FleetAdapters(specs_of(open_adapters(job.engine.adapters)))
     supervisor = Supervisor(adapters=adapters)
     metrics = Metrics(dict, lambda: _fingerprints(fleet), gate)
-    state = RouterState(fleet, gate, metrics, adapters, log_prompts=job.serve.log_prompts)
+    kept = KeptResponses(job.serve.response_bytes, job.serve.response_seconds)
+    state = RouterState(fleet, gate, metrics, adapters, kept, log_prompts=job.serve.log_prompts)
     app = build_router(state, tell=front.tell, origins=job.serve.cors, host=job.serve.listens_on)
     run = Run(app, state, front.listener, drain_seconds=job.serve.drain_seconds, tls=front.tls)
     ending: Ending = "killed"

@@ -198,6 +198,7 @@ async def opened_app(
     from llmkit.server.app import build_app
     from llmkit.server.engine_thread import EngineThread
     from llmkit.server.handlers import State
+    from llmkit.server.kept_responses import KeptResponses
     from llmkit.server.metrics import Metrics
     from llmkit.server.models import Models
     from llmkit.server.prompts import PromptPool, most_prompt_bytes
@@ -242,6 +243,7 @@ async def opened_app(
             behind_router=behind_router,
             bench=bench,
             retrieval=aids.retrieval(job.tokenizer, context),
+            kept=KeptResponses(config.response_bytes, config.response_seconds),
         )
         thread.start()
         host = None if behind_router else config.listens_on  # a router says another one

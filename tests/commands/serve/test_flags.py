@@ -51,12 +51,14 @@ def test_what_is_said_about_the_queue_and_the_engine_reaches_them(
     flags += ["--tls-cert", "c.pem", "--tls-key", "k.pem", "--cors", "https://a", "--drain-seconds", "3m"]
     flags += ["--draft", "lookup", "--draft-tokens", "5", "--cache-offload", "1MiB", "--batch", "3"]
     flags += ["--tp", "2", "--reasoning-format", "none"]
+    flags += ["--response-bytes", "16MiB", "--response-seconds", "2h"]
     assert llmkit_run("serve", tmp_path, *flags).status == 0
     engine, config = seen
     assert (config.queue_tokens, config.queue_requests) == (5000, 7)
     assert (config.long_places, config.long_prompt_tokens, config.drain_seconds) == (2, 99, 180.0)
     assert (config.tls_certificate, config.tls_key) == (Path("c.pem"), Path("k.pem"))
     assert config.cors == ("https://a",)
+    assert (config.response_bytes, config.response_seconds) == (16 << 20, 7200.0)
     assert config.reasoning_format == "none"
     assert engine.tp == 2
     assert (engine.draft, engine.draft_tokens, engine.cache_offload, engine.batch) == (

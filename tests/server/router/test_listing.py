@@ -7,8 +7,10 @@ import httpx
 import jsonschema
 import pytest
 
+from llmkit.server.handoff import WorkerGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.router.fleet import Fleet, Version
+from llmkit.server.router.probes import headers_of
 from llmkit.server.router.worker import Card, Worker
 from tests.server.conftest import Serving
 from tests.server.router.crews import crew_of
@@ -90,3 +92,22 @@ def test_load_of_replicas_is_told_one_by_one(serving: Serving) -> None:
             return [one["worker"] for one in told["by_worker"]]
 
     assert asyncio.run(go()) == ["host/0", "host/1"]
+
+
+def test_props_are_those_of_a_worker_or_are_not_there(serving: Serving) -> None:
+    async def go() -> list[Any]:
+        async with serving(gate=WorkerGate()) as client:
+            worker = Worker("w", client, is_own=True)
+            worker.up((Card("tiny", 256, "fp_test"),))
+            router = Routing(Version("", 100.0, [worker]))
+            told = await router.client.get("/props")
+            own = await client.get("/props", headers=headers_of(worker))
+            missing = await router.client.get("/props", params={"model": "other"})
+            strange = await routed(FakeWorker(said("x"))).client.get("/props")
+            worker.down()
+            return [told, own, missing, strange, await router.client.get("/props")]
+
+    told, own, missing, strange, down = asyncio.run(go())
+    assert told.json() == own.json() and told.json()["model_alias"] == "tiny"
+    assert [missing.status_code, strange.status_code, down.status_code] == [404, 400, 503]
+    assert strange.json()["error"]["code"] == "not_available"

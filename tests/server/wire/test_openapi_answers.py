@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmkit.server.wire.openapi import OPERATIONS, Operation
+from llmkit.server.wire.operations import OPERATIONS, Operation
 from llmkit.server.wire.rerank import RERANK
 from tests.server_checks.conftest import Shared, shared
 
@@ -34,9 +34,9 @@ TOLD = [one for one in OPERATIONS if one.answer is not None]
 
 @pytest.mark.parametrize("one", TOLD, ids=lambda one: one.path)
 def test_an_answer_is_what_the_document_says_and_has_no_more(one: Operation, shared: Shared) -> None:
-    path = one.path.replace("{name:path}", "tiny")
+    path = one.path.replace("{name:path}", "tiny").replace("{response_id}", shared.kept_id())
     for body in ASKED.get(one.path, [{}]):
-        answer = shared.post(path, body) if one.body else shared(shared.client.get(path))
+        answer = shared.post(path, body) if one.body else shared(shared.client.request(one.method, path))
         assert answer.status_code == 200, answer.text
         assert one.answer is not None
         told = msgspec.convert(answer.json(), one.answer, strict=True)

@@ -10,9 +10,9 @@ from hypothesis.internal.conjecture import providers
 
 from llmkit.server.wire.completions import CompletionRequest
 from llmkit.server.wire.json_schema import TEXT, or_null
-from llmkit.server.wire.openapi import OPERATIONS, Operation
 from llmkit.server.wire.openapi_bodies import as_decoded, body_schema
 from llmkit.server.wire.openapi_sampling import Facts
+from llmkit.server.wire.operations import OPERATIONS, Operation
 from llmkit.server.wire.rerank import RERANK
 from tests.server_checks.conftest import Shared, shared
 from tests.server_checks.from_schema import Document
@@ -40,6 +40,7 @@ UNSAID = (
     r"tool_choice: no tool is called",
     r"min_tokens: from 0 to max_tokens",
     r"(logit_bias|stop_token_ids): token id \d+ is not in the model's vocabulary",
+    r"previous_response_id: there is no response",
     r"(messages|input|input_prefix): .* and the context has",
     r"documents\[\d+\]: .* and the model judges",
     r"messages\[\d+\]: an answer that is to be gone on with",

@@ -28,6 +28,17 @@ def test_items_are_turns_and_instructions_come_first() -> None:
     assert len(messages[2]["tool_calls"]) == 2
 
 
+def test_a_conversation_stands_behind_the_instructions_and_is_no_part_of_the_input() -> None:
+    earlier = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    body = ResponsesRequest(input="c", instructions="be brief")
+    told = read_response(body, SamplingConfig(), WireLimits(), max_tokens=9, earlier=earlier)
+    assert [one["content"] for one in told.messages] == ["be brief", "a", "b", "c"]
+    body = ResponsesRequest(input=[{"role": "user", "content": "c"}, {"role": "nobody", "content": ""}])
+    with pytest.raises(ApiError) as caught:
+        read_response(body, SamplingConfig(), WireLimits(), max_tokens=9, earlier=earlier)
+    assert caught.value.param == "input[1].role"
+
+
 def test_a_format_is_a_rule() -> None:
     wanted = {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}}
     assert read(text=wanted).sampling.json_schema == '{"type":"object"}'
@@ -38,8 +49,10 @@ def test_a_format_is_a_rule() -> None:
     [
         ({"input": ""}, "input"),
         ({"input": [{"type": "reasoning"}]}, "input[0]"),
-        ({"store": True}, "store"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"metadata": {"n" * 65: ""}}, "metadata"),
+        ({"metadata": {"n": "v" * 513}}, "metadata"),
+        ({"metadata": dict.fromkeys("abcdefghijklmnopq", "")}, "metadata"),
+        ({"conversation": "conv_1"}, "conversation"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"text": {"format": {"type": "xml"}}}, "text.format"),
@@ -100,12 +113,13 @@ def test_a_response_tells_the_settings_it_was_drawn_with() -> None:
 def test_a_response_tells_what_was_asked_for_again() -> None:
     tool = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
     asked = {
+        **{"metadata": {"a": "b"}, "previous_response_id": "resp_0"},
         **{"instructions": "be brief", "max_output_tokens": 7, "parallel_tool_calls": False},
         **{"tool_choice": {"type": "function", "name": "f"}, "tools": [tool]},
     }
     for given, told in (
         (asked, asked),
-        ({}, dict(zip(asked, (None, None, True, "auto", []), strict=True))),
+        ({}, dict(zip(asked, ({}, None, None, None, True, "auto", []), strict=True))),
     ):
         ask = read(**given)
         who = Answered("resp_1", 0, "m", None, sampling=ask.sampling, echoed=ask.echoed)

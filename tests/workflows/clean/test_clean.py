@@ -1,7 +1,11 @@
 """A whole run: the report is written beside the documents and changes none of them; plans write nothing."""
 
+import gzip
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +14,7 @@ from llmkit.formats.provenance import Invocation
 from llmkit.workflows.clean.clean import clean_documents, explain_documents, plan_clean
 from llmkit.workflows.clean.options import CleanFiles, CleanSettings
 from llmkit.workflows.clean.report import CleanReport
+from tests.formats.test_warc import record as warc_record
 from tests.workflows.cleaning import write_inputs
 
 CALLED = Invocation("clean")
@@ -104,6 +109,67 @@ def test_an_explanation_asks_every_rule_of_each_document(tmp_path: Path) -> None
     failed = {check["rule"] for check in short.checks if not check["keeps"]}
     assert failed == {verdict["rule"] for verdict in short.verdicts} and len(failed) > 1
     assert all(check["value"] is not None for check in prose.checks)
+
+
+def write_crawl(path: Path) -> Path:
+    """A page, one that is missing and an image, each in a member of gzip, as crawlers write them."""
+    words = b"<html><body><p>The people of the town have gone to the river with a friend.</p></body></html>"
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + words
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n" + words
+    image = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\nPNG"
+    blocks = [warc_record("response", one) for one in (page, missing, image, page)]
+    path.write_bytes(b"".join(map(gzip.compress, blocks)))
+    return path
+
+
+@pytest.mark.parametrize("way", ["stdin", "named"])
+def test_a_crawl_from_a_pipe_is_that_of_its_file_and_its_report_too(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piped: Callable[[bytes], Path]
+) -> None:
+    pytest.importorskip("resiliparse")
+    path = write_crawl(tmp_path / "a.warc.gz")
+    plain = CleanSettings()
+    of_file = run(CleanFiles([path], out=tmp_path / "file.jsonl", rejects=tmp_path / "file.rejects"), plain)
+    stream = io.TextIOWrapper(io.BufferedReader(io.BytesIO(path.read_bytes())))
+    monkeypatch.setattr("sys.stdin", stream)
+    given = Path("-") if way == "stdin" else piped(gzip.decompress(path.read_bytes()))
+    of_pipe = run(CleanFiles([given], out=tmp_path / "pipe.jsonl", rejects=tmp_path / "pipe.rejects"), plain)
+
+    def told(report: CleanReport) -> list[tuple[str, int, int]]:
+        return [(one.rule, one.documents, one.dropped_documents) for one in report.rules]
+
+    def records(name: str) -> list[dict[str, Any]]:
+        return [
+            {key: value for key, value in json.loads(line).items() if key not in ("source", "_reject")}
+            for line in (tmp_path / name).read_text().splitlines()
+        ]
+
+    assert told(of_pipe) == told(of_file) and of_pipe.kept_documents == 2
+    assert ("http status", 4, 1) in told(of_pipe) and ("content type", 3, 1) in told(of_pipe)
+    assert records("pipe.jsonl") == records("file.jsonl")
+    assert records("pipe.rejects") == records("file.rejects") != []
+
+
+def test_records_from_a_pipe_are_asked_nothing_of_pages(
+    monkeypatch: pytest.MonkeyPatch, piped: Callable[[bytes], Path]
+) -> None:
+    def missing(*told: object, **more: object) -> None:
+        raise AssertionError("nothing is to be extracted")
+
+    monkeypatch.setattr("llmkit.workflows.clean.repairs.Extractor", missing)
+    (told,) = explain_documents(CleanFiles([piped(b'{"text": "x"}\n')]), CleanSettings(presets=("c4",)))
+    assert {check["rule"].partition(".")[0] for check in told.checks} == {"c4"}
+
+
+def test_a_page_from_a_pipe_is_explained_with_what_is_asked_of_pages(
+    tmp_path: Path, piped: Callable[[bytes], Path]
+) -> None:
+    pytest.importorskip("resiliparse")
+    content = write_crawl(tmp_path / "a.warc.gz").read_bytes()
+    told = list(explain_documents(CleanFiles([piped(content)]), CleanSettings()))
+    assert [one.kept for one in told] == [True, False, False, True]
+    first = told[1].checks[0]
+    assert (first["rule"], first["value"], first["keeps"]) == ("http status", 404, False)
 
 
 @pytest.mark.parametrize(("name", "flag"), [("out", "-o"), ("rejects", "--rejects"), ("report", "--report")])

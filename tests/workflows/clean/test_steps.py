@@ -27,7 +27,7 @@ def test_every_step_stands_in_its_place(tmp_path: Path) -> None:
         against=((str(tmp_path / "t.txt"), "digest"),),
     )
     with build_cleaner(settings) as cleaner:
-        names = [check.name for check in cleaner.checks]
+        names = [check.name for check in cleaner.checks(pages=True)]
     steps = [type(step).__name__ for step in build_steps(settings)]
     words = "JudgePage Licences TakeText Repair Repair Languages Rules PersonalData Against"
     assert steps == words.split()

@@ -217,4 +217,4 @@ def test_an_explanation_has_every_reason_and_value() -> None:
     item, verdicts = cleaner.explain(Entry(b'{"text":"xx yy zz"}', "a", 1))
     assert [verdict.rule for verdict in verdicts] == ["letters", "no-x"]
     assert item.scores == {"letters": 8} and item.edits == {"upper": 2}
-    assert [check.name for check in cleaner.checks] == ["letters", "no-x"]
+    assert [check.name for check in cleaner.checks(pages=True)] == ["letters", "no-x"]

@@ -151,6 +151,23 @@ def test_1_a_worker_killed_under_load_costs_no_request(server: Server) -> None:
     assert victim not in [one["pid"] for one in server.workers()]
 
 
+def test_a_conversation_goes_on_when_the_worker_that_wrote_its_last_turn_is_killed(server: Server) -> None:
+    def ask(text: str, **more: object) -> dict[str, Any]:
+        body = {"input": text, "max_output_tokens": 4, **more}
+        return server.client.post("/v1/responses", json=body).json()  # type: ignore[no-any-return]
+
+    first = ask("a")
+    for one in server.workers():
+        os.kill(one["pid"], signal.SIGKILL)
+        server.until(lambda: all(one["state"] == "up" for one in server.workers()))
+        second = ask("c", previous_response_id=first["id"])
+        assert second["previous_response_id"] == first["id"]
+    listed = server.client.get(f"/v1/responses/{second['id']}/input_items", params={"order": "asc"}).json()
+    assert [one["content"][0]["text"] for one in listed["data"]] == [
+        *("a", first["output"][0]["content"][0]["text"], "c")
+    ]
+
+
 def test_a_web_page_of_others_has_nothing_written_by_a_router_on_this_machine(server: Server) -> None:
     for head in ({"origin": "http://evil.example"}, {"host": "evil.example"}):
         assert server.client.post("/v1/completions", json=SHORT, headers=head).status_code == 403
