@@ -31,6 +31,8 @@ class LayerGroups:
     """Of each layer its place in a block of the group's; -1 again."""
     windows: tuple[int | None, ...]
     """Of each group how many positions its layers see, their own included; None: all before it."""
+    chunked: bool = False
+    """Windows stand side by side: `first_position_seen`."""
     tile: int = TILE
 
     @property
@@ -45,7 +47,8 @@ class LayerGroups:
 
     def first_kept(self, group: int, position: int) -> int:
         """The first position of a text that a group keeps, where `position` is the next to be computed."""
-        return first_position_seen(position, self.windows[group]) // self.tile * self.tile
+        first = first_position_seen(position, self.windows[group], chunked=self.chunked)
+        return first // self.tile * self.tile
 
     def blocks_for(self, positions: int, texts: int, block_tokens: int, pass_tokens: int) -> int:
         """Blocks in which so many positions of some texts have room, in all groups.
@@ -145,4 +148,4 @@ def _groups_of(config: ModelConfig, layers: int) -> LayerGroups:
             if not place_of[layer]:
                 windows.append(window)
             group_of[layer] = len(windows) - 1
-    return LayerGroups(tuple(group_of), tuple(place_of), tuple(windows))
+    return LayerGroups(tuple(group_of), tuple(place_of), tuple(windows), config.chunked_window)

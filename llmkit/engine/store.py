@@ -190,7 +190,7 @@ class PagedCache:
         store = self._store
         for number, span in enumerate(self._spans):
             part = slice(span.first, span.first + span.count)
-            first = first_position_seen(span.start, layout.window)
+            first = first_position_seen(span.start, layout.window, chunked=layout.chunked)
             rows = self._rows_from(number, store.group_of[layer], first)
             everything = []
             for kind, tensor in enumerate(new):
@@ -217,7 +217,9 @@ class PagedCache:
         key = number, layout.window
         if key not in self._masks:
             span, device = self._spans[number], self._store.device
-            self._masks[key] = layout_mask(span.start, span.count, device, window=layout.window)
+            self._masks[key] = layout_mask(
+                span.start, span.count, device, window=layout.window, chunked=layout.chunked
+            )
         return self._masks[key]
 
 

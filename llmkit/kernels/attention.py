@@ -53,6 +53,8 @@ class AttentionOptions:
     """Scores become softcap * tanh(score / softcap); 0 is off."""
     window: int = 0
     """A query sees this many positions at most, itself included; 0 is all."""
+    chunked: bool = False
+    """Windows stand side by side, and a query sees its own from its beginning on."""
     sinks: Floats | None = None
     """(H) logits that take part in the softmax and carry no value."""
 
@@ -89,7 +91,8 @@ def attention(
         *(*k_strides[:3], *v_strides[:3], *scale_strides[:3]),
         *(0 if block_table is None else block_table.shape[1],),
         *(_value_type(cache.k), cache.k.shape[1], lengths.size, q.shape[1], cache.k.shape[2]),
-        *(q.shape[2], cache.v.shape[3], options.window, options.scale, options.softcap),
+        *(q.shape[2], cache.v.shape[3], options.window, options.chunked),
+        *(options.scale, options.softcap),
     )
     attention_of(struct)
     return out

@@ -54,6 +54,10 @@ class Sizes:
     """Norms of queries and keys are over all heads at once."""
     norm_turned: bool = False
     """They come behind the rotation."""
+    chunked: bool = False
+    """Windows stand side by side, and a query sees its own from its beginning on."""
+    grows_unrotated: bool = False
+    """`NewPositions.query_scales` are for layers without a table of angles."""
     residual: Residual = Residual.SERIAL
     epsilon: float
     """Of norms."""

@@ -26,6 +26,7 @@ class ExpertsStruct(Structure):
         *((name, c_int32) for name in ("num_experts", "per_token", "intermediate")),
         *((name, c_int32) for name in ("shared_intermediate", "shared_gate", "scoring", "normalised")),
         *((name, c_int32) for name in ("num_groups", "top_groups", "group_scores", "activation")),
+        ("weighs_inputs", c_int32),
         *((name, c_float) for name in ("scaling", "limit")),
     ]
 
@@ -54,7 +55,7 @@ class ModelStruct(Structure):
         *((name, c_int32) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
         *((name, c_int32) for name in ("rotary_dim", "intermediate", "vocabulary", "activation", "gated")),
         *((name, c_int32) for name in ("norm_kind", "norm_all_heads", "residual", "embedding_type")),
-        ("norm_turned", c_int32),
+        *((name, c_int32) for name in ("norm_turned", "chunked", "grows_unrotated")),
         *((name, c_float) for name in ("epsilon", "scale", "softcap", "embedding_scale", "residual_scale")),
         *((name, c_float) for name in ("logit_scale", "logit_cap")),
     ]

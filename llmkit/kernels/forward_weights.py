@@ -82,6 +82,8 @@ class ExpertWeights:
     """Groups of experts that a token may use."""
     group_scores: int = 1
     """How many of its best scores make a group's, 1 or 2."""
+    weighs_inputs: bool = False
+    """Weights multiply what experts read, not what they give; experts are chosen by logits."""
     activation: Activation
     limit: float = 0.0
     """Of CLAMPED_SWIGLU."""
@@ -182,6 +184,7 @@ class LayerStructs:
             top_groups=experts.top_groups,
             group_scores=experts.group_scores,
             activation=experts.activation,
+            weighs_inputs=experts.weighs_inputs,
             scaling=experts.scaling,
             limit=experts.limit,
         )

@@ -23,7 +23,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 13
+ABI_VERSION = 14
 HINT = (
     "install a C++ compiler (g++ or clang++); then, in the folder of llmkit's source: "
     "pip install --force-reinstall --no-deps ."
@@ -65,7 +65,7 @@ class AttentionStruct(Structure):
         *((name, c_int64) for name in ("v_block", "v_token", "v_head")),
         *((name, c_int64) for name in ("scale_block", "scale_token", "scale_head", "table_stride")),
         *((name, c_int32) for name in ("kv_type", "block_size", "sequences", "heads", "kv_heads")),
-        *((name, c_int32) for name in ("key_dim", "value_dim", "window")),
+        *((name, c_int32) for name in ("key_dim", "value_dim", "window", "chunked")),
         ("scale", c_float),
         ("softcap", c_float),
     ]

@@ -6,6 +6,7 @@ K key/value heads, E head_dim.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from llmkit.model.attend import attend, attend_row, joined
 from llmkit.model.cache import HeldLayer
@@ -40,8 +41,9 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(D, K * E, bias=config.attention_bias)
         self.v_proj = nn.Linear(D, K * E, bias=config.attention_bias)
         self.o_proj = nn.Linear(H * E, D, bias=config.output_bias)
+        self.unweighted_eps = config.norm_eps if config.qk_norm == "unweighted" else None
         one, all_ = (E, E), (H * E, K * E)
-        widths = {"none": None, "head": one, "projection": all_, "rotated": one}[config.qk_norm]
+        widths = {"head": one, "projection": all_, "rotated": one}.get(config.qk_norm)
         self.q_norm = None if widths is None else norm_of_width(config, widths[0])
         self.k_norm = None if widths is None else norm_of_width(config, widths[1])
         self.sinks = nn.Parameter(torch.zeros(H)) if config.attention_sinks else None
@@ -74,6 +76,8 @@ class Attention(nn.Module):
         v = v.view(B, T, -1, self.head_dim).transpose(1, 2)
         if layout.cos is not None and layout.sin is not None:
             q, k = (self._rotated(one, layout.cos, layout.sin) for one in (q, k))
+            if self.unweighted_eps is not None:
+                q, k = (F.rms_norm(one, (self.head_dim,), eps=self.unweighted_eps) for one in (q, k))
         if self.q_norm is not None and self.k_norm is not None and self.norm_after_rotation:
             q, k = self.q_norm(q), self.k_norm(k)
         if layout.query_scale is not None:

@@ -79,17 +79,22 @@ class ModelConfig:
     """How many tokens a sliding layer sees, its own included."""
     sliding_layers: tuple[int, ...] = ()
     """Layers that see no more than the window."""
+    chunked_window: bool = False
+    """Windows stand side by side, from every multiple of sliding_window on, in place of going along: a token
+    sees its own from its beginning on (Llama 4's attention_chunk_size)."""
     query_growth: float = 0.0
     """How much queries grow with their positions: at position p they are multiplied with
     1 + query_growth * ln(1 + p // query_growth_positions), as in Ministral 3."""
     query_growth_positions: int = 0
     """Positions before the first growth, and between one and the next."""
+    query_growth_unrotated: bool = False
+    """Only queries of no_rope_layers grow, and with 1 + p in place of p, as in Llama 4."""
     sliding_rope_theta: float | None = None
     """The base of sliding layers, whose positions are then not scaled; None: as in the other layers."""
 
-    qk_norm: Literal["none", "head", "projection", "rotated"] = "none"
+    qk_norm: Literal["none", "head", "projection", "rotated", "unweighted"] = "none"
     """A norm over each query and key head, or over all heads at once, before the rotation; or over each head
-    after it."""
+    after it; or that without a weight, in layers that rotate only (Llama 4)."""
     attention_bias: bool = False
     """Biases on q_proj, k_proj and v_proj."""
     output_bias: bool = False

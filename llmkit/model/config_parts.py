@@ -27,6 +27,8 @@ class ExpertsConfig:
     """Weights of the chosen experts add up to 1."""
     routed_scaling_factor: float = 1.0
     """What those weights are multiplied with."""
+    weighs_inputs: bool = False
+    """They multiply what the chosen experts read, not what these give (Llama 4)."""
     num_groups: int = 1
     """Experts in groups, of which a token may use `topk_groups`: n_group and topk_group."""
     topk_groups: int = 1

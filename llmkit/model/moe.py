@@ -96,6 +96,7 @@ class Experts(nn.Module):
         self.down_proj_bias = nn.Parameter(torch.zeros(N, D)) if experts.expert_bias else None
         self._is_aligned = D % 8 == 0 and F_ % 8 == 0  # rows of 16 bytes: what grouped_mm takes
         self._act = _clamped(experts.swiglu_limit) if experts.swiglu_limit else _gated(config.hidden_act)
+        self._weighs_inputs = experts.weighs_inputs
         self.exchange: Exchange | None = None
         """Where this process has some of the experts only."""
 
@@ -108,11 +109,15 @@ class Experts(nn.Module):
         back = undo(order)
         counts = torch.bincount(owner, minlength=len(self.gate_up_proj))  # (N,)
         rows = take(x, order // k, back, k)  # (R, D)
+        if self._weighs_inputs:
+            rows = (rows * take(weights.flatten(), order, back, 1)[:, None]).to(x.dtype)
         if self.exchange is None:
             y = self._compute(rows, owner, counts)
         else:
             y = self.exchange(self._compute, rows, counts)
         y = take(y, back, order, 1).unflatten(0, (-1, k))  # (M, k, D)
+        if self._weighs_inputs:
+            return y.sum(1)
         return (y * weights.unsqueeze(-1)).sum(1).to(x.dtype)
 
     def _compute(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
@@ -149,9 +154,11 @@ class Experts(nn.Module):
         """Decoding: k experts of one row each; nothing to put in order."""
         y = torch.zeros_like(x, dtype=weights.dtype)
         for expert, weight in zip(chosen[0].tolist(), weights[0], strict=True):
-            inner = F.linear(x, self.gate_up_proj[expert], _at(self.gate_up_proj_bias, expert))
+            read = (x * weight).to(x.dtype) if self._weighs_inputs else x
+            inner = F.linear(read, self.gate_up_proj[expert], _at(self.gate_up_proj_bias, expert))
             inner = self._act(*inner.chunk(2, -1))
-            y += F.linear(inner, self.down_proj[expert], _at(self.down_proj_bias, expert)) * weight
+            given = F.linear(inner, self.down_proj[expert], _at(self.down_proj_bias, expert))
+            y += given if self._weighs_inputs else given * weight
         return y.to(x.dtype)
 
 

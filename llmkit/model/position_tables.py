@@ -30,7 +30,8 @@ def query_scales(config: ModelConfig, positions: Sequence[int]) -> Floats:
 
     It keeps the softmax of long texts as sharp as that of short ones (2501.19399). Returns (positions,).
     """
-    steps = 1 + np.array(positions, np.int64) // config.query_growth_positions
+    counted = np.array(positions, np.int64) + config.query_growth_unrotated
+    steps = 1 + counted // config.query_growth_positions
     return 1 + np.float32(config.query_growth) * np.log(steps.astype(np.float32))
 
 

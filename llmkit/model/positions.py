@@ -1,4 +1,4 @@
-"""Where a token stands: fixed sinusoids, and positions that start again with every document of a row."""
+"""Where a token stands: fixed sinusoids, what positions count from, and how much queries grow with them."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Span
 from llmkit.model.position_tables import sinusoids
+from llmkit.model.segments import segment_positions
 
 
 def sinusoid_table(length: int, width: int) -> Tensor:
@@ -47,19 +48,20 @@ def span_positions(spans: Sequence[Span], device: torch.device, segments: Tensor
     return torch.cat([torch.arange(span.start, span.end, device=device) for span in spans])
 
 
-def query_scale(config: ModelConfig, positions: Tensor) -> Tensor | None:
+def query_scale(config: ModelConfig, positions: Tensor, *, rotates: bool) -> Tensor | None:
     """What queries are multiplied with at these positions, as `query_scales`; None where they do not grow.
 
     Args:
         config: of the model.
         positions: (T,), or (B, T) of several rows.
+        rotates: whether the layer's queries are rotated.
 
     Returns:
         (T, 1) or (B, 1, T, 1), to be multiplied with (B, H, T, E).
     """
-    if not config.query_growth:
+    if not config.query_growth or (rotates and config.query_growth_unrotated):
         return None
-    steps = 1 + positions // config.query_growth_positions
+    steps = 1 + (positions + config.query_growth_unrotated) // config.query_growth_positions
     scale = 1.0 + config.query_growth * torch.log(steps.float())
     return scale[:, None] if scale.dim() == 1 else scale[:, None, :, None]
 
@@ -68,31 +70,3 @@ def in_spans(rows: Tensor, spans: Sequence[Span]) -> Tensor:
     """Of whole rows, (B, S), what stands at the positions here: (B, T)."""
     parts = [rows[:, span.start : span.end] for span in spans]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def document_lengths(segments: Tensor) -> Tensor:
-    """How many tokens of its row the document of each has.
-
-    Args:
-        segments: (B, T) document numbers; a document's tokens stand together.
-
-    Returns:
-        (B, T) int64.
-    """
-    return segment_positions(segments) + segment_positions(segments.flip(1)).flip(1) + 1
-
-
-def segment_positions(segments: Tensor) -> Tensor:
-    """Positions that restart where the segment changes, as each document would have them alone.
-
-    Args:
-        segments: (B, T) document numbers; a document's tokens stand together.
-
-    Returns:
-        (B, T) int64.
-    """
-    T = segments.shape[1]
-    index = torch.arange(T, device=segments.device).expand_as(segments)
-    changed = torch.zeros_like(index)
-    changed[:, 1:] = torch.where(segments[:, 1:] != segments[:, :-1], index[:, 1:], 0)
-    return index - changed.cummax(dim=1).values

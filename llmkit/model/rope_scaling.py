@@ -202,7 +202,9 @@ def _check_values(kind: str, scaling: Mapping[str, Any]) -> None:
         if name != "rope_type":
             _check_value(name, value)
     for low, high in (("low_freq_factor", "high_freq_factor"), ("beta_slow", "beta_fast")):
-        if low in scaling and scaling[low] >= scaling[high]:  # equal: nothing is blended, or a division by 0
+        equal = low in scaling and scaling[low] == scaling[high]
+        step = equal and kind == "llama3"  # nothing is blended, as in Llama 4
+        if low in scaling and scaling[low] >= scaling[high] and not step:
             raise ConfigError(
                 f"{low} ({scaling[low]}) is not below {high} ({scaling[high]})",
                 hint="copy both from the model's original config.json",

@@ -179,7 +179,7 @@ def _llama3(frequency: Floats, scaling: Mapping[str, Any]) -> Floats:
     factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
     original = scaling[ORIGINAL]
     wave = 1.0 / frequency * (2 * math.pi)  # positions of a whole turn
-    keep = (1.0 / wave * original - low) / (high - low)
+    keep = (1.0 / wave * original - low) / ((high - low) or 1.0)  # equal in Llama 4: nothing is between
     slowed = np.where(wave > original / low, frequency / factor, frequency)
     blended = (1 - keep) * slowed / factor + keep * slowed
     return np.where((wave < original / high) | (wave > original / low), slowed, blended)

@@ -56,7 +56,8 @@ class Router(nn.Module):
             bias = None if self.bias is None else self.bias.to(wide)
             logits = F.linear(x.to(wide), self.weight.to(wide), bias)  # (M, N)
         scores = logits.softmax(-1) if experts.scoring == "softmax" else logits.sigmoid()
-        chosen = self._worth(scores).topk(k, dim=-1).indices
+        # Llama 4 chooses by logits, of which large ones are 1 alike behind the sigmoid
+        chosen = self._worth(logits if experts.weighs_inputs else scores).topk(k, dim=-1).indices
         weights = scores.gather(1, chosen)  # without the bias: it helps to be chosen and counts for nothing
         if experts.norm_topk_prob:
             never_zero = 1e-20 if experts.scoring == "sigmoid" else 0.0  # sigmoids may all be 0

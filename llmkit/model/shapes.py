@@ -82,7 +82,7 @@ def _attention(config: ModelConfig) -> Shapes:
     shapes |= _linear("k_proj", kv, D, bias=biased)
     shapes |= _linear("v_proj", kv, D, bias=biased)
     shapes |= _linear("o_proj", D, q, bias=config.output_bias)
-    if config.qk_norm != "none":
+    if config.qk_norm not in ("none", "unweighted"):
         over_heads = config.qk_norm == "projection"
         for name, width in (("q_norm", q), ("k_norm", kv)):
             shapes |= _inside(name, _norm(config, width if over_heads else config.head_dim))

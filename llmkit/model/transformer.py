@@ -19,15 +19,10 @@ from llmkit.model.here import here
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
 from llmkit.model.position_tables import check_room
-from llmkit.model.positions import (
-    SinusoidalPositions,
-    document_lengths,
-    in_spans,
-    query_scale,
-    span_positions,
-)
+from llmkit.model.positions import SinusoidalPositions, in_spans, query_scale, span_positions
 from llmkit.model.rope import Rope
 from llmkit.model.routing import RoutingTape
+from llmkit.model.segments import document_lengths
 
 
 class Decoder(nn.Module):
@@ -156,13 +151,16 @@ class Decoder(nn.Module):
     ) -> Layout:
         """What layers that slide, or not, and that rotate, or not, need to know."""
         window = self.config.sliding_window if sliding else None
+        chunked = sliding and self.config.chunked_window
         first, device = spans[0], positions.device
         mask = cos = sin = None  # of several texts each has its own mask, which the cache knows
         stretches: tuple[Stretch, ...] = ()
         if parts is not None:
-            stretches = row_stretches(spans, device, window=window, segments=segments)
+            stretches = row_stretches(spans, device, window=window, chunked=chunked, segments=segments)
         elif len(spans) == 1:
-            mask = layout_mask(first.start, first.count, device, window=window, segments=segments)
+            mask = layout_mask(
+                first.start, first.count, device, window=window, chunked=chunked, segments=segments
+            )
         if self.rope is not None and rotates and segments is not None and self.rope.depends_on_length:
             lengths = in_spans(document_lengths(segments), spans)
             cos, sin = self.rope.packed(positions, lengths, sliding=sliding)
@@ -175,9 +173,10 @@ class Decoder(nn.Module):
                 halves = [[table[span.start : span.end] for table in both] for both, span in pairs]
                 cos, sin = halves[0] if len(halves) == 1 else map(torch.cat, zip(*halves, strict=True))
         is_whole = mask is not None and first.start == 0 and device.type == "cpu"
-        seen = first_seen(positions, window) if is_whole else None
-        scale = query_scale(self.config, positions)
-        return Layout(cos, sin, mask, window, starts, parts, stretches, seen, segments, scale)
+        seen = first_seen(positions, window, chunked=chunked) if is_whole else None
+        scale = query_scale(self.config, positions, rotates=rotates)
+        starts = None if chunked else starts  # the kernel that is told of them knows windows that go along
+        return Layout(cos, sin, mask, window, chunked, starts, parts, stretches, seen, segments, scale)
 
 
 class TiedHead(nn.Module):

@@ -74,6 +74,21 @@ def test_what_stays_is_a_window_and_the_rest_of_its_tile() -> None:
     assert groups.first_kept(0, 10_000) == 0
 
 
+def test_a_chunk_stays_until_the_next_begins() -> None:
+    groups = LayerGroups((0, 1), (0, 0), (None, 128), chunked=True)
+    assert [groups.first_kept(1, position) for position in (0, 127, 128, 255, 256)] == [0, 0, 128, 128, 256]
+    assert groups.first_kept(0, 10_000) == 0
+
+
+@pytest.mark.parametrize("window", [5, 64, 100])
+@pytest.mark.parametrize("count", [1, 40])
+def test_no_pass_holds_more_of_chunks_than_of_a_window(window: int, count: int) -> None:
+    groups = LayerGroups((0,), (0,), (window,), chunked=True)
+    most = groups.held_in_pass(0, 16, count)
+    held = [-(-(start + count) // 16) - groups.first_kept(0, start) // 16 for start in range(1000)]
+    assert most is not None and max(held) <= most
+
+
 @pytest.mark.parametrize("window", [1, 5, 17, 64, 100])
 @pytest.mark.parametrize("count", [1, 7, 40])
 @pytest.mark.parametrize("size", [3, 16, 64])

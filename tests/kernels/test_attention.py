@@ -23,6 +23,8 @@ def twin(
     """One query row (H, E) at `position` over k, v (S, K, E): (H, E of v)."""
     group = q.shape[0] // k.shape[1]
     low = max(0, position + 1 - options.window) if options.window else 0
+    if options.chunked:
+        low = position - position % options.window
     k, v = (np.repeat(one[low : position + 1].astype("f8"), group, 1) for one in (k, v))
     scores = np.einsum("he,she->hs", q.astype("f8"), k) * options.scale
     if options.softcap:
@@ -78,6 +80,15 @@ def test_window_softcap_and_sinks_are_their_formulas(
         q, cache = contiguous(random, length, new, 4, 2, 24, 24)
         sinks = normal(random, 4) * 3 if with_sinks else None
         options = AttentionOptions(scale=0.3, window=window, softcap=softcap, sinks=sinks)
+        expected = [twin(q[i], cache.k[0], cache.v[0], length - new + i, options) for i in range(new)]
+        assert np.abs(run(q, cache, options) - np.stack(expected)).max() < 1e-5
+
+
+@pytest.mark.parametrize("window", [1, 40, 64, 1030])
+def test_windows_side_by_side_begin_at_their_multiples(window: int, random: np.random.Generator) -> None:
+    options = AttentionOptions(scale=0.3, window=window, chunked=True)
+    for length, new in ((70, 70), (2060, 1), (2061, 1), (2063, 5)):  # 2061 begins a window of 1030
+        q, cache = contiguous(random, length, new, 4, 2, 24, 24)
         expected = [twin(q[i], cache.k[0], cache.v[0], length - new + i, options) for i in range(new)]
         assert np.abs(run(q, cache, options) - np.stack(expected)).max() < 1e-5
 

@@ -27,6 +27,10 @@ CLAMPED = {
     **{"scoring": Scoring.SOFTMAX, "per_token": 6, "normalised": False, "scaling": 1.0, "shared_gate": False},
     **{"activation": Activation.CLAMPED_SWIGLU, "limit": 0.7},
 }
+WEIGHED = {
+    **{"scoring": Scoring.SIGMOID, "per_token": 2, "normalised": False, "scaling": 1.0, "shared_gate": False},
+    **{"weighs_inputs": True, "activation": Activation.SILU},
+}
 BOTH = ("before_attention", "after_attention", "before_mlp", "after_mlp")
 SHAPES = {
     "llama": Shape(),
@@ -60,6 +64,14 @@ SHAPES = {
     ),
     "experts by softmax, a gated shared one": Shape(experts=SOFTMAX, shared=10),
     "experts by sigmoid, groups, one shared": Shape(experts=SIGMOID, shared=27),
+    "windows side by side, unrotated queries grow, experts weigh what they read": Shape(
+        sizes={"chunked": True, "grows_unrotated": True, "norm_turned": True},
+        windows=(4, 0),
+        angles=(0, -1),
+        grows=True,
+        experts=WEIGHED,
+        shared=10,
+    ),
     "all experts, clamped, norms after": Shape(BOTH, experts=CLAMPED, windows=(2, 0)),
 }
 TABLES = np.array([[3, 0, 7], [5, 1, 0]], np.int32)

@@ -27,6 +27,7 @@ SCALINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "linear": {"rope_scaling": {"rope_type": "linear", "factor": 2.5}},
     "llama3": {"rope_theta": 5e5, "rope_scaling": LLAMA31, "max_position_embeddings": 131_072},
+    "llama4": {"rope_theta": 5e5, "rope_scaling": {**LLAMA31, "factor": 16.0, "high_freq_factor": 1.0}},
     "llama3.2": {"rope_theta": 5e5, "rope_scaling": {**LLAMA31, "factor": 32.0}},
     "dynamic": {"rope_scaling": DYNAMIC, "max_position_embeddings": 4096},
     "dynamic of 2.7": {"rope_scaling": {**DYNAMIC, "factor": 2.7}, "max_position_embeddings": 4096},

@@ -169,6 +169,7 @@ MIXTURES: dict[str, dict[str, Any]] = {
     "plain": {},
     "shared": {"shared_intermediate_size": 20, "shared_gate": True, "norm_topk_prob": True},
     "gpt-oss": {"router_bias": True, "expert_bias": True, "swiglu_limit": 1.5, "norm_topk_prob": True},
+    "llama 4": {"scoring": "sigmoid", "weighs_inputs": True, "shared_intermediate_size": 20},
     "groups": {**V3, "num_groups": 4, "topk_groups": 2, "routed_scaling_factor": 1.5},
 }
 
@@ -181,7 +182,8 @@ def _slow(mixture: MixtureOfExperts, x: Tensor) -> Tensor:
         routes = mixture.gate(token[None])
         y = torch.zeros(D, dtype=x.dtype)
         for expert, weight in zip(routes.chosen[0], routes.weights[0], strict=True):
-            inner = experts.gate_up_proj[expert] @ token
+            read, counts = (token * weight, 1.0) if settings.weighs_inputs else (token, weight)
+            inner = experts.gate_up_proj[expert] @ read
             if experts.gate_up_proj_bias is not None:
                 inner = inner + experts.gate_up_proj_bias[expert]
             gate, up = inner[:F], inner[F:]
@@ -192,7 +194,7 @@ def _slow(mixture: MixtureOfExperts, x: Tensor) -> Tensor:
             else:
                 inner = up * gate / (1 + torch.exp(-gate))
             part = experts.down_proj[expert] @ inner
-            y = y + weight * (
+            y = y + counts * (
                 part if experts.down_proj_bias is None else part + experts.down_proj_bias[expert]
             )
         if mixture.shared_expert is not None:

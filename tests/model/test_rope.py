@@ -72,6 +72,8 @@ def _exact(scaling: dict[str, Any], theta: float, width: int, length: int) -> li
         case "llama3":
             turns = [original * value / (2 * math.pi) for value in plain]
             keep = [min(max((turn - 1.0) / 3.0, 0.0), 1.0) for turn in turns]
+            if scaling["high_freq_factor"] == 1.0:  # Llama 4: one step, where Llama 3 has a ramp up to 4
+                keep = [float(turn > 1.0) for turn in turns]
         case "yarn":
             ends = [
                 width * math.log(original / (2 * math.pi * scaling[beta])) / (2 * math.log(theta))

@@ -122,7 +122,7 @@ def test_a_scaling_written_and_read_again_is_itself(settings: dict[str, Any]) ->
             "original_max_position_embeddings is not",
         ),
         ({**YARN, "beta_slow": 40}, "beta_slow"),
-        ({**LLAMA3, "low_freq_factor": 4.0}, "low_freq_factor .* is not below high_freq_factor"),
+        ({**LLAMA3, "low_freq_factor": 4.5}, "low_freq_factor .* is not below high_freq_factor"),
         ({"type": "longrope", **LONGROPE, "factor": 2, "long_factor": [1, "x"]}, "long_factor is not a list"),
     ],
 )

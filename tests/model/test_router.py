@@ -54,6 +54,11 @@ def test_sigmoid_weights_do_not_depend_on_other_experts() -> None:
     assert _by_expert(router) == pytest.approx(scaled)
 
 
+def test_llama_4_chooses_by_logits_that_are_one_behind_the_sigmoid() -> None:
+    router = _router(torch.tensor([[30.0, 20.0, 40.0, 1.0]]), scoring="sigmoid", weighs_inputs=True)
+    assert _by_expert(router) == {2: 1.0, 0: 1.0}
+
+
 def test_sigmoids_of_nought_give_weights_of_nought() -> None:
     router = _router(torch.full((1, 4), -200.0), scoring="sigmoid", norm_topk_prob=True)
     assert set(_by_expert(router).values()) == {0.0}

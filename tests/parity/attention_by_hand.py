@@ -21,6 +21,7 @@ FORMS: list[dict[str, Any]] = [
     {"sinks": True},
     {"window": 1},
     {"window": 16, "sinks": True, "softcap": 2.0},
+    {"window": 8, "chunked": True},
 ]
 """What layers of different families have."""
 BOS, REPEATED = 32, 32
@@ -35,6 +36,7 @@ def random_layer(
     window: int | None = None,
     softcap: float | None = None,
     sinks: bool = False,
+    chunked: bool = False,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> Captured:
@@ -58,6 +60,7 @@ def random_layer(
         window=window,
         sinks=draw(4) if sinks else None,
         o_proj=o_proj,
+        chunked=chunked,
     )
 
 
@@ -69,7 +72,8 @@ def dense(captured: Captured, head: int) -> tuple[Tensor, Tensor, Tensor]:
     group = head * captured.k.shape[0] // captured.heads
     for i in range(T):
         for j in range(i + 1):
-            if captured.window is None or i - j < captured.window:
+            width = captured.window or T
+            if i // width == j // width if captured.chunked else i - j < width:
                 product = (captured.q[head, i].double() * captured.k[group, j].double()).sum()
                 score, cap = product * captured.scale, captured.softcap
                 scores[i, j] = score if cap is None else cap * torch.tanh(score / cap)

@@ -47,6 +47,10 @@ MAMBA = {
     **{"shared_intermediate_size": 40, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 12},
     **{"residual_multiplier": 0.5, "attention_multiplier": 0.25, "mamba_chunk_size": 32},
 }
+LLAMA4 = {
+    **{"num_local_experts": 8, "intermediate_size_mlp": 48, "attention_chunk_size": 16},
+    **{"floor_scale": 6, "attn_scale": 0.3},
+}
 GROUPS = {"n_group": 4, "topk_group": 2}
 DELTA = {
     **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16},
@@ -242,6 +246,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("minimax_m2", LOCAL),
     ("minimax_m2", {**LOCAL, **MHA, **TIED, **partial(0.5)}),
     ("granitemoe", {**LOCAL, "attention_multiplier": 0.25}),
+    ("llama4_text", {**LLAMA4, "interleave_moe_layer_step": 2}),
+    ("llama4_text", {**LLAMA4, **MHA, **TIED, **LLAMA3, "no_rope_layers": [1, 0, 0, 1]}),
+    ("llama4_text", {**LLAMA4, **BIAS, "num_experts_per_tok": 3, "use_qk_norm": False}),
+    (
+        "llama4_text",
+        {**LLAMA4, "moe_layers": [], "attention_chunk_size": None, "attn_temperature_tuning": False},
+    ),
     (
         "granitemoe",
         {

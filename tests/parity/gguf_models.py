@@ -153,6 +153,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("lfm2", {**CONV, **MHA, **UNTIED, "conv_L_cache": 4, **WIDE_THETA}),
     ("lfm2_moe", {**QWEN, **CONV, "num_dense_layers": 1}),
     ("granitemoehybrid", {**ALONE, **TIED, "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
+    ("llama4_text", {**LOCAL, "head_dim": 16, "intermediate_size_mlp": 64, "interleave_moe_layer_step": 2}),
+    ("llama4_text", {**LOCAL, **WIDE, **MHA, **TIED, **LLAMA3, "num_hidden_layers": 5}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),
 ]
 """A family, and how its config.json differs from SIZES; llama.cpp computes all of these."""

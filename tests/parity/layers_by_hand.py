@@ -106,14 +106,16 @@ class ByHand:
         q, k = self._turned(q, number), self._turned(k, number)
         if sizes.norm_turned:
             q, k = self._norm(q, *w["q_norm"]), self._norm(k, *w["k_norm"])
-        if self.shape.grows:
+        if self.shape.grows and not (sizes.grows_unrotated and self.shape.angles[number] >= 0):
             q = q * query_scales(np.arange(T))[:, None, None]
         k = k.repeat(H // K, 1)
         scores = np.einsum("the,she->hts", q, k) * sizes.scale
         if sizes.softcap:
             scores = sizes.softcap * np.tanh(scores / sizes.softcap)
         window = self.shape.windows[number] or T
-        scores = np.where(np.tril(np.triu(np.ones((T, T), bool), 1 - window)), scores, -np.inf)
+        at = np.arange(T)
+        first = at // window * window if sizes.chunked else at + 1 - window
+        scores = np.where(np.tril(at >= first[:, None]), scores, -np.inf)
         sinks = w["sinks"] if self.shape.sinks else np.full(H, -np.inf, np.float32)
         scores = np.concatenate((scores, np.broadcast_to(sinks[:, None, None], (H, T, 1))), -1)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
@@ -153,13 +155,15 @@ class ByHand:
         open_ = np.isin(np.arange(X) // groups.shape[1], best)
         chosen = np.argsort(np.where(open_, -worth, np.inf))[: options["per_token"]]
         weights = scores[chosen] / (scores[chosen].sum() if options["normalised"] else 1) * options["scaling"]
+        reads = weights if options.get("weighs_inputs") else np.ones_like(weights)
+        counts = np.ones_like(weights) if options.get("weighs_inputs") else weights
         y = sum(
-            weight
+            count
             * mlp(
-                x, w["gate_ups"][e], w["gate_up_biases"][e], w["downs"][e], w["down_biases"][e], self.sizes,
-                activation=options["activation"], limit=options.get("limit", 0.0),
+                read * x, w["gate_ups"][e], w["gate_up_biases"][e], w["downs"][e], w["down_biases"][e],
+                self.sizes, activation=options["activation"], limit=options.get("limit", 0.0),
             )
-            for e, weight in zip(chosen, weights, strict=True)
+            for e, read, count in zip(chosen, reads, counts, strict=True)
         )  # fmt: skip
         if self.shape.shared:
             gate = 1 / (1 + np.exp(-logits[X])) if options["shared_gate"] else 1.0

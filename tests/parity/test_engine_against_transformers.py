@@ -23,7 +23,7 @@ FAMILIES = {
     **{"llama": 0, "gpt2": CASES.index(("gpt2", {}))},
     **{
         name: next(number for number, (family, _) in enumerate(CASES) if family == name)
-        for name in ("mixtral", "qwen3", "gemma2", "gemma3_text", "deepseek_v3", "gpt_oss")
+        for name in ("mixtral", "qwen3", "gemma2", "gemma3_text", "deepseek_v3", "gpt_oss", "llama4_text")
     },
     "llama, dynamic": CASES.index(("llama", DYNAMIC)),
     "phi3, longrope": next(n for n, (family, changes) in enumerate(CASES) if "longrope" in str(changes)),

@@ -112,7 +112,7 @@ class PagedModel:
         cos, sin = None, None
         if rotates and self._angles:
             cos, sin = (angles.index_select(0, batch.positions) for angles in self._angles[sliding])
-        scale = query_scale(self._model.config, batch.positions)
+        scale = query_scale(self._model.config, batch.positions, rotates=rotates)
         return PagedLayout(cos=cos, sin=sin, window=window, attend=attend, query_scale=scale)
 
 

@@ -82,7 +82,9 @@ def why_not_paged(config: ModelConfig) -> str | None:
         return "latent attention has no keys and values to page"
     if config.state_layers or config.attention_gate:
         return "layers keep states, or heads have gates"
-    if config.qk_norm == "rotated":
+    if config.chunked_window and config.sliding_layers:
+        return "windows stand side by side"
+    if config.qk_norm in ("rotated", "unweighted"):
         return "queries and keys go through norms after their rotation"
     if depends_on_length(config.rope_scaling):
         return "rotations depend on the length of each text"

@@ -141,7 +141,8 @@ class NativeRunner:
     def _query_scales(self, positions: list[int]) -> Floats | None:
         """What queries are multiplied with; None where that is 1 for all, as in most texts of most models."""
         config = self._config
-        if not config.query_growth or max(positions) < config.query_growth_positions:
+        most = max(positions) + config.query_growth_unrotated
+        if not config.query_growth or most < config.query_growth_positions:
             return None
         return query_scales(config, positions)
 

@@ -59,6 +59,14 @@ class Vectors:
             weight = weight + np.float32(1)
         return NormWeights(weight, self.take(f"{module}.bias", turned=turned))
 
+    def head_norm(self, layer: int, name: str) -> NormWeights | None:
+        """The norm of a layer's queries or keys; one without a weight has ones here, where heads rotate."""
+        config = self.config
+        if config.qk_norm == "unweighted":
+            rotates = angles_of(config, layer) >= 0
+            return NormWeights(np.ones(config.head_dim, np.float32)) if rotates else None
+        return self.norm(f"model.layers.{layer}.self_attn.{name}", turned=True)
+
     def curve(self, module: str) -> Floats | None:
         """xIELU's numbers as `native/kernels.h` has them, (4,); None for other activations."""
         names = ("alpha_p", "alpha_n", "beta", "eps")
@@ -87,7 +95,9 @@ def sizes_of(config: ModelConfig, dtype: str, *, vocabulary: int) -> Sizes:
         gated=config.gated_mlp,
         norm_kind=NormKind.LAYER if config.norm == "layer" else NormKind.RMS,
         norm_all_heads=config.qk_norm == "projection",
-        norm_turned=config.qk_norm == "rotated",
+        norm_turned=config.qk_norm in ("rotated", "unweighted"),
+        chunked=config.chunked_window,
+        grows_unrotated=config.query_growth_unrotated,
         residual=_RESIDUALS[config.residual],
         epsilon=config.norm_eps,
         scale=config.attention_scale or config.head_dim**-0.5,

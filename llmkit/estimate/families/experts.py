@@ -10,6 +10,7 @@ from llmkit.estimate.families.mlp import Mlp, MlpRule, write_gated, write_lfm2
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
 from llmkit.model.families.hunyuan import alike_in_all_layers
+from llmkit.model.families.llama4 import LLAMA4_MLP, llama4_sparse
 from llmkit.model.keys import Keys
 
 
@@ -196,11 +197,13 @@ def gpt_oss(keys: Keys, sizes: Sizes) -> Mlp:
 
 
 def llama4(keys: Keys, sizes: Sizes) -> Mlp:
-    """Experts in one tensor and a shared one, in every interleave_moe_layer_step-th layer."""
-    D, F = sizes.hidden_size, keys.whole("intermediate_size_mlp")
-    experts = _experts(keys, sizes, keys.whole("intermediate_size"))
-    step, given = keys.whole("interleave_moe_layer_step", default=1), keys.numbers("moe_layers")
-    sparse = set(range(step - 1, sizes.layers, step) if given is None else given)
+    """Experts in one tensor and a shared one, in some layers."""
+    D, F = sizes.hidden_size, keys.whole("intermediate_size_mlp", default=LLAMA4_MLP)
+    width, sparse = keys.whole("intermediate_size"), set(llama4_sparse(keys, sizes.layers))
+    if not sparse:
+        keys.known("num_local_experts", "num_experts_per_tok")
+        return Mlp(F, lambda layer, _: write_gated(layer, "feed_forward", D, F))
+    experts = _experts(keys, sizes, width)
 
     def write(layer: Sheet, number: int) -> None:
         if number not in sparse:

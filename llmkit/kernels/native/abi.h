@@ -5,7 +5,7 @@
 
 #define LLMKIT_API extern "C" __attribute__((visibility("default")))
 
-constexpr int32_t kAbiVersion = 13;
+constexpr int32_t kAbiVersion = 14;
 
 // Values in memory: weights before packing, activations, cached keys and values.
 enum ValueType : int32_t {
@@ -87,6 +87,7 @@ struct Attention {
   int32_t block_size;
   int32_t sequences, heads, kv_heads, key_dim, value_dim;
   int32_t window;  // a query sees this many positions at most, itself included; 0: all
+  int32_t chunked;  // windows stand side by side, and a query sees its own from its beginning on
   float scale;
   float softcap;  // scores become softcap * tanh(score / softcap); 0: off
 };

@@ -12,6 +12,13 @@ namespace {
 
 constexpr int64_t kChunk = 1024;
 
+// The first position that a query sees, of the `seen` up to its own.
+LK int64_t first_seen(const Attention& a, int64_t seen) {
+  if (a.window <= 0) return 0;
+  if (a.chunked) return (seen - 1) / a.window * a.window;
+  return seen > a.window ? seen - a.window : 0;
+}
+
 // How one sequence is cut into tasks.
 struct Share {
   int64_t first_row, positions;  // query rows
@@ -29,8 +36,7 @@ LK Share share_of(const Attention& a, int64_t b) {
   s.positions = a.query_start ? a.query_start[b + 1] - s.first_row : 1;
   s.length = a.lengths[b];
   s.row_tiles = (s.positions * (a.heads / a.kv_heads) + kTaskRows - 1) / kTaskRows;
-  int64_t seen_first = s.length - s.positions + 1, low = a.window > 0 && seen_first > a.window ? seen_first - a.window : 0;
-  s.first_chunk = low / kChunk;
+  s.first_chunk = first_seen(a, s.length - s.positions + 1) / kChunk;
   s.chunks = (s.length + kChunk - 1) / kChunk - s.first_chunk;
   s.chunks = s.chunks < 1 ? 1 : s.chunks;
   s.split = s.positions == 1 && s.chunks > 1;
@@ -87,7 +93,7 @@ static void attend_chunk(const Attention& a, AttentionTile& t, int64_t b, const 
   for (int64_t r = 0; r < rows; r++) t.most[r] = minus_infinity(), t.weight[r] = 0;
   memset(t.sums, 0, (size_t)(rows * value) * 4);
   int64_t seen = share.length - share.positions + 1;  // by the first position
-  int64_t low_first = seen + row / group, low = a.window > 0 && low_first > a.window ? low_first - a.window : 0;
+  int64_t low = first_seen(a, seen + row / group);
   int64_t high = seen + (row + rows - 1) / group;
   int64_t from = chunk * kChunk > low ? chunk * kChunk : low, to = (chunk + 1) * kChunk < high ? (chunk + 1) * kChunk : high;
   for (int64_t first = from / kTile * kTile; first < to; first += kTile) {
@@ -95,7 +101,7 @@ static void attend_chunk(const Attention& a, AttentionTile& t, int64_t b, const 
     score(a, t, walk_of(a, b, head, first, to), count, rows);
     float shrink[kTaskRows];
     for (int64_t r = 0; r < rows; r++) {
-      int64_t mine = seen + (row + r) / group, mine_low = a.window > 0 && mine > a.window ? mine - a.window : 0;
+      int64_t mine = seen + (row + r) / group, mine_low = first_seen(a, mine);
       mine_low = mine_low > first ? mine_low - first : 0;
       int64_t mine_high = mine - first < kTile ? mine - first : kTile;
       shrink[r] = soften(a, t, t.scores + r * kTile, mine_low, mine_high, &t.most[r], &t.weight[r]);

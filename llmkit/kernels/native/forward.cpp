@@ -176,7 +176,7 @@ struct Run {
            {at(plan.k), l.k.rows, l.k.rows, l.k_bias},
            {at(plan.v), l.v.rows, l.v.rows, l.v_bias}});
     turn(at(plan.q), l.q_norm, m.heads, l.angles);
-    if (p.query_scales) grow(at(plan.q));
+    if (p.query_scales && !(m.grows_unrotated && l.angles >= 0)) grow(at(plan.q));
     turn(at(plan.k), l.k_norm, m.kv_heads, l.angles);
     int32_t group = p.group_of[number];
     keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr, group);

@@ -32,6 +32,7 @@ struct Experts {
   int32_t shared_gate;                            // the shared expert counts sigmoid of the router's last row
   int32_t scoring, normalised, num_groups, top_groups, group_scores;  // group_scores: best ones that make a group's
   int32_t activation;
+  int32_t weighs_inputs;                          // weights multiply what experts read; chosen by logits
   float scaling, limit;
 };
 
@@ -62,6 +63,8 @@ struct Model {
   int32_t num_layers, hidden, heads, kv_heads, head_dim, rotary_dim, intermediate, vocabulary;
   int32_t activation, gated, norm_kind, norm_all_heads, residual, embedding_type;
   int32_t norm_turned;  // queries and keys go through their norms behind their rotation
+  int32_t chunked;      // windows stand side by side
+  int32_t grows_unrotated;  // query_scales are for layers without a table of angles
   float epsilon, scale, softcap;  // of scores in attention; softcap 0: off
   float embedding_scale;
   float residual_scale;           // of each branch

@@ -86,6 +86,16 @@ struct ExpertsRun {
     each_expert(phase, weights[0].format, weights[0].cols, each);
   }
 
+  // Rows that experts read are multiplied with their weights, which then are 1 for what comes out.
+  void weigh(float* rows, int64_t count) const {
+    for (int64_t r; (r = claim(worker, 1)) < count;) {
+      float *row = rows + static_cast<int64_t>(ints(plan.places)[r]) * m.hidden, *weight = floats(plan.weights) + r;
+      for (int32_t i = 0; i < m.hidden; i++) row[i] *= *weight;
+      *weight = 1.0f;
+    }
+    barrier(worker);
+  }
+
   // Every row's expert, its result in plan.rows.
   void compute(const float* fed) const {
     float *rows = floats(plan.rows), *inner = floats(plan.expert_inner);
@@ -94,6 +104,7 @@ struct ExpertsRun {
       memcpy(rows + row * m.hidden, fed + static_cast<int64_t>(ints(plan.sources)[row]) * m.hidden,
              sizeof(float) * static_cast<size_t>(m.hidden));
     barrier(worker);
+    if (e.weighs_inputs) weigh(rows, count);
     prepare(kPrepareIn, e.gate_up[0].format, rows, m.hidden, m.hidden);
     multiply(kGateUp, e.gate_up, e.gate_up_bias, inner);
     kernel.gated(worker, Gated{inner, inner + e.intermediate, inner, count, e.intermediate, width, width, width,

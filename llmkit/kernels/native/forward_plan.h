@@ -43,7 +43,7 @@ Attention attention_of(const Model& m, const Pass& p) {
   a.scale_block = static_cast<int64_t>(p.block_size) * m.kv_heads, a.scale_token = m.kv_heads, a.scale_head = 1;
   a.table_stride = p.table_stride, a.kv_type = p.kv_type, a.block_size = p.block_size;
   a.sequences = p.texts, a.heads = m.heads, a.kv_heads = m.kv_heads, a.key_dim = a.value_dim = m.head_dim;
-  a.scale = m.scale, a.softcap = m.softcap;
+  a.scale = m.scale, a.softcap = m.softcap, a.chunked = m.chunked;
   return a;
 }
 

@@ -39,6 +39,8 @@ inline void keep_groups(const Experts& e, float* worth, float* memory, int32_t* 
 // scores: (X) logits, then what they come to. chosen, weights: (per_token). memory: 3 X floats.
 inline void route(const Experts& e, float* scores, int32_t* chosen, float* weights, float* memory) {
   int32_t count = e.num_experts;
+  float* worth = memory;
+  for (int32_t i = 0; i < count; i++) worth[i] = scores[i];
   if (e.scoring == kSoftmax) {
     float highest = scores[0], sum = 0;
     for (int32_t i = 1; i < count; i++) highest = scores[i] > highest ? scores[i] : highest;
@@ -47,9 +49,9 @@ inline void route(const Experts& e, float* scores, int32_t* chosen, float* weigh
   } else {
     for (int32_t i = 0; i < count; i++) scores[i] = 1.0f / (1.0f + __builtin_expf(-scores[i]));
   }
-  float* worth = memory;
   int32_t* flags = reinterpret_cast<int32_t*>(memory + count);
-  for (int32_t i = 0; i < count; i++) worth[i] = scores[i] + (e.selection_bias ? e.selection_bias[i] : 0.0f);
+  if (!e.weighs_inputs)  // where inputs are weighed, logits choose: large ones are 1 alike behind the sigmoid
+    for (int32_t i = 0; i < count; i++) worth[i] = scores[i] + (e.selection_bias ? e.selection_bias[i] : 0.0f);
   if (e.num_groups > 1) keep_groups(e, worth, memory + 2 * count, flags);
   best_of(worth, count, e.per_token, flags, chosen);
   float sum = 0;

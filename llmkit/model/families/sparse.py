@@ -5,6 +5,7 @@ from llmkit.model.families.experts import DeepSeekExperts, EveryLayer, QwenExper
 from llmkit.model.families.family import BIAS, QKV_AND_O, Family, rms, sizes
 from llmkit.model.families.hunyuan import HUNYUAN, HunYuanExperts
 from llmkit.model.families.latent import LatentHeads, LatentRope
+from llmkit.model.families.llama4 import LLAMA4
 from llmkit.model.families.parts import Choice, Constant, Fixed, Flag, Heads, SpecialIds, Training
 from llmkit.model.families.ranges import ErnieExperts
 from llmkit.model.families.rope import AlphaRope, Rope
@@ -171,6 +172,15 @@ SPARSE: dict[str, Family] = {
             Training(ignored=("initial_context_length", "swiglu_alpha")),
         ),
         stored.GPT_OSS,
+    ),
+    "llama4_text": Family(
+        "Llama4ForCausalLM",
+        (
+            *(*sizes(131_072), Heads(kv_heads=8, head_dim=128), Rope(500_000.0), rms(1e-5), BIAS),
+            SpecialIds(1, 2),
+            *LLAMA4,
+        ),
+        stored.LLAMA4,
     ),
 }
 """By model_type."""

@@ -177,6 +177,19 @@ LFM2_MOE = (
     ),
     renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_LFM2_EXPERTS}.experts.#.w2", "experts"),
 )
+_FEED = f"{_LAYER}.feed_forward"
+LLAMA4 = (
+    *(renamed(f"{_LAYER}.mlp.{x}_proj", f"{_FEED}.{x}_proj") for x in ("gate", "up", "down")),
+    renamed(f"{_LAYER}.mlp.gate", f"{_FEED}.router"),
+    *(
+        renamed(f"{_LAYER}.mlp.shared_expert.{x}_proj", f"{_FEED}.shared_expert.{x}_proj")
+        for x in ("gate", "up", "down")
+    ),
+    *(
+        renamed(f"{_LAYER}.mlp.experts.{x}_proj", f"{_FEED}.experts.{x}_proj", "stack_turned")
+        for x in ("gate_up", "down")
+    ),
+)
 GPT_OSS = (
     renamed(f"{_LAYER}.mlp.gate", f"{_LAYER}.mlp.router"),
     renamed(f"{_LAYER}.mlp.experts.gate_up_proj", f"{_LAYER}.mlp.experts.gate_up_proj", "stack_in_turns"),

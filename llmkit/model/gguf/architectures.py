@@ -198,6 +198,14 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "granitemoe": GgufArchitecture(
         "granitemoe", experts={"norm_topk_prob": True}, permuted=True, factor_tensors=True
     ),
+    "llama4_text": GgufArchitecture(
+        "llama4",
+        experts={"scoring": "sigmoid", "weighs_inputs": True},
+        windows="periodic",
+        window_period=4,
+        factor_tensors=True,
+        needs=_BARE,
+    ),
     "gpt_oss": GgufArchitecture(
         "gpt-oss",
         experts={"norm_topk_prob": True, "router_bias": True, "expert_bias": True, "swiglu_limit": 7.0},

@@ -16,6 +16,7 @@ from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, GgufArchitectu
 from llmkit.model.gguf.experts import is_sigmoid, read_experts
 from llmkit.model.gguf.heads import convolved_heads, latent_heads
 from llmkit.model.gguf.keys import GgufKeys
+from llmkit.model.gguf.llama4 import llama4_attention
 from llmkit.model.gguf.rope import Tables, read_growth, read_scaling
 from llmkit.model.rope_scaling import yarn_softmax_factor
 
@@ -247,6 +248,8 @@ def _windows(keys: GgufKeys, architecture: GgufArchitecture, fields: Mapping[str
     """Which layers slide, and how far they see."""
     layers = fields["num_hidden_layers"]
     rotates = {"no_rope_layers": tuple(range(3, layers, 4))} if architecture.name == "smollm3" else {}
+    if architecture.name == "llama4":
+        return llama4_attention(keys, layers)
     window = keys.whole("attention.sliding_window", 0)
     seen = window and layers in _WINDOWED.get(architecture.name, (layers,))
     if architecture.windows == "none" or not seen:

@@ -14,7 +14,7 @@ _WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", "minimax-m2")
 _WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe")
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
 """DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
-_ERNIE, _MINIMAX, _LFM2 = "ernie4_5-moe", "minimax-m2", "lfm2moe"
+_ERNIE, _MINIMAX, _LFM2, _LLAMA4 = "ernie4_5-moe", "minimax-m2", "lfm2moe", "llama4"
 _SAY_DENSE = (*_DENSE_FIRST, _ERNIE, _LFM2)
 """Architectures with a key for how many layers are dense, the first ones."""
 
@@ -37,6 +37,9 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
         keys[f"{name}.leading_dense_block_count"] = Typed("u32", min(experts.layers, default=num_layers))
     if name == _ERNIE:
         keys |= _ernie_metadata(name, experts)
+    if name == _LLAMA4:  # every so many-th layer has them, or reading it again tells that it is not so
+        step = min(experts.layers, default=num_layers) + 1
+        keys[f"{name}.interleave_moe_layer_step"] = Typed("u32", step)
     if name not in ("llama", "granitemoe"):
         keys[f"{name}.expert_feed_forward_length"] = Typed("u32", experts.intermediate_size)
     if name in _WITH_SHARED_WIDTH:
@@ -96,6 +99,12 @@ def read_experts(
     if name == _ERNIE:
         shared = width * keys.whole("expert_shared_count", 0)
         found["shared_intermediate_size"] = keys.whole("expert_shared_feed_forward_length", shared)
+    if name == _LLAMA4:
+        step = keys.whole("interleave_moe_layer_step")
+        found |= {
+            "shared_intermediate_size": width,
+            "layers": tuple(range(step - 1, layers, step)) if step else (),
+        }
     return ExpertsConfig(**{**found, **architecture.experts})
 
 

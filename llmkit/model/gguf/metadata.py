@@ -155,7 +155,8 @@ def _scales(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
 def _windows(config: ModelConfig, architecture: GgufArchitecture) -> dict[str, MetadataValue]:
     prefix, layers = f"{architecture.name}.attention", config.num_hidden_layers
     if not config.sliding_layers or config.sliding_window is None:
-        return {f"{prefix}.sliding_window": Typed("u32", 0)} if architecture.name == "phi3" else {}
+        says_none = architecture.name in ("phi3", "llama4")
+        return {f"{prefix}.sliding_window": Typed("u32", 0)} if says_none else {}
     sliding = set(config.sliding_layers)
     pattern: MetadataValue = Typed("bool", [layer in sliding for layer in range(layers)])
     if architecture.windows == "periodic":

@@ -27,8 +27,10 @@ TABLES = tuple(f"{name}.weight" for name in (ROPE_FREQS, LONG_FACTORS, SHORT_FAC
 """Tensors that are no weights but say how positions are stretched; (rotary_dim / 2,) float32."""
 OWN_SCALING = "llmkit.rope_scaling"
 """Our own key: rope_scaling in its normal form (rope_scaling.py), as JSON."""
-_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, ORIGINAL: 8192}
-"""What every Llama 3 has; its factor is the largest of the table."""
+_LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, ORIGINAL: 8192}
+"""What every Llama 3 and 4 has; their factor is the largest of the table."""
+_HIGH_FREQS = (4.0, 1.0)
+"""high_freq_factor of Llama 3, and of Llama 4."""
 _CLOSE = 1e-5
 _LATENT, _MISTRAL = "deepseek2", "mistral3"
 _GROWTH, _GROWTH_POSITIONS = "attention.temperature_scale", "rope.scaling.original_context_length"
@@ -208,9 +210,10 @@ def _of_factors(
     """Llama 3's scaling where its numbers are the usual ones, else factors like LongRoPE's."""
     if all(one == 1 for one in factors):
         return None
-    usual = {"rope_type": "llama3", "factor": float(shortest(max(factors))), **_LLAMA3}
-    if _all_close(_llama3_factors(usual, theta, rotary_dim), factors):
-        return usual
+    for high in _HIGH_FREQS:
+        usual = {**_LLAMA3, "factor": float(shortest(max(factors))), "high_freq_factor": high}
+        if _all_close(_llama3_factors(usual, theta, rotary_dim), factors):
+            return usual
     every = [float(shortest(one)) for one in factors]
     return {
         "rope_type": "longrope",
@@ -253,7 +256,7 @@ def _llama3_factors(scaling: Mapping[str, Any], theta: float, rotary_dim: int) -
     found = []
     for pair in range(0, rotary_dim, 2):
         turns = scaling[ORIGINAL] / (2 * math.pi * theta ** (pair / rotary_dim))
-        keep = min(1.0, max(0.0, (turns - low) / (high - low)))
+        keep = float(turns > low) if low == high else min(1.0, max(0.0, (turns - low) / (high - low)))
         found.append(1 / ((1 - keep) / factor + keep))
     return found
 

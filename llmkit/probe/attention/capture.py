@@ -37,7 +37,8 @@ class Captured:
 
     Weight of key j to query i in head h: softmax over keys of cap(scale * q[h, i] . k[h * K // H, j]), where
     cap(s) = softcap * tanh(s / softcap) where there is one; over keys i - window < j <= i; and over sinks[h],
-    where there is one, which takes its share and gives nothing.
+    where there is one, which takes its share and gives nothing. Chunked, keys are those from the window's
+    last multiple on.
     """
 
     layer: int
@@ -57,6 +58,8 @@ class Captured:
     """From what heads bring home, (..., H X), to (..., D)."""
     gate: Tensor | None = None
     """(T, H X) what each query's heads bring home is multiplied by before."""
+    chunked: bool = False
+    """Windows stand side by side."""
 
     @property
     def heads(self) -> int:
@@ -74,7 +77,7 @@ class Captured:
 
     def first_key(self, query: int) -> int:
         """The first key that a query sees."""
-        return first_position_seen(query, self.window)
+        return first_position_seen(query, self.window, chunked=self.chunked)
 
 
 @torch.no_grad()
@@ -163,6 +166,7 @@ def _captured(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -
         sinks=None if plain is None else plain.sinks,
         o_proj=attention.o_proj,
         gate=gate,
+        chunked=decoder.config.chunked_window,
     )
 
 
@@ -194,13 +198,17 @@ def _layout(decoder: Decoder, index: int, start: int, count: int, whole: int, *,
     """For a run of positions out of a text whose length is known."""
     window = _window(decoder, index)
     device = decoder.embed_tokens.weight.device
-    mask = layout_mask(start, count, device, window=window) if masked else None
-    if decoder.rope is None or index in decoder.config.no_rope_layers:
-        return Layout(mask=mask, window=window)
+    chunked = decoder.config.chunked_window
+    mask = layout_mask(start, count, device, window=window, chunked=chunked) if masked else None
+    rotates = decoder.rope is not None and index not in decoder.config.no_rope_layers
+    positions = torch.arange(start, start + count, device=device)
+    scale = query_scale(decoder.config, positions, rotates=rotates)
+    if decoder.rope is None or not rotates:
+        return Layout(mask=mask, window=window, chunked=chunked, query_scale=scale)
     sliding = index in decoder.config.sliding_layers
     cos, sin = decoder.rope.table(whole, device, sliding=sliding)
-    scale = query_scale(decoder.config, torch.arange(start, start + count, device=device))
-    return Layout(cos[start : start + count], sin[start : start + count], mask, window, query_scale=scale)
+    cos, sin = cos[start : start + count], sin[start : start + count]
+    return Layout(cos, sin, mask, window, chunked, query_scale=scale)
 
 
 def _window(decoder: Decoder, index: int) -> int | None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
+from llmkit.model.window import first_position_seen
 from llmkit.probe.attention.capture import Captured
 
 BLOCK_NUMBERS = 1 << 19
@@ -32,7 +33,8 @@ class Frame:
     keys: slice
     """Positions of the S keys."""
     window: int | None
-    """As the layer's."""
+    """As the layer's; and the next."""
+    chunked: bool = False
 
     @property
     def first(self) -> int:
@@ -47,7 +49,9 @@ class Frame:
     @property
     def seen(self) -> Tensor:
         """(n,) int64: how many keys each query sees."""
-        return self.queries + 1 if self.window is None else (self.queries + 1).clamp(max=self.window)
+        if self.window is None:
+            return self.queries + 1
+        return self.queries % self.window + 1 if self.chunked else (self.queries + 1).clamp(max=self.window)
 
     def hide_(self, values: Tensor, fill: float) -> Tensor:
         """values: (n, S), written over where a query does not see a key.
@@ -57,7 +61,7 @@ class Frame:
         low, high = int(self.queries.min()), int(self.queries.max())
         after = slice(low + 1 - self.first, self.keys.stop - self.first)
         values[:, after].masked_fill_(self._hidden(after), fill)
-        if self.window is not None and (end := high - self.window + 1 - self.first) > 0:
+        if (end := first_position_seen(high, self.window, chunked=self.chunked) - self.first) > 0:
             values[:, :end].masked_fill_(self._hidden(slice(0, end)), fill)
         return values
 
@@ -66,7 +70,7 @@ class Frame:
         keys = torch.arange(self.first + columns.start, self.first + columns.stop, device=self.queries.device)
         hidden = keys > self.queries[:, None]
         if self.window is not None:
-            hidden |= keys <= self.queries[:, None] - self.window
+            hidden |= keys <= (self.queries - self.seen)[:, None]
         return hidden
 
 
@@ -91,7 +95,7 @@ class Rows:
 def frame_of(captured: Captured, queries: Tensor) -> Frame:
     """queries: (n,) int64 positions, at least one, on the layer's device, in any order."""
     keys = slice(captured.first_key(int(queries.min())), int(queries.max()) + 1)
-    return Frame(queries, keys, captured.window)
+    return Frame(queries, keys, captured.window, captured.chunked)
 
 
 def rows_of(

@@ -89,6 +89,9 @@ def test_rotations_by_length_go_text_by_text() -> None:
     assert plan.attention is None and plan.spare_blocks == 0
     assert plan.describe(16) == "attention text by text (rotations depend on the length of each text)"
     assert why_not_paged(_config()) is None
+    chunks = {"intermediate_size_mlp": 32, "moe_layers": [], "head_dim": 16, "use_qk_norm": False}
+    llama4 = ModelConfig.from_hf({"model_type": "llama4_text", **BASE, **chunks})
+    assert why_not_paged(llama4) == "windows stand side by side"
     hunyuan = _config(model_type="hunyuan_v1_dense", qk_norm="rotated")
     assert why_not_paged(hunyuan) == "queries and keys go through norms after their rotation"
 

@@ -10,6 +10,9 @@ from llmkit.model.keys import Keys
 SHARED = ("qwen3_next", "qwen3_5_moe_text")
 """Families whose mixtures have a shared expert, beside qwen2_moe."""
 
+LOCAL = ("mixtral", "gpt_oss", "minimax_m2", "granitemoe", "llama4_text")
+"""Families that call them local."""
+
 
 @pytest.fixture(scope="session")
 def keys() -> Callable[..., Keys]:
@@ -30,7 +33,7 @@ def minimal() -> Callable[[str], dict[str, Any]]:
         sizes = {"vocab_size": 64, "hidden_size": 1024, "intermediate_size": 96, "num_hidden_layers": 4}
         counts = {"num_experts_per_tok": 2, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}
         number = {
-            **dict.fromkeys(("mixtral", "gpt_oss", "minimax_m2", "granitemoe"), "num_local_experts"),
+            **dict.fromkeys(LOCAL, "num_local_experts"),
             "ernie4_5_moe": "moe_num_experts",
             **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe", "hunyuan_v1_moe", *SHARED), "num_experts"),
             **dict.fromkeys(
@@ -42,7 +45,7 @@ def minimal() -> Callable[[str], dict[str, Any]]:
             experts.pop("shared_expert_intermediate_size", None)
         if family == "ernie4_5_moe":
             experts["moe_k"] = experts.pop("num_experts_per_tok")
-        if family in ("mixtral", "gpt_oss", "olmoe", "minimax_m2", "granitemoe", "hunyuan_v1_moe"):
+        if family in (*LOCAL, "olmoe", "hunyuan_v1_moe"):
             experts.pop("moe_intermediate_size")
         if family == "granitemoehybrid":
             sizes |= {"layer_types": ["mamba", "attention", "mamba", "mamba"]}

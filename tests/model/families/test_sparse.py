@@ -33,6 +33,10 @@ APART: dict[str, dict[str, Any]] = {
     "minimax_m2": {"scoring": "sigmoid", "selection_bias": True, "norm_topk_prob": True, "num_groups": 1},
     "granitemoe": {"scoring": "softmax", "selection_bias": False, "norm_topk_prob": True, "layers": EVERY},
     "hunyuan_v1_moe": {"shared_intermediate_size": 96, "norm_topk_prob": True, "shared_gate": False},
+    "llama4_text": {
+        **{"scoring": "sigmoid", "weighs_inputs": True, "norm_topk_prob": False, "layers": EVERY},
+        **{"intermediate_size": 96, "shared_intermediate_size": 96, "selection_bias": False},
+    },
     "gpt_oss": {"router_bias": True, "expert_bias": True, "swiglu_limit": 7.0, "norm_topk_prob": True},
 }
 

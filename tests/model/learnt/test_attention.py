@@ -14,8 +14,8 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.layout import Layout, first_seen, layout_mask
 from llmkit.model.learnt.attention import attend_learning, learns_here
-from llmkit.model.positions import segment_positions
 from llmkit.model.presets import preset
+from llmkit.model.segments import segment_positions
 from llmkit.model.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
