@@ -128,9 +128,8 @@ def hidden_runner(model: "Transformer | PackedModel", blocks: int, texts: int) -
         texts: of a pass.
     """
     if isinstance(model, PackedModel):
-        return NativeRunner(
-            model, NativeStore(model.config, blocks, _BLOCK_TOKENS, model.dtype), gathers=False
-        )
+        native = NativeStore(model.config, blocks, _BLOCK_TOKENS, model.dtype, slots=texts)
+        return NativeRunner(model, native, gathers=False)
     from llmkit.engine.runner import Runner
     from llmkit.engine.store import KVStore
 

@@ -8,6 +8,7 @@ from llmkit.engine.native.native import NativeRunner
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.pass_runner import Machinery
+from llmkit.engine.state_memory import num_slots
 
 if TYPE_CHECKING:
     from llmkit.model.transformer import Transformer
@@ -42,8 +43,9 @@ def make_machinery(
         groups: of its layers; None: all are in one.
     """
     if isinstance(model, PackedModel):
-        store = NativeStore(model.config, num_blocks, block_tokens, kv_dtype or model.dtype, groups)
-        return Machinery(PagePlan(None), store, NativeRunner(model, store, wide=wide))
+        kv, slots = kv_dtype or model.dtype, num_slots(max_texts or 1)
+        store = NativeStore(model.config, num_blocks, block_tokens, kv, groups, slots)
+        return Machinery(PagePlan(None), store, NativeRunner(model, store, wide=wide), store.states)
     from llmkit.engine.torch_machinery import torch_machinery  # torch: the kernels need not wait for it
 
     return torch_machinery(

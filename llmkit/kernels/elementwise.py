@@ -21,6 +21,8 @@ class Activation(IntEnum):
     """gpt-oss's, whose limit only a whole pass knows."""
     XIELU = 6
     """Apertus's, whose curve is each layer's own."""
+    LOGISTIC = 7
+    """What attention's own gate passes through."""
 
 
 def rms_norm(

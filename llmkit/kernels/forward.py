@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from llmkit.kernels.coded import Grouping
 from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.forward_adapters import AdapterTable
+from llmkit.kernels.forward_states import KeptStates
 from llmkit.kernels.forward_structs import ModelStruct, PassStruct
 from llmkit.kernels.forward_weights import (
     LayerStructs,
@@ -83,7 +84,7 @@ class Embedding:
 
 
 class KeptMemory:
-    """Keys and values of all texts, layer by layer."""
+    """Keys and values of all texts, layer by layer, and states of texts."""
 
     def __init__(
         self,
@@ -93,15 +94,17 @@ class KeptMemory:
         block_size: int,
         scales: tuple[Sequence[int], Sequence[int]] | None = None,
         group_of: Sequence[int] | None = None,
+        states: KeptStates | None = None,
     ) -> None:
         """
         Args:
-            keys: for each layer the address of (positions, K, E).
+            keys: for each layer the address of (positions, K, E); not read for one of state.
             values: the same.
             value_type: FLOAT32, BFLOAT16 or CODES8.
             block_size: positions of a block.
             scales: of CODES8, for each layer the address of (positions, K) float32, keys' and values'.
             group_of: for each layer the group whose blocks it has; None: all are in one.
+            states: where layers of state have them.
         """
         assert (scales is not None) == (value_type is ValueType.CODES8)
         self._addresses = np.array([keys, values, *(scales or ())], np.uintp)
@@ -111,6 +114,7 @@ class KeptMemory:
         self.num_layers, self.value_type, self.block_size = len(keys), value_type, block_size
         self._group_of = np.array((0,) * len(keys) if group_of is None else group_of, np.int32)
         self.num_groups, self.group_of_address = int(self._group_of.max()) + 1, self._group_of.ctypes.data
+        self.states = KeptStates([], 0) if states is None else states
 
 
 class Angles:
@@ -140,6 +144,8 @@ class NewPositions:
     """(texts) positions of each, the new ones included."""
     wanted: list[int]
     """(W) which of them are scored."""
+    slots: Sequence[int] = ()
+    """(texts) whose states are theirs; none where no layer keeps one."""
     query_scales: Floats | None = None
     """(N) what their queries are multiplied with behind their rotation; None: nothing."""
 
@@ -260,20 +266,20 @@ class NativeModel:
             Exception: what went wrong in `branch_sum`.
         """
         logits = np.empty((len(new.wanted), self.sizes.vocabulary), np.float32)
-        lists = (new.ids, new.rows, new.places, new.query_start, new.lengths, new.wanted)
+        lists = (new.ids, new.rows, new.places, new.query_start, new.lengths, new.wanted, new.slots)
         numbers = np.array(
             [one for part in lists for one in part], np.int32
         )  # one array: each costs microseconds
         ends = accumulate((len(part) for part in lists), initial=numbers.ctypes.data // 4)
-        ids, rows, places, query_start, lengths, wanted, _ = (4 * end for end in ends)
+        ids, rows, places, query_start, lengths, wanted, slots, _ = (4 * end for end in ends)
         assert block_tables.flags.c_contiguous and len(block_tables) == memory.num_groups
         assert len(new.places) == memory.num_groups * len(new.ids)
         step = PassStruct(
             *(ids, rows, places, angles.cosine, angles.sine, address_of(new.query_scales)),
             *memory.addresses,
-            *(memory.group_of_address, block_tables.ctypes.data),
+            *(memory.group_of_address, block_tables.ctypes.data, memory.states.address, slots),
             *(query_start, lengths, wanted, logits.ctypes.data),
-            *(block_tables.shape[2], len(new.ids), len(new.lengths), len(new.wanted)),
+            *(block_tables.shape[2], memory.states.stride, len(new.ids), len(new.lengths), len(new.wanted)),
             *(memory.value_type, memory.block_size),
             *((0, 0, None) if adapters is None else adapters.fields),
         )

@@ -4,7 +4,7 @@ from ctypes import Structure, c_float, c_int32, c_int64, c_void_p
 
 from llmkit.kernels.library import WeightStruct
 
-PROJECTIONS = ("q", "k", "v", "o", "gate_up", "down")
+PROJECTIONS = ("q", "k", "v", "o", "gate_up", "down", "attention_gate")
 """A layer's matrices, in the order of their biases."""
 
 
@@ -31,6 +31,17 @@ class ExpertsStruct(Structure):
     ]
 
 
+class StateStruct(Structure):
+    """State of native/forward.h."""
+
+    _fields_ = [
+        *((name, WeightStruct) for name in ("inputs", "gate", "rates")),
+        *((name, c_void_p) for name in ("inputs_bias", "taps", "taps_bias", "slopes", "steps", "norm")),
+        *((name, c_int32) for name in ("channels", "kernel")),
+        *((name, c_int32) for name in ("key_heads", "value_heads", "key_dim", "value_dim")),
+    ]
+
+
 class LayerStruct(Structure):
     """Layer of native/forward.h."""
 
@@ -39,7 +50,7 @@ class LayerStruct(Structure):
         *((name, NormStruct) for name in ("q_norm", "k_norm")),
         *((name, WeightStruct) for name in PROJECTIONS),
         *((f"{name}_bias", c_void_p) for name in PROJECTIONS),
-        *((name, c_void_p) for name in ("sinks", "curve", "experts")),
+        *((name, c_void_p) for name in ("sinks", "curve", "experts", "state")),
         *((name, c_int32) for name in ("window", "angles")),
     ]
 
@@ -75,9 +86,10 @@ class PassStruct(Structure):
         *((name, c_void_p * 2) for name in ("cosine", "sine")),
         ("query_scales", c_void_p),
         *((name, c_void_p) for name in ("keys", "values", "key_scales", "value_scales")),
-        *((name, c_void_p) for name in ("group_of", "block_tables", "query_start", "lengths")),
+        *((name, c_void_p) for name in ("group_of", "block_tables", "states", "slots")),
+        *((name, c_void_p) for name in ("query_start", "lengths")),
         *((name, c_void_p) for name in ("wanted", "logits")),
-        ("table_stride", c_int64),
+        *((name, c_int64) for name in ("table_stride", "state_stride")),
         *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),
         *((name, c_int32) for name in ("most_rank", "has_factors")),
         ("adapters", c_void_p),

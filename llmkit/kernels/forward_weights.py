@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from llmkit.kernels.elementwise import Activation
-from llmkit.kernels.forward_structs import PROJECTIONS, ExpertsStruct, LayerStruct, NormStruct
+from llmkit.kernels.forward_states import StateWeights
+from llmkit.kernels.forward_structs import PROJECTIONS, ExpertsStruct, LayerStruct, NormStruct, StateStruct
 from llmkit.kernels.library import WeightStruct
 from llmkit.kernels.memory import Floats
 from llmkit.kernels.packed import PackedWeight
@@ -99,17 +100,21 @@ class LayerWeights:
     after_mlp: NormWeights | None = None
     q_norm: NormWeights | None = None
     k_norm: NormWeights | None = None
-    q: PackedWeight
-    k: PackedWeight
-    v: PackedWeight
+    q: PackedWeight | None = None
+    k: PackedWeight | None = None
+    v: PackedWeight | None = None
     o: PackedWeight
+    attention_gate: PackedWeight | None = None
+    """(H E, D): what each head takes home counts sigmoid of it."""
+    state: StateWeights | None = None
+    """In place of q, k, v and their gate."""
     gate_up: PackedWeight | None = None
     """The gate's rows, then up's; without a gate up's alone."""
     down: PackedWeight | None = None
     experts: ExpertWeights | None = None
     """In place of gate_up and down."""
-    biases: tuple[Floats | None, ...] = (None,) * 6
-    """Of q, k, v, o, gate_up and down."""
+    biases: tuple[Floats | None, ...] = (None,) * len(PROJECTIONS)
+    """Of q, k, v, o, gate_up, down and attention_gate."""
     sinks: Floats | None = None
     """(H) scores that take part in the softmax and carry no value."""
     curve: Floats | None = None
@@ -126,6 +131,8 @@ class LayerWeights:
         if self.experts is not None:
             one = self.experts
             named += [one.router, *one.gate_up, *one.down, one.shared_gate_up, one.shared_down]
+        if self.state is not None:
+            named += [self.state.inputs, self.state.gate, self.state.rates]
         return (weight for weight in named if weight is not None)
 
 
@@ -150,6 +157,7 @@ class LayerStructs:
             sinks=address_of(layer.sinks),
             curve=address_of(layer.curve),
             experts=None if layer.experts is None else self._experts(layer.experts),
+            state=None if layer.state is None else self._state(layer.state),
             window=layer.window,
             angles=layer.angles,
         )
@@ -189,6 +197,16 @@ class LayerStructs:
             limit=experts.limit,
         )
         self._kept += [gate_up, down, struct]
+        return addressof(struct)
+
+    def _state(self, state: StateWeights) -> int:
+        matrices, vectors = ("inputs", "gate", "rates"), ("inputs_bias", "taps", "taps_bias", "slopes")
+        struct = StateStruct(
+            **{name: _weight(getattr(state, name)) for name in matrices},
+            **{name: address_of(getattr(state, name)) for name in (*vectors, "steps", "norm")},
+            **vars(state.sizes),
+        )
+        self._kept.append(struct)
         return addressof(struct)
 
 

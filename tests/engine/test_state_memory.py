@@ -11,9 +11,12 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup
 from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.module_weights import pack_model
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.request import Request
 from llmkit.engine.state_memory import StateMemory, check_states, num_slots
 from llmkit.errors import UsageError
+from llmkit.kernels.library import available
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.cache import KVCache
 from llmkit.model.transformer import Transformer
@@ -21,12 +24,19 @@ from tests.model.recurrent.conftest import FIELDS, MAMBA, hybrid
 
 BLOCK = EngineConfig.block_tokens
 NEW = 40
+needs_kernels = pytest.mark.skipif(not available(), reason="no native library")
 
 
 @pytest.fixture(params=FIELDS, scope="module")
 def model(request: pytest.FixtureRequest) -> Transformer:
     """One of each kind of layer."""
     return hybrid(request.param)
+
+
+@pytest.fixture(params=["torch", pytest.param("native", marks=needs_kernels)])
+def computes(request: pytest.FixtureRequest, model: Transformer) -> Transformer | PackedModel:
+    """What runs it."""
+    return pack_model(model) if request.param == "native" else model
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:
@@ -83,9 +93,11 @@ def run(engine: Engine, requests: Sequence[Request]) -> tuple[list[list[int]], l
     return texts, found
 
 
-def test_texts_at_once_write_what_each_writes_alone(model: Transformer) -> None:
+def test_texts_at_once_write_what_each_writes_alone(
+    model: Transformer, computes: Transformer | PackedModel
+) -> None:
     prompts = [prompt(length, length) for length in (1, 15, 16, 17, 70, 33)]
-    texts, found = write(Engine(model, EngineConfig(positions=1024, pass_tokens=40, max_texts=4)), prompts)
+    texts, found = write(Engine(computes, EngineConfig(positions=1024, pass_tokens=40, max_texts=4)), prompts)
     assert texts == [by_hand(model, ids) for ids in prompts]
     assert found == [0] * len(prompts)
 
@@ -101,8 +113,10 @@ def test_a_model_without_attention_writes_and_goes_on_too() -> None:
     assert again == [by_hand(alone, second)] and found == (33 + NEW - 1) // BLOCK * BLOCK
 
 
-def test_a_conversation_goes_on_from_where_its_answer_ended(model: Transformer) -> None:
-    engine = Engine(model, EngineConfig(positions=1024, max_texts=2))
+def test_a_conversation_goes_on_from_where_its_answer_ended(
+    model: Transformer, computes: Transformer | PackedModel
+) -> None:
+    engine = Engine(computes, EngineConfig(positions=1024, max_texts=2))
     first = prompt(50)
     ((answer,), _) = write(engine, [first])
     second = [*first, *answer, *prompt(9, 1)]
@@ -114,8 +128,10 @@ def test_a_conversation_goes_on_from_where_its_answer_ended(model: Transformer) 
     assert found == [48]
 
 
-def test_where_two_prompts_part_the_third_goes_on(model: Transformer) -> None:
-    engine = Engine(model, EngineConfig(positions=2048, max_texts=3))
+def test_where_two_prompts_part_the_third_goes_on(
+    model: Transformer, computes: Transformer | PackedModel
+) -> None:
+    engine = Engine(computes, EngineConfig(positions=2048, max_texts=3))
     prompts = [[*prompt(100), *prompt(30, seed)] for seed in (1, 2, 3)]
     found = []
     for ids in prompts:
@@ -125,23 +141,27 @@ def test_where_two_prompts_part_the_third_goes_on(model: Transformer) -> None:
     assert found == [0, 0, 96]
 
 
-def test_equal_prompts_at_once_are_read_once(model: Transformer) -> None:
-    engine, ids = Engine(model, EngineConfig(positions=1024, max_texts=4)), prompt(70)
+def test_equal_prompts_at_once_are_read_once(model: Transformer, computes: Transformer | PackedModel) -> None:
+    engine, ids = Engine(computes, EngineConfig(positions=1024, max_texts=4)), prompt(70)
     texts, found = write(engine, [ids] * 3)
     assert texts == [by_hand(model, ids)] * 3
     assert found == [0, 64, 64]
 
 
-def test_a_text_that_loses_its_memory_is_the_same_text(model: Transformer) -> None:
+def test_a_text_that_loses_its_memory_is_the_same_text(
+    model: Transformer, computes: Transformer | PackedModel
+) -> None:
     prompts = [prompt(60, seed) for seed in range(3)]
-    engine = Engine(model, EngineConfig(positions=16 * BLOCK, max_texts=3, pass_tokens=32))
+    engine = Engine(computes, EngineConfig(positions=16 * BLOCK, max_texts=3, pass_tokens=32))
     texts, _ = write(engine, prompts)
     assert texts == [by_hand(model, ids) for ids in prompts]
     assert engine.counts.restarts > 0
 
 
-def test_a_text_that_begins_again_while_it_is_at_work_is_the_same_text(model: Transformer) -> None:
-    engine, ids = Engine(model, EngineConfig(positions=1024, reuse=False, max_texts=2)), prompt(40)
+def test_a_text_that_begins_again_while_it_is_at_work_is_the_same_text(
+    model: Transformer, computes: Transformer | PackedModel
+) -> None:
+    engine, ids = Engine(computes, EngineConfig(positions=1024, reuse=False, max_texts=2)), prompt(40)
     numbers = [engine.submit(asked(ids)), engine.submit(asked(prompt(9, 1)))]
     written: dict[int, list[int]] = {number: [] for number in numbers}
     for step in range(100):
@@ -173,8 +193,8 @@ def test_each_text_of_a_pass_has_the_change_of_its_own_adapter(model: Transforme
     ]
 
 
-def test_what_is_kept_is_bounded_and_the_oldest_goes_first(model: Transformer) -> None:
-    engine = Engine(model, EngineConfig(positions=2048, max_texts=1))
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first(computes: Transformer | PackedModel) -> None:
+    engine = Engine(computes, EngineConfig(positions=2048, max_texts=1))
     prompts = [prompt(40, seed) for seed in range(4)]
     for ids in prompts:
         write(engine, [ids], 2)
@@ -182,10 +202,12 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first(model: Transformer) -
     assert found == [32, 32, 0, 0]
 
 
-def test_a_prompt_that_is_scored_has_the_scores_of_one_pass(model: Transformer) -> None:
+def test_a_prompt_that_is_scored_has_the_scores_of_one_pass(
+    model: Transformer, computes: Transformer | PackedModel
+) -> None:
     ids = prompt(300)
     request = Request(tuple(ids), SamplingConfig(max_tokens=1, temperature=0.0), scores_prompt="only")
-    scores = [one.score.logprob for one in Engine(model).run(request) if one.score is not None]
+    scores = [one.score.logprob for one in Engine(computes).run(request) if one.score is not None]
     with torch.no_grad():
         expected = model(torch.tensor([ids]))[0, :-1].log_softmax(-1)
     chosen = expected.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]

@@ -87,6 +87,8 @@ def test_gates_are_torch_s_activations(
         assert (np.abs(found - value.numpy() * up) <= 4e-7 * np.abs(gates * up)).all()
     squared = gate(gates, up, Activation.RELU_SQUARED)
     assert (np.abs(squared - wide.relu().square().numpy() * up) <= 4e-7 * np.abs(gates**2 * up)).all()
+    logistic = gate(gates, up, Activation.LOGISTIC)
+    assert (np.abs(logistic - wide.sigmoid().numpy() * up) <= 4e-7 * np.abs(up)).all()
 
 
 def test_gates_at_the_ends_of_the_range_and_nan() -> None:

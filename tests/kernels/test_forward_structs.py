@@ -16,11 +16,12 @@ from llmkit.kernels.forward_structs import (
     ModelStruct,
     NormStruct,
     PassStruct,
+    StateStruct,
 )
 
 STRUCTS = {
     **{"Norm": NormStruct, "Experts": ExpertsStruct, "Layer": LayerStruct, "Model": ModelStruct},
-    **{"Pass": PassStruct, "LowRank": LowRankStruct},
+    **{"Pass": PassStruct, "LowRank": LowRankStruct, "State": StateStruct},
 }
 
 

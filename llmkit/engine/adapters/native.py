@@ -22,10 +22,16 @@ _MODULES = {
 _KNOWN = re.compile(rf"model\.layers\.\d+\.({'|'.join(map(re.escape, _MODULES.values()))})")
 
 
-def why_not_added_natively(modules: Iterable[str]) -> str | None:
+def why_not_added_natively(modules: Iterable[str], config: ModelConfig) -> str | None:
     """Why the kernels cannot add to modules' products, to follow "the native library"; None: they can."""
-    wrong = next((module for module in modules if not _KNOWN.fullmatch(module)), None)
+    wrong = next((module for module in modules if not _is_added_to(module, config)), None)
     return None if wrong is None else f"adds nothing to {wrong}"
+
+
+def _is_added_to(module: str, config: ModelConfig) -> bool:
+    """Queries that come with attention's gate are two products there."""
+    gated = config.attention_gate and module.endswith("q_proj")
+    return _KNOWN.fullmatch(module) is not None and not gated
 
 
 def native_adapter(adapter: Adapter, config: ModelConfig) -> AdapterStructs:

@@ -63,7 +63,7 @@ class NativeRunner:
         """
         from llmkit.engine.adapters.native import native_adapter, why_not_added_natively  # torch
 
-        reason = why_not_added_natively(adapter.additions)
+        reason = why_not_added_natively(adapter.additions, self._config)
         if reason is not None:
             raise UsageError(
                 f"adapter {adapter.name!r}: the native library {reason}",
@@ -92,12 +92,15 @@ class NativeRunner:
             lengths.append(end)
             scored.append(work.num_drafts + 1 if work.completes else 0)
             wanted += range(len(ids) - scored[-1], len(ids))
+        slots = self._slots(works)
         for group in range(self._store.num_groups):
             for work in works:
                 self._add_places(places, work.text.tables[group], work.start, work.start + work.count)
         rows, angles = self._angles_of(works, positions, max(lengths))
         logits = self._native.forward(
-            NewPositions(ids, rows, places, query_start, lengths, wanted, self._query_scales(positions)),
+            NewPositions(
+                *(ids, rows, places, query_start, lengths, wanted, slots, self._query_scales(positions))
+            ),
             angles,
             self._store.memory,
             self._block_tables(works, lengths),
@@ -110,6 +113,19 @@ class NativeRunner:
         if len(works) == 1:
             return [logits if wanted else None]
         return parted(logits, scored)
+
+    def _slots(self, works: Sequence[Work]) -> list[int]:
+        """Of each text that of its state, where layers keep one: zeros where it begins."""
+        states = self._store.states
+        if states is None:
+            return []
+        slots = []
+        for work in works:
+            assert work.text.state is not None
+            slots.append(work.text.state)
+            if not work.start:
+                states.begin(work.text.state)
+        return slots
 
     def _adapters_of(self, works: Sequence[Work]) -> AdapterTable | None:
         if not self._adapters:

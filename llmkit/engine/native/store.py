@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from llmkit.engine.block_store import ARRAYS, block_kinds
 from llmkit.engine.layer_groups import LayerGroups, one_group
+from llmkit.engine.native.states import NativeStates
 from llmkit.kernels.forward import KeptMemory
 from llmkit.kernels.memory import ValueType, fresh_bytes
 from llmkit.model.config import ModelConfig
@@ -23,6 +24,7 @@ class NativeStore:
     Attributes:
         num_groups: of layers.
         arrays: of each of `kinds` one (P, K, E), or of scales (P, K); bfloat16 is uint16.
+        states: of texts; None for a model without layers of state.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class NativeStore:
         block_tokens: int,
         dtype: str,
         groups: LayerGroups | None = None,
+        slots: int = 1,
     ) -> None:
         """
         Args:
@@ -40,6 +43,7 @@ class NativeStore:
             block_tokens: positions of a block.
             dtype: of keys and values: float32, bfloat16 or int8.
             groups: of the layers; None: all are in one.
+            slots: states that there is room for, where layers keep one.
         """
         groups = groups or one_group(config)
         self.num_groups = groups.count
@@ -54,8 +58,10 @@ class NativeStore:
         each = len(self.kinds) // groups.layers_in_block
         addresses = [one.ctypes.data for one in self.arrays]
         keys, values, *scales = (
-            [addresses[place * each + number] for place in groups.place_of] for number in range(each)
+            [0 if place < 0 else addresses[place * each + number] for place in groups.place_of]
+            for number in range(each)
         )
+        self.states = NativeStates(config, slots) if config.state_layers else None
         self.memory = KeptMemory(
             keys,
             values,
@@ -63,13 +69,15 @@ class NativeStore:
             block_tokens,
             (scales[0], scales[1]) if scales else None,
             groups.group_of,
+            None if self.states is None else self.states.kept,
         )
         """The same, as a pass is told of it."""
 
     @property
     def nbytes(self) -> int:
         """See `BlockStore`."""
-        return sum(one.nbytes for one in self.arrays)
+        states = 0 if self.states is None else self.states.nbytes
+        return states + sum(one.nbytes for one in self.arrays)
 
     def read_block(self, number: int, block: int) -> NDArray[np.uint8]:
         """See `BlockStore`."""

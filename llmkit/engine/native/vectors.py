@@ -136,3 +136,9 @@ def half_by_half(config: ModelConfig, rows: NDArray[Any]) -> NDArray[Any]:
         return rows
     order = np.concatenate((np.arange(0, R, 2), np.arange(1, R, 2), np.arange(R, E)))
     return rows.reshape(-1, E, *rows.shape[1:])[:, order].reshape(rows.shape)
+
+
+def queries_and_gates(config: ModelConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of a matrix that has E of a query and E of its gate, head by head: all queries', all gates'."""
+    heads = np.arange(2 * config.num_attention_heads * config.head_dim).reshape(-1, 2, config.head_dim)
+    return half_by_half(config, heads[:, 0].reshape(-1)), heads[:, 1].reshape(-1)

@@ -1,32 +1,28 @@
 """A model's weights packed for the kernels, by their names: from files, or from a model's modules.
 
-Weights are kept as they are (float32, bfloat16, or the codes of a quantised file) or rounded to 8 or 4 bits
-in groups of 32, as GGUF's Q8_0 and Q4_0. A router stays float32 whatever the rest is: a rounding error there
-is another expert. No torch: a process that only writes need not wait for it.
+A router stays float32 whatever the rest is: a rounding error there is another expert. No torch: a process
+that only writes need not wait for it.
 Shapes: D hidden, H heads of one kind, E head_dim, R rotary_dim, F intermediate, X experts.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from llmkit.engine.native.matrices import Matrices, Weights
 from llmkit.engine.native.parts import ACTIVATIONS
-from llmkit.engine.native.vectors import Vectors, added_positions, angles_of, half_by_half, sizes_of
-from llmkit.kernels.coded import CodedMatrix, common, stacked
+from llmkit.engine.native.state_layers import state_weights
+from llmkit.engine.native.vectors import added_positions, angles_of, queries_and_gates, sizes_of
 from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.forward import Embedding, NativeModel
 from llmkit.kernels.forward_weights import ExpertWeights, LayerWeights, Scoring
-from llmkit.kernels.grouped import pack_coded
 from llmkit.kernels.memory import Floats, rows_of
-from llmkit.kernels.packed import PackedFormat, PackedWeight, pack, pack_below
+from llmkit.kernels.packed import PackedFormat, PackedWeight, pack
 from llmkit.model.config import ModelConfig
-from llmkit.model.quantised.coded_weights import Source
 from llmkit.model.rope_tables import RopeTables
-from llmkit.model.stored_numbers import as_dtype
+from llmkit.model.shapes import mixer_name
 
 if TYPE_CHECKING:
     from llmkit.engine.parallel.ranks import Ranks
@@ -41,33 +37,6 @@ _NORMS = {  # of a layer, before and after attention, before and after the MLP
         *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
     ),
 }
-
-
-class Weights(Protocol):
-    """A model's weights by their names.
-
-    Attributes:
-        config: of the model.
-        dtype: of its weights, but for those that stay float32.
-        codes: those that stay the codes they are stored as: one matrix, or each expert's of a stack.
-    """
-
-    config: ModelConfig
-    dtype: str
-    codes: Mapping[str, list[Source]]
-
-    @property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of all of them."""
-
-    def take(self, name: str) -> NDArray[Any]:
-        """One that is numbers; bfloat16 is uint16. It is asked for once."""
-
-    def forget(self, rows: NDArray[Any]) -> None:
-        """Rows of one that was taken are packed: pages of theirs are needed no more."""
-
-    def give_up(self, name: str) -> None:
-        """It is packed, all of it."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +90,19 @@ def pack_weights(
     return PackedModel(config, native, dtype, ranks)
 
 
-class _Packer:
-    """Packs the matrices of a model one after the other."""
-
-    def __init__(self, weights: Weights, packed_format: PackedFormat) -> None:
-        self._weights = weights
-        self._config = weights.config
-        self._format = packed_format
-        self.vectors = Vectors(weights.config, weights.shapes, weights.take)
+class _Packer(Matrices):
+    """Packs the layers of a model one after the other."""
 
     def layer(self, number: int) -> LayerWeights:
         """A layer's weights."""
-        config, vectors = self._config, self.vectors
+        config, vectors = self.config, self.vectors
         layer = f"model.layers.{number}"
-        attention, mlp = f"{layer}.self_attn", f"{layer}.mlp"
+        mixer, mlp = f"{layer}.{mixer_name(config, number)}", f"{layer}.mlp"
         before, after, before_mlp, after_mlp = (
             vectors.norm(f"{layer}.{name}") if name else None for name in _NORMS[config.norm_placement]
+        )
+        mixed, biases = (
+            self._state(mixer) if number in config.state_layers else self._attention(number, mixer)
         )
         feed, feed_biases = self._feed(mlp)
         return LayerWeights(
@@ -144,27 +110,48 @@ class _Packer:
             after_attention=after,
             before_mlp=before_mlp,
             after_mlp=after_mlp,
-            q_norm=vectors.head_norm(number, "q_norm"),
-            k_norm=vectors.head_norm(number, "k_norm"),
-            q=self.pack(f"{attention}.q_proj.weight", turned=True),
-            k=self.pack(f"{attention}.k_proj.weight", turned=True),
-            v=self.pack(f"{attention}.v_proj.weight"),
-            o=self.pack(f"{attention}.o_proj.weight"),
+            **mixed,
             **feed,
-            biases=(
-                *(vectors.take(f"{attention}.{one}_proj.bias", turned=True) for one in "qk"),
-                *(vectors.take(f"{attention}.{one}_proj.bias") for one in "vo"),
-                *feed_biases,
-            ),
-            sinks=vectors.take(f"{attention}.sinks"),
+            biases=(*biases[:4], *feed_biases, *biases[4:]),
             curve=vectors.curve(f"{mlp}.act_fn"),
             window=(config.sliding_window or 0) if number in config.sliding_layers else 0,
             angles=angles_of(config, number),
         )
 
+    def _attention(self, number: int, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
+        """A layer's attention, and the biases of q, k, v, o and of its gate."""
+        vectors = self.vectors
+        q, gate, q_bias, gate_bias = self._queries(f"{module}.q_proj")
+        k, v, o = (f"{module}.{one}_proj" for one in "kvo")
+        parts = {
+            "q_norm": vectors.head_norm(number, "q_norm"),
+            "k_norm": vectors.head_norm(number, "k_norm"),
+            **{"q": q, "attention_gate": gate, "k": self.pack(f"{k}.weight", turned=True)},
+            **{"v": self.pack(f"{v}.weight"), "o": self.pack(f"{o}.weight")},
+            "sinks": vectors.take(f"{module}.sinks"),
+        }
+        k_bias = vectors.take(f"{k}.bias", turned=True)
+        return parts, (q_bias, k_bias, vectors.take(f"{v}.bias"), vectors.take(f"{o}.bias"), gate_bias)
+
+    def _queries(self, module: str) -> tuple[PackedWeight, PackedWeight | None, Floats | None, Floats | None]:
+        """The matrix of queries and that of attention's gate, and the biases of both."""
+        name, bias = f"{module}.weight", f"{module}.bias"
+        if not self.config.attention_gate:
+            return self.pack(name, turned=True), None, self.vectors.take(bias, turned=True), None
+        orders = queries_and_gates(self.config)
+        q, gate = self.shared_out(name, orders)
+        both = self.vectors.take(bias)
+        return q, gate, *((None, None) if both is None else (both[order] for order in orders))
+
+    def _state(self, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
+        """A layer that keeps a state, and the biases as `_attention` gives them."""
+        out = f"{module}.out_proj"
+        parts = {"state": state_weights(self.config, module, self), "o": self.pack(f"{out}.weight")}
+        return parts, (None, None, None, self.vectors.take(f"{out}.bias"), None)
+
     def _feed(self, mlp: str) -> tuple[dict[str, Any], tuple[Floats | None, Floats | None]]:
         """What a layer has behind attention, and the biases of a plain MLP."""
-        if f"{mlp}.experts.down_proj" in self._weights.shapes:
+        if f"{mlp}.experts.down_proj" in self.weights.shapes:
             return {"experts": self._experts(mlp)}, (None, None)
         gate_up, down, *biases = self._mlp(mlp)
         return {"gate_up": gate_up, "down": down}, (biases[0], biases[1])
@@ -172,13 +159,11 @@ class _Packer:
     def _mlp(self, mlp: str) -> tuple[PackedWeight, PackedWeight, Floats | None, Floats | None]:
         """The gate and up as one matrix, down, and the biases of both."""
         inner = [
-            f"{mlp}.{one}_proj"
-            for one in ("gate", "up")
-            if f"{mlp}.{one}_proj.weight" in self._weights.shapes
+            f"{mlp}.{one}_proj" for one in ("gate", "up") if f"{mlp}.{one}_proj.weight" in self.weights.shapes
         ]
         biases = [self.vectors.take(f"{one}.bias") for one in inner]
         return (
-            self._joined([f"{one}.weight" for one in inner]),
+            self.joined([f"{one}.weight" for one in inner]),
             self.pack(f"{mlp}.down_proj.weight"),
             None if biases[0] is None else np.concatenate([one for one in biases if one is not None]),
             self.vectors.take(f"{mlp}.down_proj.bias"),
@@ -186,7 +171,7 @@ class _Packer:
 
     def _experts(self, mlp: str) -> ExpertWeights:
         """A router and its experts."""
-        config = self._config.experts
+        config = self.config.experts
         assert config is not None
         take = self.vectors.take
         parts: dict[str, Any] = {}
@@ -202,8 +187,8 @@ class _Packer:
             router=pack(rows_of(router), PackedFormat.FLOAT32),
             router_bias=bias,
             selection_bias=take(f"{mlp}.gate.e_score_correction_bias"),
-            gate_up=self._stack(f"{mlp}.experts.gate_up_proj"),
-            down=self._stack(f"{mlp}.experts.down_proj"),
+            gate_up=self.stack(f"{mlp}.experts.gate_up_proj"),
+            down=self.stack(f"{mlp}.experts.down_proj"),
             gate_up_bias=take(f"{mlp}.experts.gate_up_proj_bias"),
             down_bias=take(f"{mlp}.experts.down_proj_bias"),
             **parts,
@@ -217,53 +202,7 @@ class _Packer:
             top_groups=config.topk_groups,
             group_scores=1 if config.group_score == "best" else 2,
             activation=(
-                Activation.CLAMPED_SWIGLU if config.swiglu_limit else ACTIVATIONS[self._config.hidden_act]
+                Activation.CLAMPED_SWIGLU if config.swiglu_limit else ACTIVATIONS[self.config.hidden_act]
             ),
             limit=config.swiglu_limit,
         )
-
-    def pack(self, name: str, taken: NDArray[Any] | None = None, *, turned: bool = False) -> PackedWeight:
-        """A matrix (out, in), where it was taken already that; turned: its rows half by half, as the kernels
-        turn them."""
-        if name in self._weights.codes:
-            matrix = self._matrices(name)[0]
-            if turned and self._config.rope_interleaved:
-                matrix = matrix.ordered(half_by_half(self._config, np.arange(matrix.num_rows)))
-            return pack_coded(matrix)
-        rows = self._weights.take(name) if taken is None else taken
-        packed = pack_below(
-            [half_by_half(self._config, rows) if turned else rows], self._format, self._weights.forget
-        )
-        if taken is None:
-            self._weights.give_up(name)
-        return packed
-
-    def _joined(self, names: Sequence[str]) -> PackedWeight:
-        """Matrices below each other; where no one kind of codes holds them all, all become numbers."""
-        if all(name in self._weights.codes for name in names):
-            joined = stacked([self._matrices(name)[0] for name in names])
-            if joined is not None:
-                return pack_coded(joined)
-        packed = pack_below([self._plain(name) for name in names], self._format, self._weights.forget)
-        for name in names:
-            self._weights.give_up(name)
-        return packed
-
-    def _plain(self, name: str) -> NDArray[Any]:
-        if name not in self._weights.codes:
-            return self._weights.take(name)
-        matrix = self._matrices(name)[0]
-        values = matrix.read(np.arange(matrix.num_rows)).values()
-        return np.ascontiguousarray(as_dtype(values, self._weights.dtype))
-
-    def _stack(self, name: str) -> tuple[PackedWeight, ...]:
-        """Each expert's matrix; rows of all are prepared alike, so that they are kept alike."""
-        if name in self._weights.codes:
-            return tuple(pack_coded(one) for one in common(self._matrices(name)))
-        taken = self._weights.take(name)
-        packed = tuple(pack_below([one], self._format, self._weights.forget) for one in taken)
-        self._weights.give_up(name)
-        return packed
-
-    def _matrices(self, name: str) -> list[CodedMatrix]:
-        return [source() for source in self._weights.codes[name]]

@@ -85,6 +85,8 @@ LK F activated(F x, int32_t activation) {
       return mul(positive, positive);
     case kClampedSwiglu:
       return mul(x, sigmoid(mul(x, set1(1.702f))));
+    case kLogistic:
+      return sigmoid(x);
     default:
       return mul(x, sigmoid(x));
   }

@@ -2,6 +2,7 @@
 //
 // Between Python calls, or kernels called one by one, a small model's token would spend longer than in the kernels.
 #include "forward_experts.h"
+#include "forward_states.h"
 #include "region.h"
 
 namespace {
@@ -106,6 +107,11 @@ struct Run {
     a.window = l.window, a.sinks = l.sinks;
     kernel.attend(worker, a, at(plan.partial), worker.own);
     barrier(worker);
+    if (!l.attention_gate.data) return;
+    float* y = at(plan.attended);
+    int64_t cols = a.out_stride;
+    kernel.gated(worker, Gated{at(plan.gates), y, y, p.tokens, cols, cols, cols, cols, kLogistic, 0.0f, nullptr});
+    barrier(worker);
   }
 
   bool joins_directly(const Norm& after) const { return !after.weight && m.residual_scale == 1.0f && !sum; }
@@ -175,6 +181,11 @@ struct Run {
           {{at(plan.q), l.q.rows, l.q.rows, l.q_bias},
            {at(plan.k), l.k.rows, l.k.rows, l.k_bias},
            {at(plan.v), l.v.rows, l.v.rows, l.v_bias}});
+    if (l.attention_gate.data) {
+      if (l.attention_gate.format != l.v.format)
+        prepared = prepare(l.attention_gate.format, x, p.tokens, m.hidden);
+      multiply(l.attention_gate, prepared, at(plan.gates), l.attention_gate_bias, false);
+    }
     turn(at(plan.q), l.q_norm, m.heads, l.angles);
     if (p.query_scales && !(m.grows_unrotated && l.angles >= 0)) grow(at(plan.q));
     turn(at(plan.k), l.k_norm, m.kv_heads, l.angles);
@@ -216,11 +227,13 @@ struct Run {
   void run_layer(int32_t number) const {
     const Layer& l = m.layers[number];
     const float* x = norm(stream(), l.before_attention, at(plan.normed), p.tokens, m.hidden);
-    look(l, number, x);
+    if (l.state)
+      StateRun{kernel, m, *l.state, p, plan, worker, memory, p.states[number]}.run(x);
+    else
+      look(l, number, x);
     if (m.residual == kParallel) x = norm(stream(), l.before_mlp, at(plan.fed), p.tokens, m.hidden);
-    int64_t heads = static_cast<int64_t>(m.heads) * m.head_dim;
-    Prepared prepared = prepare(l.o.format, at(plan.attended), p.tokens, heads);
-    close(l.o, prepared, l.o_bias, l.after_attention, number, kAddO, at(plan.attended), heads);
+    Prepared prepared = prepare(l.o.format, at(plan.attended), p.tokens, l.o.cols);
+    close(l.o, prepared, l.o_bias, l.after_attention, number, kAddO, at(plan.attended), l.o.cols);
     if (m.residual == kSerial) x = norm(stream(), l.before_mlp, at(plan.normed), p.tokens, m.hidden);
     feed(l, number, x);
   }

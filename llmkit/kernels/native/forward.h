@@ -36,14 +36,30 @@ struct Experts {
   float scaling, limit;
 };
 
+// What a layer has in place of attention where it keeps a state of fixed size for each text: a short convolution between
+// two gates (LFM2), or the gated delta rule behind a convolution (W value heads of Y numbers, G key heads of X). `o` is
+// its last product. A text's state is (kernel - 1, channels), then, from the next whole 16 on, the rule's matrices.
+struct State {
+  Weight inputs;                  // (3 channels, D): two gates' and x's; or (channels, D): queries, keys, values
+  Weight gate, rates;             // the rule's: (W Y, D) and, rates below each other with decays, (2 W, D); or none
+  const float* inputs_bias;
+  const float *taps, *taps_bias;  // (kernel, channels), (channels)
+  const float *slopes, *steps;    // (W) of decays
+  const float* norm;              // (Y) of what is read, before its gate
+  int32_t channels, kernel;
+  int32_t key_heads, value_heads, key_dim, value_dim;  // value_heads 0: no rule
+};
+
 struct Layer {
   Norm before_attention, after_attention, before_mlp, after_mlp;
   Norm q_norm, k_norm;  // over a head, or over all of them
   Weight q, k, v, o, gate_up, down;  // gate_up: the gate's rows, then up's; without a gate up's alone
-  const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_up_bias, *down_bias;
+  Weight attention_gate;             // (H E, D): what each head takes home counts sigmoid of it; or none
+  const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_up_bias, *down_bias, *attention_gate_bias;
   const float* sinks;      // (H)
   const float* curve;      // (4) of kXielu, or null
   const Experts* experts;  // in place of gate_up and down
+  const State* state;      // in place of q, k, v and the gate
   int32_t window;          // positions that a query sees; 0: all before it
   int32_t angles;          // which of the pass's tables rotates; -1: none
 };
@@ -85,11 +101,13 @@ struct Pass {
   float* const* value_scales;
   const int32_t* group_of;           // (num_layers) whose places and tables a layer has
   const int32_t* block_tables;       // (groups, texts, table_stride)
+  float* const* states;              // one a layer: that of slot 0, from each slot to the next state_stride floats
+  const int32_t* slots;              // (texts) of their states
   const int32_t* query_start;        // (texts + 1)
   const int32_t* lengths;            // (texts) positions with the new ones
   const int32_t* wanted;             // (num_wanted) positions to be scored
   float* logits;                     // (num_wanted, V)
-  int64_t table_stride;
+  int64_t table_stride, state_stride;
   int32_t tokens, texts, num_wanted, kv_type, block_size;
   int32_t most_rank;    // of the adapters
   int32_t has_factors;  // whether any of their additions has

@@ -16,6 +16,8 @@ size_t most(size_t a, size_t b) { return a > b ? a : b; }
 struct Plan {
   size_t x, normed, fed, q, k, v, attended, branch, inner, last, prepared, partial, own_bytes, total;
   size_t narrow;  // of adapters
+  size_t gates;   // of attention, or of a state
+  size_t mixed, convolved, rates;  // of states
   // of experts
   size_t scores, chosen, weights, places, starts, sources, cursors, rows, expert_inner, expert_prepared, shared;
 };
@@ -24,6 +26,22 @@ struct Plan {
 struct ExpertRoom {
   int64_t num_experts = 0, per_token = 0, intermediate = 0, shared_intermediate = 0;
 };
+
+// The same of states, a row of whose products is so wide, and of the gate of attention.
+struct StateRoom {
+  int64_t mixed = 0, convolved = 0, rates = 0, gates = 0, read = 0;
+};
+
+void make_room(StateRoom& room, const Layer& l) {
+  auto grow = [](int64_t& size, int64_t other) { size = size > other ? size : other; };
+  grow(room.gates, l.attention_gate.rows);
+  if (!l.state) return;
+  grow(room.mixed, l.state->inputs.rows);
+  grow(room.convolved, l.state->value_heads ? l.state->channels : 0);
+  grow(room.rates, l.state->rates.rows);
+  grow(room.gates, l.state->gate.rows);
+  grow(room.read, l.o.cols);
+}
 
 // The experts of a layer prepare their rows one after the other: prepared_bytes grows evenly with the rows, from what
 // no rows take. No more experts are in use than there are rows.
@@ -60,10 +78,14 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   };
 
   ExpertRoom room;
+  StateRoom states;
   int64_t inner = (m.gated ? 2 : 1) * static_cast<int64_t>(m.intermediate);
   for (int32_t number = 0; number < m.num_layers; number++) {
     const Layer& l = m.layers[number];
-    for (const Weight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate_up, &l.down}) prepares(*w);
+    for (const Weight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate_up, &l.down, &l.attention_gate}) prepares(*w);
+    if (l.state)
+      for (const Weight* w : {&l.state->inputs, &l.state->gate, &l.state->rates}) prepares(*w);
+    make_room(states, l);
     if (!l.experts) continue;
     const Experts& e = *l.experts;
     for (const Weight* w : {&e.router, &e.shared_gate_up, &e.shared_down}) prepares(*w);
@@ -81,7 +103,11 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.q = floats(n * heads);
   plan.k = floats(n * kv);
   plan.v = floats(n * kv);
-  plan.attended = floats(n * heads);
+  plan.attended = floats(n * (states.read > heads ? states.read : heads));
+  plan.gates = floats(n * states.gates);
+  plan.mixed = floats(n * states.mixed);
+  plan.convolved = floats(n * states.convolved);
+  plan.rates = floats(n * states.rates);
   plan.branch = floats(n * m.hidden);
   plan.inner = floats(n * inner);
   plan.last = floats(static_cast<int64_t>(p.num_wanted) * m.hidden);

@@ -4,6 +4,7 @@
 #include "learn.h"
 #include "pool.h"
 #include "quantise.h"
+#include "state.h"
 
 struct Pack {
   const void* data;
@@ -52,7 +53,9 @@ struct Rotary {
   int32_t heads, head_dim, rotary_dim;
 };
 
-enum Activation : int32_t { kSilu = 0, kGeluTanh = 1, kGelu = 2, kRelu = 3, kReluSquared = 4, kClampedSwiglu = 5, kXielu = 6 };
+enum Activation : int32_t {
+  kSilu = 0, kGeluTanh = 1, kGelu = 2, kRelu = 3, kReluSquared = 4, kClampedSwiglu = 5, kXielu = 6, kLogistic = 7
+};
 
 struct Gated {
   const float* gate;
@@ -158,6 +161,9 @@ struct Kernels {
   void (*join)(Worker&, const Join&);
   void (*cap)(Worker&, const Cap&);
   void (*keep)(Worker&, const Keep&);
+  void (*convolve)(Worker&, const Convolve&);
+  void (*delta_ready)(Worker&, const DeltaRule&);  // then, after a barrier, the rule
+  void (*delta_rule)(Worker&, const DeltaRule&);
   void (*low_rank_in)(Worker&, const Adapted&);  // then, after a barrier, out
   void (*low_rank_out)(Worker&, const Adapted&);
   size_t (*attention_partial_bytes)(const Attention&);

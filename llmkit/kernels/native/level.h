@@ -4,6 +4,7 @@
 #include "attention_tasks.h"
 #include "coding.h"
 #include "cross_entropy.h"
+#include "delta_rule.h"
 #include "elementwise.h"
 #include "gate_learn.h"
 #include "keep.h"
@@ -40,6 +41,9 @@ Kernels level_table(const char* name) {
   table.join = join;
   table.cap = cap;
   table.keep = keep;
+  table.convolve = convolve;
+  table.delta_ready = delta_ready;
+  table.delta_rule = delta_rule;
   table.low_rank_in = low_rank_in;
   table.low_rank_out = low_rank_out;
   table.attention_partial_bytes = attention_partial_bytes;

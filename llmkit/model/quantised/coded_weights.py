@@ -23,9 +23,11 @@ Source = Callable[[], CodedMatrix]
 _TAKEN = re.compile(
     r"model\.embed_tokens\.weight|lm_head\.weight|"
     r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj\.weight|mlp\.(shared_expert\.)?(gate|up|down)_proj\.weight|"
-    r"mlp\.experts\.(gate_up|down)_proj)"
+    r"mlp\.experts\.(gate_up|down)_proj|"
+    r"(conv\.in_proj|linear_attn\.in_proj_(qkvz|qkv|z)|(conv|linear_attn)\.out_proj)\.weight)"
 )
-"""A model's tensors that the kernels read packed. Routers are not: they stay float32."""
+"""A model's tensors that the kernels read packed. Routers are not, nor the rates of a delta rule: they stay
+float32."""
 
 
 class CodedWeights:

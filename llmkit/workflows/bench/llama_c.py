@@ -86,7 +86,7 @@ class LlamaCpp:
         if not self._model:
             raise ValueError("llama.cpp does not load the model")
         self._vocabulary = self._c.llama_vocab_n_tokens(self._c.llama_model_get_vocab(self._model))
-        self._contexts: list[tuple[int, list[int]]] = []
+        self._contexts: list[tuple[int, list[list[int]]]] = []
 
     @property
     def system(self) -> str:
@@ -107,11 +107,14 @@ class LlamaCpp:
         if got != wanted:
             raise ValueError(f"llama.cpp took {got} for {wanted}: its settings are of another layout")
         self._c.llama_set_n_threads(context, threads, threads)
+        self._contexts.append((context, [list(ids) for ids in held]))
         for text, ids in enumerate(held):
-            if ids:
-                self._decode(context, _batch(ids, range(len(ids)), [text] * len(ids)))
-        self._contexts.append((context, [len(ids) for ids in held]))
+            self._read(context, text, ids)
         return len(self._contexts) - 1
+
+    def _read(self, context: int, text: int, ids: Sequence[int]) -> None:
+        if ids:
+            self._decode(context, _batch(ids, range(len(ids)), [text] * len(ids)))
 
     def prefill(self, number: int, ids: Sequence[int]) -> dict[str, Any]:
         """Read ids as the first text goes on, in one call; the last one is scored."""
@@ -129,12 +132,15 @@ class LlamaCpp:
         return self._timed(context, batches, texts)
 
     def _rewound(self, number: int) -> tuple[int, list[int]]:
-        """A context and its texts' lengths, with nothing in memory after them."""
+        """A context and its texts' lengths, with nothing in memory after them. A state goes back to nothing
+        alone: what came before is read again."""
         context, held = self._contexts[number]
         memory = self._c.llama_get_memory(context)
-        for text, length in enumerate(held):
-            self._c.llama_memory_seq_rm(memory, text, length, -1)
-        return context, held
+        for text, ids in enumerate(held):
+            if not self._c.llama_memory_seq_rm(memory, text, len(ids), -1):
+                self._c.llama_memory_seq_rm(memory, text, 0, -1)
+                self._read(context, text, ids)
+        return context, [len(ids) for ids in held]
 
     def _timed(self, context: int, batches: Sequence[_Batch], rows: Sequence[int]) -> dict[str, Any]:
         wall, cpu = time.perf_counter(), time.process_time()

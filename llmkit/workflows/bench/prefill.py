@@ -1,5 +1,6 @@
 """llmkit bench prefill: how long a prompt takes until its first token is known."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from itertools import count
 from math import gcd
@@ -127,13 +128,17 @@ class NativePrefill:
         self._engine = Engine(model, config)
         self._held, self._prompt = ids[:depth].tolist(), ids[depth:].tolist()
         self._turn = count()
+        if finds and model.config.state_layers:
+            self._read((*self._held, self._prompt[0]))  # a state is kept where all but the last block ends
 
     def __call__(self) -> int:
         """The best token after the prompt."""
         at = next(self._turn) % len(self._prompt)
-        ids = (*self._held, *self._prompt[at:], *self._prompt[:at])
+        return self._read((*self._held, *self._prompt[at:], *self._prompt[:at]))
+
+    def _read(self, ids: Sequence[int]) -> int:
         greedy = SamplingConfig(max_tokens=1, temperature=0.0, ignore_eos=True)
-        (drawn,) = self._engine.run(Request(ids, greedy))
+        (drawn,) = self._engine.run(Request(tuple(ids), greedy))
         return drawn.id
 
 

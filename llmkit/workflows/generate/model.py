@@ -246,7 +246,7 @@ def _adds_natively(job: Job, adapters: "Sequence[Adapter]") -> bool:
     from llmkit.engine.adapters.native import why_not_added_natively
 
     for adapter in adapters:
-        reason = why_not_added_natively(adapter.additions)
+        reason = why_not_added_natively(adapter.additions, job.model)
         if reason is None:
             continue
         if (asked := _asked_for_kernels(job)) is not None:

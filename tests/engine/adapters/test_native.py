@@ -20,6 +20,7 @@ from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
+from tests.model.recurrent.conftest import hybrid
 
 Make = Callable[..., Transformer]
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -109,9 +110,24 @@ def test_adapters_of_attention_run_beside_experts() -> None:
 
 
 def test_what_the_kernels_add_nothing_to_is_named(make_model: Make) -> None:
-    assert why_not_added_natively(adapter(make_model(), 1).modules) is None
+    model = make_model()
+    assert why_not_added_natively(adapter(model, 1).modules, model.config) is None
     place = "model.layers.0.mlp.shared_expert.up_proj"
-    assert why_not_added_natively([place]) == f"adds nothing to {place}"
+    assert why_not_added_natively([place], model.config) == f"adds nothing to {place}"
+
+
+@pytest.mark.parametrize(
+    ("family", "place"),
+    [
+        ("lfm2", "model.layers.0.conv.in_proj"),
+        ("qwen3_5_text", "model.layers.0.linear_attn.out_proj"),
+        ("qwen3_5_text", "model.layers.1.self_attn.q_proj"),  # the gate's rows stand among the queries'
+    ],
+)
+def test_layers_of_state_and_gated_queries_are_named(family: str, place: str) -> None:
+    config = hybrid(family).config
+    assert why_not_added_natively([place], config) == f"adds nothing to {place}"
+    assert why_not_added_natively(["model.layers.1.self_attn.k_proj"], config) is None
 
 
 def test_a_running_engine_refuses_it_and_goes_on(make_model: Make) -> None:

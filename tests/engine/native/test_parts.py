@@ -11,7 +11,6 @@ from llmkit.model import config as model_config
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LatentConfig
 from llmkit.model.families.table import FAMILIES
-from tests.model.recurrent.conftest import hybrid
 
 CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {
@@ -47,8 +46,3 @@ def test_without_the_library_nothing_runs_and_its_reason_is_told(monkeypatch: py
     config = ModelConfig(**SIZES)
     assert why_not_natively(config, "float32", "cpu") == "not built: no C++ compiler (g++)"
     assert not runs_natively(config, "float32", "cpu")
-
-
-def test_layers_of_state_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmkit.kernels.library.why_not", lambda: None)
-    assert "layers of state, which lfm2 has" in str(why_not_natively(hybrid("lfm2").config, "float32", "cpu"))

@@ -8,6 +8,7 @@ from gguf_models import case_config
 
 from llmkit.engine.native.store import NativeStore
 from llmkit.kernels.library import available, why_not
+from tests.model.recurrent.conftest import hybrid
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
 
@@ -20,6 +21,14 @@ def test_arrays_lie_where_a_pass_is_told_and_bfloat16_is_uint16() -> None:
     assert store.memory.num_layers == config.num_hidden_layers and store.memory.block_size == 4
     assert store.memory.addresses[2:] == (None, None)
     assert None not in NativeStore(config, 3, 4, "int8").memory.addresses
+
+
+def test_layers_of_state_have_no_blocks_and_their_states_count() -> None:
+    config = hybrid("lfm2").config  # state, attention, state
+    store = NativeStore(config, 3, 4, "bfloat16", slots=5)
+    assert store.states is not None and len(store.states.array) == 5
+    assert store.nbytes == store.states.nbytes + sum(one.nbytes for one in store.arrays)
+    assert len(store.arrays) == 2 and store.memory.states is store.states.kept
 
 
 def test_what_is_not_written_is_not_taken() -> None:

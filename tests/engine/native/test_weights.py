@@ -26,7 +26,7 @@ from llmkit.formats.quantised import bnb_4bit
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
-from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, ShortConvConfig
 from llmkit.model.load import load_model
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.quantised.nf4 import nf4
@@ -49,6 +49,23 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+WITH_STATES: dict[str, dict[str, Any]] = {
+    "lfm2": {
+        **{"model_type": "lfm2", "hidden_size": 64, "intermediate_size": 96, "qk_norm": "head"},
+        "short_conv": ShortConvConfig(layers=(0, 2), kernel=3),
+    },
+    "qwen3_5_text": {
+        **{"model_type": "qwen3_5_text", "hidden_size": 64, "intermediate_size": 96, "qk_norm": "head"},
+        **{"norm_plus_one": True, "attention_gate": True},
+        "delta": DeltaConfig(
+            layers=(0, 2), num_key_heads=2, num_value_heads=4, key_head_dim=16, value_head_dim=16, kernel=4
+        ),
+    },
+}
+STAY = ("mlp.gate.weight", "conv.weight", "conv1d.weight", "in_proj_a.weight", "in_proj_b.weight")
+"""Ends of names of what is not rounded, and of what the model keeps: the kernels have copies in float32."""
+
+
 def logits(model: PackedModel) -> torch.Tensor:
     """After each of 24 tokens, one pass a token but for the first few. (24, V)."""
     tokens = torch.randint(0, 40, (24,), generator=torch.Generator().manual_seed(5)).tolist()
@@ -56,6 +73,7 @@ def logits(model: PackedModel) -> torch.Tensor:
     request = Request(tuple(tokens), SamplingConfig(max_tokens=1))
     text = Text(number=0, request=request, sampler=sampler, room=9, tokens=tokens[:1], drafts=tokens[1:6])
     text.tables = [BlockTable(blocks=[Block(index) for index in (4, 0, 2)])]
+    text.state = 0
     runner = NativeRunner(model, NativeStore(model.config, 5, 8, model.dtype))
     found = runner.run([Work(text, 0, 6, 5)])
     text.tokens = tokens
@@ -77,17 +95,17 @@ def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found - expected).square().mean(1).sqrt().median() / expected.std()).item()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *WITH_STATES])
 @pytest.mark.parametrize(
     ("packed_format", "levels"), [(PackedFormat.INT8, 127), (PackedFormat.INT4, 8)], ids=["int8", "int4"]
 )
 def test_rounded_weights_compute_what_their_values_compute(
     name: str, packed_format: PackedFormat, levels: int, make_model: Make
 ) -> None:
-    model, rounded = (make_model(**MODELS[name]) for _ in range(2))
+    model, rounded = (make_model(**(MODELS | WITH_STATES)[name]) for _ in range(2))
     with torch.no_grad():
         for part, parameter in rounded.named_parameters():
-            if parameter.dim() >= 2 and "embed" not in part and not part.endswith("mlp.gate.weight"):
+            if parameter.dim() >= 2 and "embed" not in part and not part.endswith(STAY):
                 parameter.copy_(rounded_to(parameter, levels))
     found = logits(pack_model(model, packed_format))
     assert distance(found, modules(rounded)) < 0.06  # activations are rounded to 8 bits as well
@@ -106,9 +124,9 @@ def rounded_to(weight: torch.Tensor, levels: int) -> torch.Tensor:
     return torch.from_numpy(kept.astype(np.float32)).view(weight.shape)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *WITH_STATES])
 def test_bfloat16_weights_are_read_as_they_are_and_given_up_when_packed(name: str, make_model: Make) -> None:
-    model, twin = (make_model(**MODELS[name]).to(torch.bfloat16) for _ in range(2))
+    model, twin = (make_model(**(MODELS | WITH_STATES)[name]).to(torch.bfloat16) for _ in range(2))
     # the twin computes in float32 on the same values, which is what the kernels do
     expected = modules(twin.float())
     kept = sum(
@@ -117,7 +135,7 @@ def test_bfloat16_weights_are_read_as_they_are_and_given_up_when_packed(name: st
     native = pack_model(model, release=True)
     assert distance(logits(native), expected) < 0.03  # AVX512-BF16 rounds what goes into a product too
     left = {key for key, one in model.named_parameters() if one.dim() > 1 and one.numel()}
-    assert {key for key in left if not key.endswith("mlp.gate.weight")} == {"model.embed_tokens.weight"}
+    assert {key for key in left if not key.endswith(STAY)} == {"model.embed_tokens.weight"}
     assert native.nbytes >= kept
 
 
@@ -148,6 +166,11 @@ def test_what_is_not_asked_for_stays_with_the_model(make_model: Make) -> None:
                 "norm_topk_prob": True,
             },
             {"ffn": "Q4_K", "attn": "Q8_0"},
+        ),
+        (
+            "lfm2",
+            {"layer_types": ["conv", "full_attention", "conv", "conv"], "block_auto_adjust_ff_dim": False},
+            {"shortconv.in": "Q4_K", "shortconv.out": "Q6_K", "attn": "Q8_0", "ffn": "Q5_K"},
         ),
     ],
 )

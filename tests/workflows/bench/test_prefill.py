@@ -86,6 +86,19 @@ def test_the_kernels_read_every_prompt_anew_and_find_its_token(
 
 
 @pytest.mark.skipif(not available(), reason="no kernels")
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_kernels_go_on_from_the_state_before_a_prompt(name: str) -> None:
+    model, ids = hybrid(name), torch.randint(40, (26,), generator=torch.Generator().manual_seed(3))
+    run = NativePrefill(pack_model(model), ids, 16)
+    for turn in range(3):
+        computed = run._engine.counts.computed_tokens
+        with torch.inference_mode():
+            expected = model(torch.cat((ids[:16], ids[16:].roll(-turn)))[None])[0, -1].argmax()
+        assert run() == int(expected)
+        assert run._engine.counts.computed_tokens - computed == 10
+
+
+@pytest.mark.skipif(not available(), reason="no kernels")
 def test_before_a_long_prompt_all_is_found_where_layers_see_a_window(tiny_model: Callable[..., Path]) -> None:
     fields = {"model_type": "qwen2", "attention_bias": True, "max_position_embeddings": 1200}
     folder = tiny_model(**fields, sliding_window=20, sliding_layers=(1,))

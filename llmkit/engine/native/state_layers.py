@@ -1,0 +1,82 @@
+"""Layers of state packed for the kernels; what these layers compute is model/recurrent's.
+
+Shapes: D hidden, C channels of a convolution, N positions that it spans, G key heads of X numbers,
+W value heads of Y numbers.
+"""
+
+import numpy as np
+
+from llmkit.engine.native.matrices import Matrices
+from llmkit.engine.native.states import state_sizes
+from llmkit.engine.native.vectors import Vectors
+from llmkit.kernels.coded import Order
+from llmkit.kernels.forward_states import StateWeights
+from llmkit.kernels.memory import Floats, rows_of
+from llmkit.kernels.packed import PackedFormat, pack
+from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import DeltaConfig
+
+
+def state_weights(config: ModelConfig, module: str, matrices: Matrices) -> StateWeights:
+    """What a layer has in place of queries, keys and values.
+
+    Args:
+        config: of the model.
+        module: the layer's, by its name.
+        matrices: of the model.
+    """
+    if config.delta is not None:
+        return _rule(config, config.delta, module, matrices)
+    take = matrices.vectors.take
+    return StateWeights(
+        sizes=state_sizes(config),
+        inputs=matrices.pack(f"{module}.in_proj.weight"),
+        inputs_bias=take(f"{module}.in_proj.bias"),
+        taps=_taps(matrices.vectors, f"{module}.conv.weight"),
+        taps_bias=take(f"{module}.conv.bias"),
+    )
+
+
+def _rule(config: ModelConfig, delta: DeltaConfig, module: str, matrices: Matrices) -> StateWeights:
+    """Rates and decays stay float32, as routers do: they are few, and a text is multiplied with them over and
+    over."""
+    vectors = matrices.vectors
+    if delta.inputs_by_head:
+        inputs, gate = matrices.shared_out(f"{module}.in_proj_qkvz.weight", _by_head(delta))
+        both = _taken(vectors, f"{module}.in_proj_ba.weight")
+        b, a = both.reshape(delta.num_key_heads, 2, -1, config.hidden_size).swapaxes(0, 1)
+        rates = np.concatenate((b, a)).reshape(both.shape)
+    else:
+        inputs, gate = (matrices.pack(f"{module}.in_proj_{one}.weight") for one in ("qkv", "z"))
+        rates = np.concatenate([_taken(vectors, f"{module}.in_proj_{one}.weight") for one in "ba"])
+    return StateWeights(
+        sizes=state_sizes(config),
+        inputs=inputs,
+        gate=gate,
+        rates=pack(rows_of(rates), PackedFormat.FLOAT32),
+        taps=_taps(vectors, f"{module}.conv1d.weight"),
+        slopes=-np.exp(_taken(vectors, f"{module}.A_log")),
+        steps=vectors.take(f"{module}.dt_bias"),
+        norm=vectors.take(f"{module}.norm.weight"),  # nothing is added to it, whatever other norms do
+    )
+
+
+def _by_head(delta: DeltaConfig) -> tuple[Order, Order]:
+    """Rows of a matrix that has each key head's query, key, values and gates together: all queries, then all
+    keys, then all values; and the gates."""
+    values = delta.value_width // delta.num_key_heads
+    rows = np.arange(delta.convolved + delta.value_width).reshape(delta.num_key_heads, -1)
+    ends = np.cumsum((delta.key_head_dim, delta.key_head_dim, values))
+    *convolved, gates = (part.reshape(-1) for part in np.split(rows, ends, axis=1))
+    return np.concatenate(convolved), gates
+
+
+def _taps(vectors: Vectors, name: str) -> Floats:
+    """(C, 1, N) as (N, C)."""
+    return np.ascontiguousarray(_taken(vectors, name)[:, 0].T)
+
+
+def _taken(vectors: Vectors, name: str) -> Floats:
+    found = vectors.take(name)
+    assert found is not None
+    return found

@@ -1,0 +1,71 @@
+"""Layers that keep a state of each text, for the library; and where the states are.
+
+Shapes: D hidden, C channels of a convolution, N positions that it spans, G key heads of X numbers,
+W value heads of Y numbers. Vectors are float32.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmkit.kernels.memory import Floats
+from llmkit.kernels.packed import PackedWeight
+
+LANES = 16
+"""Of the kernels' vectors: a state's parts are whole ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateSizes:
+    """Numbers of a layer of state."""
+
+    channels: int
+    kernel: int
+    key_heads: int = 0
+    value_heads: int = 0
+    """Of the gated delta rule; 0: a short convolution alone."""
+    key_dim: int = 0
+    value_dim: int = 0
+
+    @property
+    def floats(self) -> int:
+        """Of one text: (N - 1, C), then matrices (W, ceil(Y / 16), X, 16), each from a whole 16 on."""
+        convolved = -(-(self.kernel - 1) * self.channels // LANES) * LANES
+        return convolved + self.value_heads * -(-self.value_dim // LANES) * self.key_dim * LANES
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateWeights:
+    """What a layer has in place of queries, keys and values; its last product is the layer's `o`."""
+
+    sizes: StateSizes
+    inputs: PackedWeight
+    """(3C, D): two gates' rows, then x's; or of the rule (C, D): queries', keys' and values'."""
+    inputs_bias: Floats | None = None
+    taps: Floats
+    """(N, C), the earliest position's first."""
+    taps_bias: Floats | None = None
+    gate: PackedWeight | None = None
+    """(W Y, D) of what the rule reads."""
+    rates: PackedWeight | None = None
+    """(2W, D): the rates' rows, then the decays'."""
+    slopes: Floats | None = None
+    """(W) what decays are the exponentials of is these times a softplus."""
+    steps: Floats | None = None
+    """(W) added before it."""
+    norm: Floats | None = None
+    """(Y) of what the rule reads."""
+
+
+class KeptStates:
+    """The states of all texts, slot by slot."""
+
+    def __init__(self, addresses: Sequence[int], stride: int) -> None:
+        """
+        Args:
+            addresses: for each layer of its state in slot 0; 0 for one that keeps none.
+            stride: floats from slot to slot.
+        """
+        self._addresses = np.array(addresses, np.uintp)
+        self.address, self.stride = self._addresses.ctypes.data, stride
