@@ -4,6 +4,7 @@ Shapes: N experts, R rows, C columns.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf.imatrix import Importance
-from llmkit.model.gguf.names import gguf_groups
+from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.model import EMBEDDING
@@ -40,7 +41,7 @@ def moments_of(
         DataError: a matrix of a layer is missing, or has other columns: the file is another model's.
     """
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    theirs = dict(_names(model))
+    theirs, groups = dict(_names(model)), _moved(model)
     found: dict[str, Moments] = {}
     missing: list[str] = []
     for name in wanted:
@@ -56,6 +57,8 @@ def moments_of(
                 hint="it is of another model; make one of this: --save-imatrix",
             )
         squares = torch.from_numpy(one.squares.reshape(-1, columns).copy())
+        if name in groups:
+            squares = groups[name].unpack([squares], [1])[0]
         counts = [max(1, int(count)) for count in one.counts] * (max(1, stack) // len(one.counts) or 1)
         for index, row in enumerate(squares):
             key = f"{name}[{index}]" if stack else name
@@ -82,7 +85,7 @@ def importance_of(
     Raises:
         ConfigError: llama.cpp has no such family.
     """
-    names = dict(_names(model))
+    names, groups = dict(_names(model)), _moved(model)
     found: dict[str, Importance] = {}
     with_float32_ends(model)
     stream = Stream(model, ids, workers)
@@ -100,7 +103,10 @@ def importance_of(
             stack = range(len(weight)) if weight.dim() == 3 else None
             parts = [seen.get(name if stack is None else f"{name}[{index}]") for index in stack or (0,)]
             if any(part is not None for part in parts):
-                found |= dict.fromkeys(names[name], _told(parts, weight.shape[-1]))
+                told = _told(parts, weight.shape[-1])
+                if name in groups:
+                    told = replace(told, squares=groups[name].pack([told.squares])[0])
+                found |= dict.fromkeys(names[name], told)
         progress.update(layer + 1, len(layers))
     found[_HEAD] = _told([stream.head_moments(squares_only=True)], model.config.hidden_size)
     return found
@@ -111,6 +117,12 @@ def _told(parts: Sequence[Moments | None], columns: int) -> Importance:
     squares = [torch.ones(columns) if one is None else one.squares / one.count for one in parts]
     counts = np.array([0 if one is None else one.count for one in parts], np.float32)
     return Importance(torch.stack(squares).numpy(), counts)
+
+
+def _moved(model: Transformer) -> dict[str, GgufGroup]:
+    """The groups of matrices whose columns stand elsewhere in a file, by our names."""
+    groups = gguf_groups(model.config, model.state_dict())
+    return {group.ours[0]: group for group in groups if group.moves_columns}
 
 
 def _names(model: Transformer) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from llmkit.quant.ggml_grids import GgmlGrid
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
-from llmkit.quant.rounding import RoundedMatrix
+from llmkit.quant.rounding import RoundedMatrix, in_place
 
 _NIBBLE = 16
 """Codes below it go two into a byte."""
@@ -37,6 +37,8 @@ class KeptMatrix:
     """Steps, and bases where there are any; neither, where `stored` tells both."""
     noise: float
     output_noise: float | None
+    order: Tensor | None = None
+    """See `RoundedMatrix.order`."""
 
     @classmethod
     def of(cls, matrix: RoundedMatrix) -> "KeptMatrix":
@@ -57,6 +59,7 @@ class KeptMatrix:
             {name: _smaller(one) for name, one in steps.items()},
             matrix.noise,
             matrix.output_noise,
+            matrix.order,
         )
 
     @property
@@ -84,7 +87,7 @@ class KeptMatrix:
 
     def values(self) -> Tensor:
         """See `RoundedMatrix.values`."""
-        return self.fitted.lattice.values(self.codes)
+        return in_place(self.fitted.lattice.values(self.codes), self.order)
 
 
 def _pairs(codes: Tensor) -> Tensor:

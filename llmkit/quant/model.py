@@ -5,7 +5,7 @@ others there are their files and their codes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -77,6 +77,7 @@ class Quantiser:
         scale_dtype: torch.dtype | None = None,
         catches_up: bool = True,
         dtypes: Mapping[str, torch.dtype] | None = None,
+        orders: Mapping[str, Tensor] | None = None,
     ) -> None:
         """
         Args:
@@ -93,6 +94,7 @@ class Quantiser:
             catches_up: the rounder makes use of what inputs have lost; the calibration text goes through the
                 original model too.
             dtypes: of tensors without a grid, as they are written: texts see what is left of them there.
+            orders: of matrices that are rounded with their columns in another order: `RoundedMatrix.order`.
         """
         self._model = model
         self._grids = grids
@@ -105,6 +107,7 @@ class Quantiser:
         self._scale_dtype = scale_dtype
         self._catches_up = catches_up
         self._dtypes = dtypes or {}
+        self._orders = orders or {}
         self._original: Stream | None = None
         self.reference: Stream | None = None
         """The scored text in the original model; behind the last layer once `run` is through."""
@@ -255,8 +258,11 @@ class Quantiser:
         return self._round(name, weight, self._grids[name], found)
 
     def _round(self, name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
+        order = self._orders.get(name)
+        if order is not None:
+            weight, moments = weight[:, order], moments.ordered(order) if moments is not None else None
         with at_place(name):
-            return self._rounder(name, weight, grid, moments)
+            return replace(self._rounder(name, weight, grid, moments), order=order)
 
     def _embedding_moments(self, own: Tensor | nn.Linear) -> Moments:
         """Of what comes back to the embedding, and where the head is the same matrix, of what that reads."""

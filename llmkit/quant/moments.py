@@ -50,6 +50,15 @@ class Moments:
         missing = None if self.missing is None else self.missing / by
         return Moments(self.second / by, self.absolute / scale, self.count, missing)
 
+    def ordered(self, order: Tensor) -> "Moments":
+        """Of the same inputs with their numbers in another order, (C,) of each place which comes there."""
+        second, missing = (
+            one if one is None else one[order][:, order] if one.dim() == 2 else one[order]
+            for one in (self.second, self.missing)
+        )
+        assert second is not None
+        return Moments(second, self.absolute[order], self.count, missing)
+
     def add(self, inputs: Tensor, workers: Workers = ALONE, original: Tensor | None = None) -> None:
         """inputs: (N, C); original: the same of the original model, where it is at work too."""
         rows = inputs.float()

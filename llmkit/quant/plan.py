@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import torch
+from torch import Tensor
+
 from llmkit.errors import UsageError, some_of
 from llmkit.quant.budget import Choice
 from llmkit.quant.grid import Grid
@@ -44,6 +47,8 @@ class PlanUnit:
     """Why so, where that is no matter of course."""
     can_round: bool = True
     """Whether it is made of matrices that a grid may be laid over."""
+    order: tuple[int, ...] | None = None
+    """Of each column of a file's matrix the one of the model's; None: they are the same."""
 
     @property
     def name(self) -> str:
@@ -74,6 +79,11 @@ class QuantPlan:
     def grids(self) -> dict[str, Grid]:
         """Of each tensor that is rounded, by its name in `state_dict()`."""
         return {name: unit.grid for unit in self.units if unit.grid is not None for name in unit.names}
+
+    @property
+    def orders(self) -> dict[str, Tensor]:
+        """Of each tensor whose columns stand elsewhere in the file, by its name: see `PlanUnit.order`."""
+        return {name: torch.tensor(unit.order) for unit in self.units if unit.order for name in unit.names}
 
     @property
     def nbytes(self) -> int:

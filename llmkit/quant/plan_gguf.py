@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from llmkit.errors import ConfigError, UsageError, nearest
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.gguf_mix import BASE_TYPES, gguf_types
@@ -117,7 +119,13 @@ def _unit(
         nbytes=sum(_nbytes(shape, stored) for shape in files.values()),
         reason=reason,
         can_round=can_round,
+        order=_order(ours[group.ours[0]][-1], group) if group.moves_columns else None,
     )
+
+
+def _order(columns: int, group: GgufGroup) -> tuple[int, ...]:
+    """Of each column of a file's matrix the one of the model's."""
+    return tuple(group.pack([np.arange(columns)[None]])[0][0].tolist())
 
 
 def _chosen(

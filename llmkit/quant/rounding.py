@@ -38,10 +38,17 @@ class RoundedMatrix:
     """Mean square of what was added over the mean square of the weights."""
     output_noise: float | None
     """The same of the matrix's outputs over the text seen; None without one."""
+    order: Tensor | None = None
+    """(C,) of each column of the codes the one of the matrix; None: they are the same."""
 
     def values(self) -> Tensor:
-        """(R, C) float32: what readers of the file compute with."""
-        return self.fitted.lattice.values(self.codes)
+        """(R, C) float32: what readers of the file compute with, the columns where the model has them."""
+        return in_place(self.fitted.lattice.values(self.codes), self.order)
+
+
+def in_place(values: Tensor, order: Tensor | None) -> Tensor:
+    """(R, C), each column where `RoundedMatrix.order` says that it is from."""
+    return values if order is None else values[:, order.argsort()]
 
 
 Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig
 from llmkit.model.transformer import Transformer
 
 SIZES: dict[str, Any] = {
@@ -45,6 +45,12 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "granite": {"attention_scale": 0.25},
     "mixtral": {"experts": ExpertsConfig(norm_topk_prob=True, **EXPERTS)},
     "qwen3_moe": {"qk_norm": "head", "experts": ExpertsConfig(**EXPERTS)},
+    "qwen3_5_text": {
+        **{"qk_norm": "head", "norm_plus_one": True, "attention_gate": True},
+        "delta": DeltaConfig(
+            layers=(0,), num_key_heads=2, num_value_heads=6, key_head_dim=16, value_head_dim=16, kernel=4
+        ),
+    },
     "gpt_oss": {
         **{"attention_sinks": True, "attention_bias": True, "output_bias": True},
         "experts": ExpertsConfig(

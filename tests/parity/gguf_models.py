@@ -37,6 +37,10 @@ ALONE = {
     "shared_intermediate_size": 96,
 }
 CONV = {"layer_types": ["conv", "full_attention", "conv", "conv"], "block_auto_adjust_ff_dim": False}
+DELTA = {
+    **{"head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 16},
+    "linear_value_head_dim": 16,
+}
 WIDE_THETA = {"rope_theta": 500_000.0}
 GROUPS, ONE_GROUP = {"n_group": 4, "topk_group": 2}, {"n_group": 1, "topk_group": 1}
 
@@ -152,6 +156,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("lfm2", {**CONV, **TIED}),
     ("lfm2", {**CONV, **MHA, **UNTIED, "conv_L_cache": 4, **WIDE_THETA}),
     ("lfm2_moe", {**QWEN, **CONV, "num_dense_layers": 1}),
+    ("qwen3_next", {**SHARED, **DELTA}),
+    ("qwen3_next", {**SHARED, **DELTA, **MHA, **TIED, "linear_num_key_heads": 6, **YARN}),
+    ("qwen3_5_text", DELTA),
+    ("qwen3_5_text", {**DELTA, **MHA, **TIED, "full_attention_interval": 2, **YARN}),
+    ("qwen3_5_text", {**DELTA, "layer_types": ["full_attention", *["linear_attention"] * 3]}),
+    ("qwen3_5_moe_text", {**SHARED, **DELTA}),
+    ("qwen3_5_moe_text", {**SHARED, **DELTA, **TIED, "linear_num_key_heads": 6, "linear_conv_kernel_dim": 3}),
     ("granitemoehybrid", {**ALONE, **TIED, "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
     ("llama4_text", {**LOCAL, "head_dim": 16, "intermediate_size_mlp": 64, "interleave_moe_layer_step": 2}),
     ("llama4_text", {**LOCAL, **WIDE, **MHA, **TIED, **LLAMA3, "num_hidden_layers": 5}),

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 
@@ -42,6 +42,15 @@ EXPERTS: dict[str, Any] = {
     **{"num_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 256, "layers": (0, 1, 2)},
     "norm_topk_prob": True,
 }
+
+
+DELTA: dict[str, Any] = {
+    **{"model_type": "qwen3_5_text", "qk_norm": "head", "norm_plus_one": True, "attention_gate": True},
+    "delta": DeltaConfig(
+        layers=(0,), num_key_heads=8, num_value_heads=16, key_head_dim=16, value_head_dim=16, kernel=4
+    ),
+}
+"""A first layer of the gated delta rule, all heads of whose values are one superblock."""
 
 
 def experts() -> ExpertsConfig:

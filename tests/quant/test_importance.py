@@ -12,13 +12,14 @@ from llmkit.quant.grids import grid_named
 from llmkit.quant.importance import importance_of, moments_of
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
 from llmkit.quant.rounding import round_matrix
-from tests.quant.small_models import experts, model, on_meta
+from tests.quant.small_models import DELTA, experts, model, on_meta
 
 IDS = torch.randint(96, (6, 16), generator=torch.Generator().manual_seed(1))
 KINDS: dict[str, dict[str, Any]] = {
     "llama": {"num_hidden_layers": 2},
     "tied": {"num_hidden_layers": 2, "tie_word_embeddings": True},
     "joined": {"num_hidden_layers": 2, "model_type": "phi3"},
+    "delta": {"num_hidden_layers": 2, **DELTA},
     "experts": {"num_hidden_layers": 3, "model_type": "qwen3_moe", "qk_norm": "head", "experts": experts()},
 }
 
@@ -26,7 +27,11 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_text_puts_in_what_whole_passes_of_the_model_do(kind: str) -> None:
     made = model(**KINDS[kind])
-    weights = {name: value.detach() for name, value in made.named_parameters() if value.dim() > 1}
+    weights = {
+        name: value.detach()
+        for name, value in made.named_parameters()
+        if value.dim() > 1 and not name.endswith("conv1d.weight")
+    }
     with torch.inference_mode(), InputsOfPass(weights) as watch:
         made(IDS)
     wanted: dict[str, Moments] = {}
@@ -40,6 +45,17 @@ def test_a_text_puts_in_what_whole_passes_of_the_model_do(kind: str) -> None:
     for name, one in found.items():
         assert one.count == wanted[name].count
         assert torch.allclose(one.squares, wanted[name].squares, rtol=1e-3, atol=1e-4), name
+
+
+def test_what_heads_put_in_stands_where_a_file_has_the_heads() -> None:
+    made, name = model(**KINDS["delta"]), "model.layers.0.linear_attn.out_proj.weight"
+    weights = {name: made.get_parameter(name).detach()}
+    with torch.inference_mode(), InputsOfPass(weights) as watch:
+        made(IDS)
+    heads = watch.inputs[name].square().mean(0).view(16, 16)
+    found = torch.from_numpy(importance_of(made, IDS)["blk.0.ssm_out.weight"].squares).view(16, 16)
+    # two share each of eight key heads: the first of all there, then the second
+    assert torch.allclose(found, torch.cat((heads[0::2], heads[1::2])), rtol=1e-3)
 
 
 def test_an_expert_that_no_token_came_to_has_ones_and_counts_nothing() -> None:

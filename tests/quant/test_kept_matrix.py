@@ -1,5 +1,7 @@
 """Rounded matrices that are kept in few bytes, and made again."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,6 +29,16 @@ def test_a_matrix_comes_back_to_the_bit(name: str) -> None:
     assert torch.equal(again.lattice.table, before.lattice.table)
     assert again.lattice.group == before.lattice.group
     assert (again.lattice.base is None) == (before.lattice.base is None)
+
+
+def test_columns_of_another_order_come_back_to_theirs() -> None:
+    order = torch.tensor([3, 0, 2, 1]).repeat_interleave(64) * 64 + torch.arange(64).repeat(4)
+    weight = torch.randn(6, 256, generator=torch.Generator().manual_seed(1))
+    whole = replace(round_matrix(weight[:, order], grid_named("Q4_K"), None), order=order)
+    kept = KeptMatrix.of(whole)
+    assert torch.equal(kept.values(), whole.values())
+    assert torch.equal(kept.values()[:, order], kept.fitted.lattice.values(kept.codes))
+    assert (kept.values() - weight).square().mean() < 0.01
 
 
 def test_an_odd_column_is_kept_too() -> None:

@@ -104,6 +104,20 @@ def test_each_layer_is_weighed_by_what_the_rounded_layers_before_it_give(kind: s
     assert torch.allclose(head.second, read, rtol=1e-3, atol=1e-2)
 
 
+def test_columns_are_rounded_in_the_order_that_is_asked_for_and_stay_where_they_are() -> None:
+    original, name = model(**KINDS["llama"]), "model.layers.1.mlp.down_proj.weight"
+    order = torch.arange(512).view(16, 32)[torch.randperm(16, generator=torch.Generator().manual_seed(1))]
+    _, found, _ = run(original, orders={name: order.flatten()})
+    _, plain, _ = run(original)
+    moments = found[name].order
+    assert moments is not None and torch.equal(moments, order.flatten())
+    assert all(one.order is None for other, one in found.items() if other != name)
+    weight = original.get_parameter(name).detach()
+    noises = [float((one.values() - weight).square().mean()) for one in (found[name], plain[name])]
+    assert noises[0] < 1.2 * noises[1]
+    assert torch.equal(found[EMBEDDING].codes, plain[EMBEDDING].codes)
+
+
 def test_without_text_the_model_is_rounded_to_the_nearest() -> None:
     original = model(num_hidden_layers=1)
     parts = list(Quantiser(copy.deepcopy(original), grids_of(original)).run())

@@ -25,6 +25,20 @@ def test_moments_are_the_sums_of_outer_products_and_of_sizes() -> None:
     assert found.count == 30
 
 
+def test_moments_of_inputs_in_another_order_are_those_of_the_inputs_so_ordered() -> None:
+    inputs, others = torch.randn(2, 20, 6, generator=torch.Generator().manual_seed(1))
+    order = torch.tensor([2, 0, 5, 1, 4, 3])
+    found, wanted = Moments.of_width(6), Moments.of_width(6)
+    found.add(inputs, original=others)
+    wanted.add(inputs[:, order], original=others[:, order])
+    moved = found.ordered(order)
+    assert torch.allclose(moved.second, wanted.second) and torch.allclose(moved.absolute, wanted.absolute)
+    assert moved.missing is not None and wanted.missing is not None and moved.count == 20
+    assert torch.allclose(moved.missing, wanted.missing)
+    squares = Moments.of_squares(found.squares, 20).ordered(order)
+    assert torch.equal(squares.squares, found.squares[order]) and squares.missing is None
+
+
 def test_matrices_that_read_one_tensor_share_their_moments_and_others_do_not() -> None:
     q, k, o = (nn.Linear(4, 4, bias=False) for _ in range(3))
     x = torch.randn(7, 4)

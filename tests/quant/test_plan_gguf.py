@@ -15,7 +15,7 @@ from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes, write_gguf
 from llmkit.model.gguf.save import GgufModel, gguf_model
 from llmkit.quant.plan import FALLBACK, PlanUnit, QuantPlan
 from llmkit.quant.plan_gguf import FILE_TYPES, VERSION, gguf_plan
-from tests.quant.small_models import config, experts, model, on_meta
+from tests.quant.small_models import DELTA, config, experts, model, on_meta
 
 LLAMA_3_8B: dict[str, Any] = {
     **{"vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32},
@@ -57,8 +57,9 @@ def test_llama_3_8b_has_the_size_of_published_files(file_type: str, nbytes: int,
         {"model_type": "phi3", "sliding_window": None},
         {"model_type": "qwen3", "qk_norm": "head"},
         {"model_type": "qwen3_moe", "qk_norm": "head", "experts": experts()},
+        DELTA,
     ],
-    ids=["tied", "phi3", "qwen3", "experts"],
+    ids=["tied", "phi3", "qwen3", "experts", "delta"],
 )
 @pytest.mark.parametrize("file_type", ["Q4_K_M", "Q3_K_M", "Q5_0"])
 def test_kv_estimate_foretells_the_same_bytes(changes: dict[str, Any], file_type: str) -> None:
@@ -90,6 +91,15 @@ def test_fused_queries_keys_and_values_share_a_grid() -> None:
     unit = next(unit for unit in plan.units if unit.kind == "q_proj" and unit.layer == 1)
     assert [name.rsplit(".", 2)[1] for name in unit.names] == ["q_proj", "k_proj", "v_proj"]
     assert list(unit.files) == ["blk.1.attn_qkv.weight"]
+
+
+def test_columns_are_rounded_where_the_file_has_them() -> None:
+    plan = gguf_plan(on_meta(**DELTA), "Q4_K_M")
+    (name,) = plan.orders
+    assert name == "model.layers.0.linear_attn.out_proj.weight"
+    assert plan.orders[name].view(16, 16)[:, 0].tolist() == [*range(0, 256, 32), *range(16, 256, 32)]
+    (unit,) = (unit for unit in plan.units if unit.name == name)
+    assert (unit.stored_as, unit.can_round) == ("Q4_K", True)
 
 
 def test_stacked_experts_are_one_unit_and_routers_stay() -> None:

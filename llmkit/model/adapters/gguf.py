@@ -68,6 +68,12 @@ class _Matrix:
         """Rows of ours, (out, ...), to those of the file's."""
         return self.group.pack(tensors)[0]
 
+    def moved(self, factors: LowRank) -> LowRank:
+        """Factors of one of ours as the file has its rows and columns."""
+        if self.group.moves_columns:
+            return LowRank(self.join([factors.A]), factors.B, factors.scale)
+        return LowRank(factors.A, self.join([factors.B]), factors.scale)
+
     def split(self, tensor: Tensor) -> list[Tensor]:
         """The inverse."""
         return self.group.unpack([tensor], self.rows)
@@ -151,7 +157,9 @@ def gguf_adapter(
 
 
 def _matrices(config: ModelConfig) -> list[_Matrix]:
-    """Those that can have factors in a file, in the model's order; of latent attention kv_b_proj cannot."""
+    """Those that can have factors in a file, in the model's order: what is in two there cannot, kv_b_proj of
+    latent attention and in_proj_qkvz of Qwen3-Next.
+    """
     modules = peft_modules(config)
     rows = {name: count for one in modules for name, count in zip(one.ours, one.rows, strict=True)}
     columns = {name: one.columns for one in modules for name in one.ours}
@@ -159,7 +167,7 @@ def _matrices(config: ModelConfig) -> list[_Matrix]:
     found = []
     for group in gguf_groups(config, [name + _WEIGHT for name in rows]):
         ours = tuple(name.removesuffix(_WEIGHT) for name in group.ours)
-        if group.how == "latent":
+        if len(group.theirs) > 1:
             continue
         counts = tuple(rows[name] for name in ours)
         found.append(_Matrix(group, ours, counts, columns[ours[0]], ours[0] in embeddings))
@@ -169,7 +177,7 @@ def _matrices(config: ModelConfig) -> list[_Matrix]:
 def _joined(matrix: _Matrix, ours: Mapping[str, LowRank]) -> LowRank:
     """Factors with rows in the file's order."""
     one = joined(matrix, ours)
-    return one if len(matrix.ours) > 1 else LowRank(one.A, matrix.join([one.B]), one.scale)
+    return one if len(matrix.ours) > 1 else matrix.moved(one)
 
 
 def _read(data: GgufData, matrix: _Matrix, pair: GgufPair, scale: float) -> dict[str, LowRank]:
@@ -183,6 +191,8 @@ def _read(data: GgufData, matrix: _Matrix, pair: GgufPair, scale: float) -> dict
             f"{list(pair.B.dims[::-1])}, for a matrix of {[sum(matrix.rows), matrix.columns]} (the model)",
             hint=TRAINED_ON,
         )
+    if matrix.group.moves_columns:
+        return {matrix.ours[0]: LowRank(matrix.split(A)[0], B, scale)}
     return {name: LowRank(A, rows, scale) for name, rows in zip(matrix.ours, matrix.split(B), strict=True)}
 
 

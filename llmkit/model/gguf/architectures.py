@@ -58,6 +58,7 @@ class GgufArchitecture:
 _TANH = ("gelu_pytorch_tanh", "gelu_new")
 _GELU = ("gelu_new", "gelu_pytorch_tanh")
 _ROUTED = {"scoring": "sigmoid", "selection_bias": True, "group_score": "best_two"}
+_QWEN_EXPERTS = {"norm_topk_prob": True, "shared_gate": True}
 _NO_BIAS = {"output_bias": False}
 _TIED = {"tie_word_embeddings": True, **_NO_BIAS}
 _BIASED = {"attention_bias": True, "output_bias": True}
@@ -194,6 +195,21 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         },
         needs=_NO_BIAS,
         last_norm="token_embd_norm",
+    ),
+    "qwen3_next": GgufArchitecture(
+        "qwen3next",
+        experts=_QWEN_EXPERTS,
+        feed_norm="post_attention_norm",
+        needs=_BARE,
+        needs_shared_expert=True,
+    ),
+    "qwen3_5_text": GgufArchitecture("qwen35", feed_norm="post_attention_norm", needs=_BARE),
+    "qwen3_5_moe_text": GgufArchitecture(
+        "qwen35moe",
+        experts=_QWEN_EXPERTS,
+        feed_norm="post_attention_norm",
+        needs=_BARE,
+        needs_shared_expert=True,
     ),
     "granitemoe": GgufArchitecture(
         "granitemoe", experts={"norm_topk_prob": True}, permuted=True, factor_tensors=True

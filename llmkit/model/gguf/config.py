@@ -13,6 +13,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.families.parts import Fixed
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, GgufArchitecture
+from llmkit.model.gguf.delta import DELTA_ARCHITECTURES, read_delta
 from llmkit.model.gguf.experts import is_sigmoid, read_experts
 from llmkit.model.gguf.heads import convolved_heads, latent_heads
 from llmkit.model.gguf.keys import GgufKeys
@@ -156,7 +157,8 @@ def _sizes(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, A
     return {
         "vocab_size": shapes[EMBEDDING][-1],
         "hidden_size": keys.whole("embedding_length"),
-        "intermediate_size": keys.whole("feed_forward_length"),
+        # files of models with experts alone may leave it out
+        "intermediate_size": keys.whole("feed_forward_length", keys.optional("expert_feed_forward_length")),
         "num_hidden_layers": layers,
         "max_position_embeddings": keys.whole("context_length"),
     }
@@ -185,16 +187,18 @@ def _heads(
     if keys.architecture == _LATENT:
         return latent_heads(keys, heads)
     default = 0 if fields["hidden_size"] % max(1, heads) else fields["hidden_size"] // max(1, heads)
-    is_lfm2 = keys.architecture.startswith("lfm2")
+    is_lfm2, is_delta = keys.architecture.startswith("lfm2"), keys.architecture in DELTA_ARCHITECTURES
     found: dict[str, Any] = {
         "num_attention_heads": heads,
-        "num_key_value_heads": 0 if is_lfm2 else keys.whole("attention.head_count_kv", heads),
+        "num_key_value_heads": 0 if is_lfm2 or is_delta else keys.whole("attention.head_count_kv", heads),
         "head_dim": keys.whole("attention.key_length", default),
     }
     if keys.whole("attention.value_length", found["head_dim"]) != found["head_dim"]:
         keys.wrong("attention.value_length", f"attention.key_length, {found['head_dim']}")
     if is_lfm2:
         found |= convolved_heads(keys, heads, fields["num_hidden_layers"])
+    if is_delta:
+        found |= read_delta(keys, heads, fields["num_hidden_layers"], _ahead(keys))
     if keys.architecture == "glm4moe" and "blk.0.attn_q_norm.weight" in shapes:
         found["qk_norm"] = "head"
     if keys.architecture == "stablelm":

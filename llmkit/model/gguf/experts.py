@@ -11,7 +11,7 @@ _GATING: dict[Scoring, int] = {"softmax": 1, "sigmoid": 2}
 """gguf-py's ExpertGatingFuncType."""
 _WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", "minimax-m2")
 """Architectures whose experts are as wide as the MLP would be; gpt-oss has the key for it all the same."""
-_WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe")
+_WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe", "qwen3next", "qwen35moe")
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
 """DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
 _ERNIE, _MINIMAX, _LFM2, _LLAMA4 = "ernie4_5-moe", "minimax-m2", "lfm2moe", "llama4"

@@ -20,14 +20,28 @@ def convolved_heads(keys: GgufKeys, heads: int, layers: int) -> dict[str, Any]:
     Raises:
         ConfigError: layers have different numbers, or a key is missing.
     """
+    shared, without = key_heads(keys, heads, layers)
+    short = ShortConvConfig(layers=without, kernel=keys.whole("shortconv.l_cache"))
+    return {"num_key_value_heads": shared, "short_conv": short}
+
+
+def key_heads(keys: GgufKeys, heads: int, layers: int) -> tuple[int, tuple[int, ...]]:
+    """Key/value heads of the layers that have any, and the layers that have none.
+
+    Args:
+        keys: of the file.
+        heads: of queries, which is the number where there is no key.
+        layers: of the model.
+
+    Raises:
+        ConfigError: layers have different numbers.
+    """
     shared = keys.listed("attention.head_count_kv", layers)
     each = shared if isinstance(shared, list) else [heads if shared is None else shared] * layers
     counts = {one for one in each if one}
     if len(counts) != 1:
         keys.wrong("attention.head_count_kv", "0 or one other number in each layer")
-    without = tuple(layer for layer, one in enumerate(each) if not one)
-    short = ShortConvConfig(layers=without, kernel=keys.whole("shortconv.l_cache"))
-    return {"num_key_value_heads": counts.pop(), "short_conv": short}
+    return counts.pop(), tuple(layer for layer, one in enumerate(each) if not one)
 
 
 def latent_heads(keys: GgufKeys, heads: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.gguf.architectures import ARCHITECTURES, GgufArchitecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
+from llmkit.model.gguf.delta import delta_metadata
 from llmkit.model.gguf.experts import experts_metadata
 from llmkit.model.gguf.rope import growth_metadata, rope_metadata, rope_tables, same_scaling
 
@@ -71,6 +72,10 @@ def gguf_shape(config: ModelConfig, tensors: Iterable[GgufTensorInfo]) -> GgufSh
     metadata |= _scales(config, architecture.name) | _windows(config, architecture)
     if config.short_conv is not None:
         metadata[f"{architecture.name}.shortconv.l_cache"] = Typed("u32", config.short_conv.kernel)
+    if config.delta is not None:
+        metadata |= delta_metadata(
+            architecture.name, config.delta, config.num_hidden_layers, config.rotary_dim
+        )
     if config.experts is not None:
         metadata |= experts_metadata(architecture.name, config.experts, config.num_hidden_layers)
     tables: dict[str, list[float]] = {}
@@ -107,7 +112,7 @@ def _heads(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
     prefix, latent = f"{name}.attention", config.latent
     keys: dict[str, MetadataValue] = {f"{prefix}.head_count": Typed("u32", config.num_attention_heads)}
     if latent is None:
-        shared, states = config.num_key_value_heads, config.state_layers
+        shared, states = config.num_key_value_heads, () if config.delta else config.state_layers
         each = [0 if layer in states else shared for layer in range(config.num_hidden_layers)]
         return keys | {
             f"{prefix}.head_count_kv": Typed("u32", each if states else shared),
@@ -178,6 +183,10 @@ def _check_needs(config: ModelConfig, architecture: GgufArchitecture) -> None:
         raise _cannot(config, "num_key_value_heads", kv_heads, f"{heads}, num_attention_heads")
     if architecture.heads_fill_width and heads * config.head_dim != config.hidden_size:
         raise _cannot(config, "head_dim", config.head_dim, "hidden_size / num_attention_heads")
+    delta = config.delta
+    if delta is not None and delta.value_head_dim != delta.key_head_dim:
+        found = f"values of {delta.value_head_dim} and keys of {delta.key_head_dim}"
+        raise _cannot(config, "heads of the delta rule", found, "whose values are as long as keys")
     if config.experts is not None:
         _check_experts(config, config.experts, architecture)
     direct = config.latent is not None and not config.latent.q_lora_rank

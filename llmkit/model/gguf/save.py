@@ -27,7 +27,10 @@ GGUF_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8_0": "Q
 """ggml's words for what weights may be stored as."""
 FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 """general.file_type, llama.cpp's LLAMA_FTYPE."""
-_EXACT = ("ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "exp_probs_b", "attn_sinks", "conv")
+_EXACT = (
+    *("ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "exp_probs_b", "attn_sinks", "conv"),
+    "ssm_conv1d",
+)
 """Tensors that stay float32, beside norms, biases and other single rows: llama.cpp asks for that."""
 PLAIN_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Types of GGUF that are numbers by themselves."""
@@ -53,7 +56,8 @@ class CodedMatrix:
     type: str
     """ggml's word."""
     parts: Callable[[], Mapping[str, Tensor]]
-    """Makes what its bytes are made of, each with the rows of the matrix in its rows."""
+    """Makes what its bytes are made of, each with the rows of the matrix in its rows; columns are where the
+    file has them."""
     encode: Callable[[Mapping[str, Tensor]], NDArray[np.uint8]]
     """The bytes of parts whose rows are in the file's order."""
 
@@ -129,7 +133,9 @@ def _coded_tensors(
     def maker(index: int) -> Callable[[], Iterator[NDArray[Any]]]:
         def make() -> Iterator[NDArray[Any]]:
             made = [one.parts() for one in coded]
-            yield coded[0].encode({key: group.pack([one[key] for one in made])[index] for key in made[0]})
+            rows = {key: [one[key] for one in made] for key in made[0]}
+            packed = {key: parts if group.moves_columns else group.pack(parts) for key, parts in rows.items()}
+            yield coded[0].encode({key: parts[index] for key, parts in packed.items()})
 
         return make
 
@@ -143,7 +149,7 @@ def _maker(
     """Makes a tensor when its turn comes: no other is in memory then."""
 
     def make() -> Iterator[NDArray[Any]]:
-        exact = [one.float() for one in ours] if group.how == "plus_one" else ours
+        exact = [one.float() for one in ours] if group.is_computed else ours
         values = group.pack(exact)[index]
         check_finite(group.theirs[index], values, PLAIN_DTYPES.get(kind))
         return pieces(values, kind)

@@ -71,7 +71,7 @@ class GgufStore(GroupedStore[GgufGroup]):
             return {name: as_dtype(np.full(self.shapes[name], self._curves[name], np.float32), dtype)}
         group, dtype = self._groups[name], kept_dtype_name(name, dtype)
         mapped = mapped and group.how in AS_STORED
-        exact = "float32" if group.how == "plus_one" else dtype
+        exact = "float32" if group.is_computed else dtype
         found = [self._tensor(one, exact, mapped=mapped) for one in group.theirs]
         ours = zip(group.ours, group.unpack(found, self._rows(group)), strict=True)
         return {name: as_dtype(one, dtype).reshape(self.shapes[name]) for name, one in ours}

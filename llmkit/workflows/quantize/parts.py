@@ -70,6 +70,8 @@ class KeptParts:
             own = {"codes": one.codes, "step": lattice.step, "table": lattice.table}
             if lattice.base is not None:
                 own["base"] = lattice.base
+            if one.order is not None:
+                own["order"] = one.order
             own |= {f"stored.{key}": value for key, value in one.fitted.stored.items()}
             tensors |= {f"{name}|{key}": value.clone().contiguous() for key, value in own.items()}
             noises[name] = {_NOISE: one.noise, _OUTPUT_NOISE: one.output_noise, "group": lattice.group}
@@ -115,5 +117,10 @@ def _matrix(
     stored = {key.removeprefix("stored."): value for key, value in own.items() if key.startswith("stored.")}
     lattice = Lattice(own["step"], own["table"], own.get("base"), int(noise["group"] or 0))
     return RoundedMatrix(
-        grid, Fitted(lattice, stored), own["codes"], float(noise[_NOISE] or 0), noise[_OUTPUT_NOISE]
+        grid,
+        Fitted(lattice, stored),
+        own["codes"],
+        float(noise[_NOISE] or 0),
+        noise[_OUTPUT_NOISE],
+        own.get("order"),
     )

@@ -180,6 +180,7 @@ def round_model(
             scale_dtype=job.scale_dtype,
             catches_up=feedback,
             dtypes=plain_dtypes(job.plan),
+            orders=job.plan.orders,
         )
         done = RoundedModel({}, {}, {}, None)
         for part in quantiser.run():

@@ -76,6 +76,7 @@ def made(
     return make
 
 
+DELTA_ENDS = ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj")
 GEMMA = {
     **{"tie_word_embeddings": True, "attention_scale": 8**-0.5},
     **{"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
@@ -90,8 +91,10 @@ CASES: dict[str, tuple[str, tuple[str, ...], dict[str, Any], float]] = {
     "phi3, q alone": ("phi3", ("q_proj", "up_proj"), {}, 1e-4),
     "gemma2": ("gemma2", EVERYTHING, GEMMA, 2e-3),
     "gpt2": ("gpt2", EVERYTHING, {}, 2e-3),
+    "qwen3.5, whose heads are in another order": ("qwen3_5_text", (*EVERYTHING, *DELTA_ENDS), {}, 1e-3),
 }
-"""Family, modules, fields, and the largest gap: llama.cpp reads GELU from a table of float16."""
+"""Family, modules, fields, and the largest gap: llama.cpp reads GELU from a table of float16; and what the
+delta rule reads at the first positions is small here, of which a norm makes much."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -243,6 +246,15 @@ def test_factors_of_latent_attention_are_refused_by_name() -> None:
         {"model.layers.0.self_attn.kv_b_proj": LowRank(torch.ones(1, 8), torch.ones(64, 1), 1.0)}
     )
     with pytest.raises(ConfigError, match="kv_b_proj"):
+        gguf_adapter(weights, config, None, None)
+
+
+def test_factors_of_qwen3_nexts_inputs_are_refused_by_name() -> None:
+    changes = {**gguf_models.SHARED, **gguf_models.DELTA}
+    config = ModelConfig.from_hf({"model_type": "qwen3_next", **gguf_models.SIZES, **changes})
+    name = "model.layers.0.linear_attn.in_proj_qkvz"  # two matrices in a file, with one A
+    weights = AdapterWeights({name: LowRank(torch.ones(1, 64), torch.ones(256, 1), 1.0)})
+    with pytest.raises(ConfigError, match=r"no factors of .*in_proj_qkvz"):
         gguf_adapter(weights, config, None, None)
 
 

@@ -72,6 +72,26 @@ def test_layers_that_predict_further_tokens_are_left_out() -> None:
     assert gguf_model_config(header_of(config, **more), "a.gguf").num_hidden_layers == 4
 
 
+def test_a_layer_of_qwen35_that_predicts_further_keeps_no_state() -> None:
+    config = case_config("qwen3_5_text", {**gguf_models.DELTA, "num_hidden_layers": 6})
+    more = {"qwen35.block_count": 7, "qwen35.nextn_predict_layers": 1}
+    again = gguf_model_config(header_of(config, **more), "a.gguf")
+    assert again.num_hidden_layers == 6 and again.state_layers == (0, 1, 2, 4, 5) == config.state_layers
+
+
+def test_experts_alone_need_no_width_of_an_mlp() -> None:
+    """As in converted files of Qwen3.5's mixtures, whose config.json has none."""
+    config = case_config("qwen3_5_moe_text", {**gguf_models.SHARED, **gguf_models.DELTA})
+    again = gguf_model_config(header_of(config, **{"qwen35moe.feed_forward_length": None}), "a.gguf")
+    assert again.experts is not None and (again.intermediate_size, again.experts.intermediate_size) == (
+        32,
+        32,
+    )
+    with pytest.raises(ConfigError, match=r"no qwen35\.feed_forward_length"):
+        config = case_config("qwen3_5_text", gguf_models.DELTA)
+        gguf_model_config(header_of(config, **{"qwen35.feed_forward_length": None}), "a.gguf")
+
+
 def test_defaults_are_llama_cpps() -> None:
     config = case_config("gemma3_text", {**gguf_models.WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16})
     absent = {f"gemma3.{key}": None for key in ("rope.freq_base_swa", "attention.sliding_window_pattern")}

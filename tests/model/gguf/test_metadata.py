@@ -61,6 +61,9 @@ OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"]
         ("qwen3_moe", {**gguf_models.QWEN, "mlp_only_layers": [1], "norm_topk_prob": True}, "layers"),
         ("qwen3_moe", gguf_models.QWEN, "norm_topk_prob True .found False"),
         ("deepseek_v2", {**gguf_models.LATENT, "q_lora_rank": None}, "q_lora_rank"),
+        ("qwen3_5_text", {**gguf_models.DELTA, **gguf_models.BIAS}, "attention_bias False"),
+        ("qwen3_5_text", {**gguf_models.DELTA, "linear_value_head_dim": 8}, "values of 8 and keys of 16"),
+        ("qwen3_next", {**gguf_models.SHARED, **gguf_models.DELTA, "mlp_only_layers": [1]}, "layers .0, 1"),
         ("deepseek_v2", {**gguf_models.LATENT, **OTHER_MSCALE}, "rope_scaling"),
         (
             "deepseek_v3",

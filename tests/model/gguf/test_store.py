@@ -9,6 +9,7 @@ import pytest
 import torch
 from gguf_copies import split_gguf
 from gguf_models import CASES, case_config, random_model
+from llama_cpp import llama_cpp_logits
 
 from llmkit.errors import ConfigError, DataError, LlmkitError, MissingError
 from llmkit.formats.gguf.data import GgufData
@@ -39,13 +40,29 @@ def test_every_family_comes_back_bit_for_bit(family: str, changes: dict[str, Any
         theirs.pop("model.embed_positions.weight")
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
-        if model.config.norm_plus_one and "norm" in name:  # 1 + w, and 1 - it: a rounding of 2^-24
+        if (model.config.norm_plus_one and "norm" in name) or name.endswith("A_log"):
+            # 1 + w less 1, the logarithm of exp(A_log): a rounding of 2^-24 each
             assert torch.allclose(theirs[name], tensor, rtol=0, atol=2.0**-23)
         else:
             assert torch.equal(theirs[name], tensor), name
     ids = torch.randint(96, (2, 40), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert (model(ids) - again(ids)).abs().max() <= (1e-5 if model.config.norm_plus_one else 0)
+
+
+@pytest.mark.parametrize("family", ["qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"])
+def test_what_was_bfloat16_is_the_same_again_though_a_file_has_other_numbers(
+    family: str, tmp_path: Path
+) -> None:
+    changes = gguf_models.DELTA if family == "qwen3_5_text" else {**gguf_models.SHARED, **gguf_models.DELTA}
+    model = random_model(case_config(family, changes)).bfloat16()
+    first = write(tmp_path / "a.gguf", model, "bfloat16")
+    again = load_model(first)
+    assert again.model.embed_tokens.weight.dtype == torch.bfloat16
+    theirs = again.state_dict()
+    assert all(torch.equal(theirs[name], tensor) for name, tensor in model.state_dict().items())
+    second = write(tmp_path / "b.gguf", again, "bfloat16")
+    assert second.read_bytes() == first.read_bytes()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -128,6 +145,28 @@ def test_a_latent_tensor_that_is_whole_is_taken_as_it_is(tmp_path: Path) -> None
         write_gguf(stream, made.metadata, kept)
     again = load_model(tmp_path / "a.gguf").state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+
+
+def test_inputs_of_qwen3_next_that_are_whole_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Files of before 2026, which llama.cpp reads too."""
+    model = random_model(case_config("qwen3_next", {**gguf_models.SHARED, **gguf_models.DELTA}))
+    made, state = gguf_model(model, "float32"), model.state_dict()
+    layers = model.config.state_layers
+    apart = {f"blk.{layer}.{name}.weight" for layer in layers for name in ("attn_qkv", "attn_gate")}
+    kept = [one for one in made.tensors if one.name not in apart]
+    for layer in layers:
+        whole = state[f"model.layers.{layer}.linear_attn.in_proj_qkvz.weight"].numpy()
+        name = f"blk.{layer}.ssm_in.weight"
+        kept.append(GgufTensor(name, whole.shape, "F32", lambda whole=whole: whole))  # type: ignore[misc]
+    with (tmp_path / "a.gguf").open("wb") as stream:
+        write_gguf(stream, {**made.metadata, "tokenizer.ggml.model": "none"}, kept)
+    again = load_model(tmp_path / "a.gguf").state_dict()
+    exact = [name for name in state if "linear_attn.in_proj" in name]
+    assert exact and all(torch.equal(again[name], state[name]) for name in exact)
+    ids = torch.randint(3, 96, (12,), generator=torch.Generator().manual_seed(1))
+    theirs = torch.tensor(llama_cpp_logits(tmp_path / "a.gguf", ids.tolist()))
+    with torch.no_grad():
+        assert (model(ids[None])[0] - theirs).abs().max() < 5e-4 * theirs.std()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from llmkit.errors import StoppedResumable
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.resumable import partial_path
 from llmkit.model.save import save_model
+from llmkit.quant.ggml_grids import GGML_GRIDS
+from llmkit.quant.model import Rounded
 from llmkit.quant.moments import Moments
+from llmkit.quant.rounding import round_matrix
 from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize.options import QuantizeConfig
 from llmkit.workflows.quantize.parts import KeptParts, job_key, parts_of
@@ -112,6 +115,18 @@ def test_whatever_decides_a_matrix_is_in_the_key(job: Callable[..., QuantizeJob]
     keys = [job_key(one) for one in (first, *others)]
     assert len(set(keys)) == len(keys)
     assert job_key(replace(first, scored=None, out=None)) == keys[0]
+
+
+def test_the_order_of_columns_comes_back_with_a_matrix(tmp_path: Path) -> None:
+    order, grid = torch.arange(256).view(8, 32).flip(0).flatten(), GGML_GRIDS["Q4_K"]
+    weight = torch.randn(6, 256, generator=torch.Generator().manual_seed(1))
+    matrix = replace(round_matrix(weight[:, order], grid, None), order=order)
+    kept = KeptParts(tmp_path, {"a": grid, "b": grid})
+    kept.keep(Rounded(0, {"a": matrix, "b": replace(matrix, order=None)}))
+    found = kept.find("layer-0")
+    assert found is not None and found.matrices["b"].order is None
+    assert torch.equal(found.matrices["a"].values(), matrix.values())
+    assert not torch.equal(found.matrices["b"].values(), matrix.values())
 
 
 def test_a_part_comes_back_as_it_was(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:

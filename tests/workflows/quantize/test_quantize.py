@@ -31,7 +31,7 @@ from llmkit.workflows.quantize.quantize import (
     round_model,
     sweep,
 )
-from tests.quant.small_models import experts, model
+from tests.quant.small_models import DELTA, experts, model
 from tests.quant.test_scaling import planted
 
 INVOCATION = Invocation("quantize", {"seed": 0}, ("in", "out"))
@@ -43,6 +43,7 @@ KINDS: dict[str, dict[str, Any]] = {
         **{"num_hidden_layers": 2, "vocab_size": 600, "model_type": "qwen3_moe", "qk_norm": "head"},
         "experts": replace(experts(), layers=(0, 1)),
     },
+    "delta": {"num_hidden_layers": 2, "vocab_size": 600, **DELTA},
 }
 
 
@@ -119,11 +120,12 @@ def test_what_is_written_opens_as_the_model_that_was_scored(
     assert 0 < report.quality.kld < 1
 
 
+@pytest.mark.parametrize("kind", ["llama", "delta"])
 def test_llama_cpp_computes_the_same_from_the_file(
-    folder: Callable[..., Path], text: Path, tmp_path: Path
+    kind: str, folder: Callable[..., Path], text: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "q.gguf"
-    quantize(opened(folder(), out, text, type="Q8_0"))
+    quantize(opened(folder(kind), out, text, type="Q8_0"))
     ids = [5, 17, 300, 42, 7, 8]
     with torch.inference_mode():
         ours = load_model(out, dtype=torch.float32)(torch.tensor([ids]))[0].numpy()
