@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.dtypes import computed_dtype
+from llmkit.model.grouped_linear import grouped_linear
 from llmkit.model.here import here
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS, GatedMLP
-from llmkit.model.router import Router, fresh
+from llmkit.model.router import Router, fresh, tokens_of_each
 from llmkit.model.routing import RoutingTape
 
 Gate = Callable[[Tensor, Tensor], Tensor]
@@ -94,7 +94,6 @@ class Experts(nn.Module):
         self.down_proj = nn.Parameter(fresh(N, D, F_, fan_in=F_))
         self.gate_up_proj_bias = nn.Parameter(torch.zeros(N, 2 * F_)) if experts.expert_bias else None
         self.down_proj_bias = nn.Parameter(torch.zeros(N, D)) if experts.expert_bias else None
-        self._is_aligned = D % 8 == 0 and F_ % 8 == 0  # rows of 16 bytes: what grouped_mm takes
         self._act = _clamped(experts.swiglu_limit) if experts.swiglu_limit else _gated(config.hidden_act)
         self._weighs_inputs = experts.weighs_inputs
         self.exchange: Exchange | None = None
@@ -107,7 +106,7 @@ class Experts(nn.Module):
         k = chosen.shape[1]
         owner, order = chosen.flatten().sort(stable=True)  # (R,) the expert of each row, and where it was
         back = undo(order)
-        counts = torch.bincount(owner, minlength=len(self.gate_up_proj))  # (N,)
+        counts = tokens_of_each(owner, len(self.gate_up_proj))  # (N,)
         rows = take(x, order // k, back, k)  # (R, D)
         if self._weighs_inputs:
             rows = (rows * take(weights.flatten(), order, back, 1)[:, None]).to(x.dtype)
@@ -121,34 +120,11 @@ class Experts(nn.Module):
         return (y * weights.unsqueeze(-1)).sum(1).to(x.dtype)
 
     def _compute(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
-        if rows.is_cuda and computed_dtype(rows) == torch.bfloat16 and self._is_aligned and len(rows):
-            return self._grouped(rows.bfloat16(), owner, counts)
-        return self._one_by_one(rows, counts)
-
-    def _one_by_one(self, rows: Tensor, counts: Tensor) -> Tensor:
-        """A pair of products for each expert that has rows: (R, D) to (R, D).
-
-        The stacks are taken apart once: a gradient of `stack[expert]` is as large as the whole stack. Where
-        no expert has rows, one takes none: the stacks get a gradient, which other processes wait for.
-        """
-        gate_up, down = here(self.gate_up_proj).unbind(), here(self.down_proj).unbind()
-        gate_up_bias, down_bias = _unbind(self.gate_up_proj_bias), _unbind(self.down_proj_bias)
-        sizes = counts.tolist()
-        parts = rows.split(sizes)
-        done = []
-        for expert in [at for at, size in enumerate(sizes) if size] or [0]:
-            inner = F.linear(parts[expert], gate_up[expert], _at(gate_up_bias, expert))
-            inner = self._act(*inner.chunk(2, -1))
-            done.append(F.linear(inner, down[expert], _at(down_bias, expert)))
-        return torch.cat(done)
-
-    def _grouped(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
-        """The same in two kernels, without telling the CPU how many rows each expert has."""
-        ends = counts.cumsum(0).to(torch.int32)
-        gate_up_bias, down_bias = self.gate_up_proj_bias, self.down_proj_bias
-        inner = _grouped_linear(rows, here(self.gate_up_proj), here(gate_up_bias), owner, ends)
+        """Two products with the matrices of their experts: (R, D) to (R, D)."""
+        gate_up_bias, down_bias = here(self.gate_up_proj_bias), here(self.down_proj_bias)
+        inner = grouped_linear(rows, here(self.gate_up_proj), gate_up_bias, owner, counts)
         inner = self._act(*inner.chunk(2, -1))
-        return _grouped_linear(inner, here(self.down_proj), here(down_bias), owner, ends)
+        return grouped_linear(inner, here(self.down_proj), down_bias, owner, counts)
 
     def _one_token(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Decoding: k experts of one row each; nothing to put in order."""
@@ -202,15 +178,6 @@ def take(x: Tensor, source: Tensor, back: Tensor, k: int) -> Tensor:
     return taken
 
 
-def _grouped_linear(rows: Tensor, weight: Tensor, bias: Tensor | None, owner: Tensor, ends: Tensor) -> Tensor:
-    """Each row times the matrix of its owner; rows of expert e end at ends[e]."""
-    y = F.grouped_mm(rows, weight.to(rows.dtype).mT, offs=ends)
-    if bias is None:
-        return y
-    own = F.one_hot(owner, len(bias)).to(y.dtype)  # a product, whose gradient is added up in one order
-    return y + own @ bias.to(y.dtype)
-
-
 def _gated(hidden_act: str) -> Gate:
     act = ACTIVATION_FUNCTIONS[hidden_act]
     return lambda gate, up: act(gate) * up
@@ -226,9 +193,5 @@ def _clamped(limit: float) -> Gate:
     return act
 
 
-def _unbind(bias: Tensor | None) -> tuple[Tensor, ...] | None:
-    return None if bias is None else here(bias).unbind()
-
-
-def _at(bias: Tensor | tuple[Tensor, ...] | None, expert: int) -> Tensor | None:
+def _at(bias: Tensor | None, expert: int) -> Tensor | None:
     return None if bias is None else bias[expert]

@@ -82,6 +82,17 @@ class Router(nn.Module):
         return self
 
 
+def tokens_of_each(chosen: Tensor, num_experts: int) -> Tensor:
+    """How many tokens chose each expert: (N,) int64. Its shape is known before, unlike bincount's.
+
+    Args:
+        chosen: (M, k), or some of these in any order.
+        num_experts: N.
+    """
+    chosen = chosen.flatten()
+    return chosen.new_zeros(num_experts).scatter_add_(0, chosen, torch.ones_like(chosen))
+
+
 def fresh(*shape: int, fan_in: int) -> Tensor:
     """A weight as nn.Linear draws it; nothing is drawn on the meta device."""
     weight = torch.empty(*shape)

@@ -6,7 +6,7 @@ Shapes: M tokens of a pass, N experts, k experts a token.
 import torch
 from torch import Tensor
 
-from llmkit.model.router import Router, Routes
+from llmkit.model.router import Router, Routes, tokens_of_each
 
 
 class RoutingTape:
@@ -19,7 +19,7 @@ class RoutingTape:
         counted: (M,) or (B, T) bool: the tokens of each pass that count, padding being none; None: all.
 
     Attributes:
-        routes: of each layer that has experts, in the order of the layers.
+        routes: of each layer that has experts, in the order of the layers; padding's too.
     """
 
     def __init__(self, counted: Tensor | None = None) -> None:
@@ -27,10 +27,7 @@ class RoutingTape:
         self.routes: dict[Router, list[Routes]] = {}
 
     def record(self, router: Router, routes: Routes) -> None:
-        """A router has decided."""
-        if self.counted is not None:
-            counted = self.counted.flatten()
-            routes = Routes(*(part[counted] for part in routes))
+        """A router has decided. Padding is left out later: no shape in a compiled pass may hang on it."""
         self.routes.setdefault(router, []).append(routes)
 
     def totals(self) -> Tensor:
@@ -41,7 +38,7 @@ class RoutingTape:
         """
         routes = self._all()
         N = routes[0].logits.shape[1]
-        chosen = torch.stack([_counts(one, N) for one in routes]).sum(0)
+        chosen = torch.stack([tokens_of_each(one.chosen, N) for one in routes]).sum(0)
         return torch.cat((chosen, chosen.new_tensor([sum(len(one.logits) for one in routes)])))
 
     def sums(self) -> tuple[Tensor, Tensor]:
@@ -62,12 +59,22 @@ class RoutingTape:
     def expert_counts(self) -> dict[Router, Tensor]:
         """How many tokens chose each expert: (N,) int64 for every router, in the order of the layers."""
         return {
-            router: torch.stack([_counts(one, one.logits.shape[1]) for one in passes]).sum(0)
+            router: torch.stack([tokens_of_each(one.chosen, one.logits.shape[1]) for one in passes]).sum(0)
+            for router, passes in self._that_count().items()
+        }
+
+    def _that_count(self) -> dict[Router, list[Routes]]:
+        """`routes`, of the tokens that count."""
+        if self.counted is None:
+            return self.routes
+        counted = self.counted.flatten()
+        return {
+            router: [Routes(*(part[counted] for part in one)) for one in passes]
             for router, passes in self.routes.items()
         }
 
     def _all(self) -> list[Routes]:
-        routes = [one for passes in self.routes.values() for one in passes]
+        routes = [one for passes in self._that_count().values() for one in passes]
         if not routes:
             raise ValueError("no token was routed: give the tape to a model with experts, as `routing`")
         return routes
@@ -87,8 +94,3 @@ def balance_slope(totals: Tensor) -> Tensor:
     """
     chosen, total = totals[:-1].double(), totals[-1].clamp(min=1).double()
     return (len(chosen) * chosen / total.square()).float()
-
-
-def _counts(routes: Routes, num_experts: int) -> Tensor:
-    """(N,) int64."""
-    return torch.bincount(routes.chosen.flatten(), minlength=num_experts)

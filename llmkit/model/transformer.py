@@ -119,6 +119,11 @@ class Decoder(nn.Module):
             x = self.layers[index](x, layouts[index], routing=routing)
         return x
 
+    def make_tables(self, count: int) -> None:
+        """Have the tables that the first pass over rows of so many positions would make."""
+        for layer in range(len(self.layers)):
+            self.layout_of(layer, count)
+
     def layout_of(self, layer: int, count: int) -> Layout:
         """What a layer needs to know of rows of `count` positions from the first on."""
         positions = torch.arange(count, device=self.embed_tokens.weight.device)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.config_parts import ExpertsConfig
-from llmkit.model.moe import MixtureOfExperts, _grouped_linear
+from llmkit.model.moe import MixtureOfExperts
 from llmkit.model.routing import RoutingTape
 
 D, F, N, K = 16, 24, 8, 3
@@ -273,26 +273,6 @@ def test_an_expert_without_tokens_gets_a_gradient_of_nought() -> None:
     assert gradient is not None
     reached = gradient.abs().amax((1, 2)).nonzero().flatten()
     assert reached.tolist() == sorted(chosen.tolist())
-
-
-@pytest.mark.parametrize("bias", [False, True])
-def test_grouped_products_are_those_of_each_expert(bias: bool) -> None:
-    # grouped_mm is for bfloat16 on a GPU; it exists on a CPU too, so that the path can be walked here
-    mixture, x = _mixture(dtype=torch.bfloat16, expert_bias=bias), _inputs(1, 40, dtype=torch.bfloat16)[0]
-    chosen = mixture.gate(x).chosen
-    owner, order = chosen.flatten().sort(stable=True)
-    counts = torch.bincount(owner, minlength=N)
-    rows = x[order // K]
-    experts = mixture.experts
-    grouped, expected = experts._grouped(rows, owner, counts), experts._one_by_one(rows, counts)
-    torch.testing.assert_close(grouped, expected, rtol=0, atol=0.01 * expected.abs().max().item())
-    weight, ends = experts.gate_up_proj, counts.cumsum(0).to(torch.int32)
-    y = _grouped_linear(rows, weight, experts.gate_up_proj_bias, owner, ends)
-    y.float().square().sum().backward()
-    gradient = weight.grad
-    assert gradient is not None
-    hit = gradient.abs().amax((1, 2)) > 0
-    assert torch.equal(hit, counts > 0)
 
 
 def test_arithmetic_of_lower_precision_leaves_the_choice_as_it_was() -> None:

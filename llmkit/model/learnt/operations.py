@@ -1,6 +1,6 @@
 """What operations that learn by native kernels share: when they are taken, and how PyTorch knows them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,21 +34,25 @@ def define(
     kernel: Callable[..., Any],
     room: Callable[..., Any],
     learns: type[torch.autograd.Function] | None = None,
+    *,
+    devices: Sequence[str] = ("CPU",),
 ) -> None:
     """Make an operation known as `torch.ops.llmkit`'s.
 
     Args:
         schema: its name, what it takes and what it gives, as PyTorch writes that.
-        kernel: gives it, on the CPU.
+        kernel: gives it, on these devices.
         room: tensors of the shapes and dtypes of what it gives.
         learns: itself with a gradient; None: there is none.
+        devices: as PyTorch's dispatcher calls them.
     """
     name = schema.split("(", 1)[0]
     _OPERATIONS.define(schema)
-    _OPERATIONS.impl(name, kernel, "CPU")
     _OPERATIONS.impl(name, room, "Meta")
-    if learns is not None:
-        _OPERATIONS.impl(name, learns.apply, "AutogradCPU")
+    for device in devices:
+        _OPERATIONS.impl(name, kernel, device)
+        if learns is not None:
+            _OPERATIONS.impl(name, learns.apply, f"Autograd{device}")
 
 
 def with_neighbours(x: Tensor) -> Tensor:

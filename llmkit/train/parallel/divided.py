@@ -27,6 +27,8 @@ def divide_model(
     model: Transformer, config: PretrainConfig, recipe: Recipe, ranks: Ranks = ALONE
 ) -> "Divided":
     """A model as the settings of a run ask for it."""
+    if config.compile and ranks is ALONE:
+        model.model.make_tables(recipe.seq_len)  # made in the first pass, all is compiled anew for the second
     return Divided(
         model,
         ranks,

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-import llmkit.model.learnt.attention  # noqa: F401  its operation is named here
+import llmkit.model.grouped_linear
+import llmkit.model.learnt.attention  # noqa: F401  their operations are named here
 from llmkit.model.adapters.lora import LowRankChange
 from llmkit.train.config import ActivationCheckpointing
 
@@ -19,6 +20,7 @@ _KEPT = {
     torch.ops.aten.bmm.default,
     torch.ops.aten._scaled_mm.default,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
+    torch.ops.llmkit.grouped_linear.default,
     torch.ops.llmkit.learnt_attention.default,
     torch.ops.aten._scaled_dot_product_flash_attention.default,
     torch.ops.aten._scaled_dot_product_efficient_attention.default,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,18 @@ from runs import (
     run_on,
     runs_on,
 )
+from torch import nn
+from torch._dynamo.utils import counters
 
 from llmkit.formats.checkpoint import read_state
 from llmkit.model.init import initialise
+from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
-from llmkit.train.config import Recipe
+from llmkit.train.config import PretrainConfig, Recipe
+from llmkit.train.loss import Batch
+from llmkit.train.objective import NextToken
 from llmkit.train.parallel.degrees import Degrees
-from llmkit.train.parallel.divided import Divided
+from llmkit.train.parallel.divided import Divided, divide_model
 from llmkit.train.parallel.ranks import MeshRanks
 from llmkit.train.rewind import put_at_start, put_weights
 from llmkit.train.state import load_weights, restore_trainer
@@ -273,3 +279,32 @@ def test_a_trainer_in_parts_goes_back_as_one_in_one_piece(
 ) -> None:
     for found in on_ranks(2, all_gone_back, tmp_path):
         assert found == {name: [True, True, True] for name in TWO}
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # what PyTorch's compiler does itself
+@pytest.mark.parametrize("name", ["tiny", "tiny-moe"])
+def test_a_model_is_compiled_once_and_whole_whichever_experts_its_rows_have(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module: plain(module, backend="aot_eager"))
+    model = Transformer(config_of(Run(name=name)))
+    initialise(model, torch.Generator().manual_seed(3))
+    ids = torch.arange(2 * SEQ_LEN).view(2, -1).T.reshape(2, -1) % 64
+    real = torch.ones_like(ids, dtype=torch.bool)
+    real[1, 3:] = False
+    torch._dynamo.reset()
+    counters.clear()
+    recipe: Any = SimpleNamespace(seq_len=SEQ_LEN, dtype="float32", fp8=False)
+    divided = divide_model(model, PretrainConfig(compile=True), recipe)
+    losses = []
+    for step in range(4):
+        batch = Batch(ids + step, ids + step + 1, None, ids.numel(), real)
+        tape = None if name == "tiny" else RoutingTape(divided.counted(batch))
+        loss, _ = divided.loss_pass(NextToken(chunked=False), batch, tape)
+        (loss if tape is None else loss + tape.sums()[0].sum()).backward()
+        losses.append((loss.item(), NextToken().loss_sum(model, batch)[0].item()))
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+    for compiled, eager in losses:
+        assert compiled == pytest.approx(eager, rel=1e-6)

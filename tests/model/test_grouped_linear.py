@@ -1,0 +1,82 @@
+"""Rows times the matrices of their experts: against a loop that autograd sees, and PyTorch's own kernel."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from llmkit.model import grouped_linear as module
+from llmkit.model.grouped_linear import grouped_linear
+
+D, O = 16, 24  # noqa: E741 (out)
+COUNTS = torch.tensor([3, 0, 5, 1])
+OWNER = torch.arange(4).repeat_interleave(COUNTS)
+
+
+def _given(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = (len(OWNER), D), (4, O, D), (4, O)
+    rows, weight, bias = (torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+    return rows.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
+
+
+def _slow(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Row after row."""
+    mapped = [weight[owner] @ row for row, owner in zip(rows, OWNER, strict=True)]
+    return torch.stack(mapped) + (0 if bias is None else bias[OWNER])
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_it_is_a_product_for_each_row_with_its_gradients(biased: bool) -> None:
+    rows, weight, bias = _given()
+    wanted = (rows, weight, bias) if biased else (rows, weight)
+    found = grouped_linear(rows, weight, bias if biased else None, OWNER, COUNTS)
+    expected = _slow(rows, weight, bias if biased else None)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    slope = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    for one, other in zip(
+        torch.autograd.grad(found, wanted, slope), torch.autograd.grad(expected, wanted, slope), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_frozen_gets_no_gradient_and_the_rest_does() -> None:
+    rows, weight, _ = _given()
+    grouped_linear(rows, weight.detach(), None, OWNER, COUNTS).sum().backward()
+    assert rows.grad is not None
+    rows, weight, _ = _given()
+    grouped_linear(rows.detach(), weight, None, OWNER, COUNTS).sum().backward()
+    assert weight.grad is not None
+
+
+def test_under_autocast_it_computes_in_what_products_are_computed_in() -> None:
+    rows, weight, bias = _given(torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = grouped_linear(rows, weight, bias, OWNER, COUNTS)
+        expected = F.linear(rows[-1:], weight[3], bias[3])
+    assert found.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(found[-1:], expected, rtol=0, atol=0.02 * expected.abs().max().item())
+    found.float().sum().backward()
+    assert weight.grad is not None and weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_pytorchs_kernel_gives_the_same(biased: bool) -> None:
+    # it is for bfloat16 on a GPU, and exists on a CPU too, so that its path can be walked here
+    rows, weight, bias = _given(torch.bfloat16)
+    own = bias if biased else None
+    wanted = (rows, weight, bias) if biased else (rows, weight)
+    found = module._by_kernel(rows, weight, own, OWNER, COUNTS)
+    expected = grouped_linear(rows, weight, own, OWNER, COUNTS)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01 * expected.abs().max().item())
+    slope = torch.ones_like(found)  # the kernel refuses one of no strides, as sum() gives
+    for one, other in zip(
+        torch.autograd.grad(found, wanted, slope), torch.autograd.grad(expected, wanted, slope), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=0.01 * other.abs().max().item())
+
+
+def test_pytorch_finds_nothing_wrong_with_the_operation() -> None:
+    rows, weight, bias = _given()
+    torch.library.opcheck(torch.ops.llmkit.grouped_linear.default, (rows, weight, bias, COUNTS))
+    torch.library.opcheck(torch.ops.llmkit.grouped_outer.default, (rows.detach(), rows.detach(), COUNTS))
