@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from llmkit.kernels.elementwise import Activation
+from llmkit.kernels.forward_latent import LatentStructs, LatentWeights
 from llmkit.kernels.forward_structs import PROJECTIONS, ExpertsStruct, LayerStruct, NormStruct
 from llmkit.kernels.library import WeightStruct
 from llmkit.kernels.memory import Floats
@@ -99,8 +100,10 @@ class LayerWeights:
     k_norm: NormWeights | None = None
     q: PackedWeight
     k: PackedWeight
-    v: PackedWeight
+    v: PackedWeight | None = None
     o: PackedWeight
+    latent: LatentWeights | None = None
+    """In place of v."""
     gate_up: PackedWeight | None = None
     """The gate's rows, then up's; without a gate up's alone."""
     down: PackedWeight | None = None
@@ -124,6 +127,8 @@ class LayerWeights:
         if self.experts is not None:
             one = self.experts
             named += [one.router, *one.gate_up, *one.down, one.shared_gate_up, one.shared_down]
+        if self.latent is not None:
+            named += self.latent.matrices
         return (weight for weight in named if weight is not None)
 
 
@@ -148,9 +153,15 @@ class LayerStructs:
             sinks=address_of(layer.sinks),
             curve=address_of(layer.curve),
             experts=None if layer.experts is None else self._experts(layer.experts),
+            latent=None if layer.latent is None else self._latent(layer.latent),
             window=layer.window,
             angles=layer.angles,
         )
+
+    def _latent(self, latent: LatentWeights) -> int:
+        structs = LatentStructs(latent)
+        self._kept.append(structs)
+        return structs.address
 
     def _experts(self, experts: ExpertWeights) -> int:
         count = len(experts.gate_up)

@@ -11,6 +11,7 @@ from llmkit.kernels import forward_structs
 from llmkit.kernels.build import COMPILERS, FOLDER
 from llmkit.kernels.forward_structs import (
     ExpertsStruct,
+    LatentStruct,
     LayerStruct,
     LowRankStruct,
     ModelStruct,
@@ -20,7 +21,7 @@ from llmkit.kernels.forward_structs import (
 
 STRUCTS = {
     **{"Norm": NormStruct, "Experts": ExpertsStruct, "Layer": LayerStruct, "Model": ModelStruct},
-    **{"Pass": PassStruct, "LowRank": LowRankStruct},
+    **{"Pass": PassStruct, "LowRank": LowRankStruct, "Latent": LatentStruct},
 }
 
 

@@ -35,8 +35,8 @@ pytestmark = [
     pytest.mark.skipif(not available(), reason="no native library"),
     pytest.mark.usefixtures("one_torch_thread"),
 ]
-BY_MODULES = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite", *HYBRID)
-"""Families with latent attention, or layers of state."""
+BY_MODULES = HYBRID
+"""Families with layers of state."""
 PROMPTS, BLOCK_TOKENS, MORE = (43, 3, 25, 1), 4, 3
 COUNTED = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 

@@ -8,12 +8,13 @@ Shapes: D hidden, H heads of one kind, E head_dim, R rotary_dim, F intermediate,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmkit.engine.native.latent import latent_attention
 from llmkit.engine.native.parts import ACTIVATIONS
 from llmkit.engine.native.vectors import Vectors, added_positions, angles_of, half_by_half, sizes_of
 from llmkit.kernels.coded import CodedMatrix, common, stacked
@@ -139,28 +140,38 @@ class _Packer:
             vectors.norm(f"{layer}.{name}") if name else None for name in _NORMS[config.norm_placement]
         )
         feed, feed_biases = self._feed(mlp)
+        looks = self._attention if config.latent is None else partial(latent_attention, self, config.latent)
+        parts, biases = looks(attention)
         return LayerWeights(
             before_attention=before,
             after_attention=after,
             before_mlp=before_mlp,
             after_mlp=after_mlp,
-            q_norm=vectors.norm(f"{attention}.q_norm", turned=True),
-            k_norm=vectors.norm(f"{attention}.k_norm", turned=True),
-            q=self.pack(f"{attention}.q_proj.weight", turned=True),
-            k=self.pack(f"{attention}.k_proj.weight", turned=True),
-            v=self.pack(f"{attention}.v_proj.weight"),
-            o=self.pack(f"{attention}.o_proj.weight"),
+            **parts,
             **feed,
-            biases=(
-                *(vectors.take(f"{attention}.{one}_proj.bias", turned=True) for one in "qk"),
-                *(vectors.take(f"{attention}.{one}_proj.bias") for one in "vo"),
-                *feed_biases,
-            ),
+            biases=(*biases, *feed_biases),
             sinks=vectors.take(f"{attention}.sinks"),
             curve=vectors.curve(f"{mlp}.act_fn"),
             window=(config.sliding_window or 0) if number in config.sliding_layers else 0,
             angles=angles_of(config, number),
         )
+
+    def _attention(self, attention: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
+        """Norms and matrices of keys and values of heads, and the biases of q, k, v and o."""
+        vectors = self.vectors
+        parts = {
+            "q_norm": vectors.norm(f"{attention}.q_norm", turned=True),
+            "k_norm": vectors.norm(f"{attention}.k_norm", turned=True),
+            "q": self.pack(f"{attention}.q_proj.weight", turned=True),
+            "k": self.pack(f"{attention}.k_proj.weight", turned=True),
+            "v": self.pack(f"{attention}.v_proj.weight"),
+            "o": self.pack(f"{attention}.o_proj.weight"),
+        }
+        biases = (
+            *(vectors.take(f"{attention}.{one}_proj.bias", turned=True) for one in "qk"),
+            *(vectors.take(f"{attention}.{one}_proj.bias") for one in "vo"),
+        )
+        return parts, biases
 
     def _feed(self, mlp: str) -> tuple[dict[str, Any], tuple[Floats | None, Floats | None]]:
         """What a layer has behind attention, and the biases of a plain MLP."""
@@ -221,20 +232,29 @@ class _Packer:
             limit=config.swiglu_limit,
         )
 
-    def pack(self, name: str, taken: NDArray[Any] | None = None, *, turned: bool = False) -> PackedWeight:
-        """A matrix (out, in), where it was taken already that; turned: its rows half by half, as the kernels
-        turn them."""
+    def pack(
+        self,
+        name: str,
+        taken: NDArray[Any] | None = None,
+        *,
+        turned: bool = False,
+        head_dim: int | None = None,
+    ) -> PackedWeight:
+        """A matrix (out, in), where it was taken already that; turned: its rows `half_by_half`."""
         if name in self._weights.codes:
             matrix = self._matrices(name)[0]
             if turned and self._config.rope_interleaved:
-                matrix = matrix.ordered(half_by_half(self._config, np.arange(matrix.num_rows)))
+                rows = np.arange(matrix.num_rows)
+                matrix = matrix.ordered(half_by_half(self._config, rows, head_dim=head_dim))
             return pack_coded(matrix)
         rows = self._weights.take(name) if taken is None else taken
         packed = pack_below(
-            [half_by_half(self._config, rows) if turned else rows], self._format, self._weights.forget
+            [half_by_half(self._config, rows, head_dim=head_dim) if turned else rows],
+            self._format,
+            self._weights.forget,
         )
         if taken is None:
-            self._weights.give_up(name)
+            self.give_up(name)
         return packed
 
     def _joined(self, names: Sequence[str]) -> PackedWeight:
@@ -243,12 +263,13 @@ class _Packer:
             joined = stacked([self._matrices(name)[0] for name in names])
             if joined is not None:
                 return pack_coded(joined)
-        packed = pack_below([self._plain(name) for name in names], self._format, self._weights.forget)
+        packed = pack_below([self.plain(name) for name in names], self._format, self._weights.forget)
         for name in names:
-            self._weights.give_up(name)
+            self.give_up(name)
         return packed
 
-    def _plain(self, name: str) -> NDArray[Any]:
+    def plain(self, name: str) -> NDArray[Any]:
+        """The numbers of a matrix, whatever it is kept as; bfloat16 is uint16."""
         if name not in self._weights.codes:
             return self._weights.take(name)
         matrix = self._matrices(name)[0]
@@ -261,8 +282,12 @@ class _Packer:
             return tuple(pack_coded(one) for one in common(self._matrices(name)))
         taken = self._weights.take(name)
         packed = tuple(pack_below([one], self._format, self._weights.forget) for one in taken)
-        self._weights.give_up(name)
+        self.give_up(name)
         return packed
+
+    def give_up(self, name: str) -> None:
+        """A tensor is packed, all of it."""
+        self._weights.give_up(name)
 
     def _matrices(self, name: str) -> list[CodedMatrix]:
         return [source() for source in self._weights.codes[name]]
