@@ -42,6 +42,17 @@ class StateStruct(Structure):
     ]
 
 
+class LatentStruct(Structure):
+    """Latent of native/forward.h."""
+
+    _fields_ = [
+        ("q_a", WeightStruct),
+        *((name, c_void_p) for name in ("q_a_bias", "q_norm", "kv_norm", "into", "keys", "values")),
+        *((name, c_int32) for name in ("kept", "plain", "rotated", "value")),
+        ("epsilon", c_float),
+    ]
+
+
 class LayerStruct(Structure):
     """Layer of native/forward.h."""
 
@@ -50,7 +61,7 @@ class LayerStruct(Structure):
         *((name, NormStruct) for name in ("q_norm", "k_norm")),
         *((name, WeightStruct) for name in PROJECTIONS),
         *((f"{name}_bias", c_void_p) for name in PROJECTIONS),
-        *((name, c_void_p) for name in ("sinks", "curve", "experts", "state")),
+        *((name, c_void_p) for name in ("sinks", "curve", "experts", "state", "latent")),
         *((name, c_int32) for name in ("window", "angles")),
     ]
 

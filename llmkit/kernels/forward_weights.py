@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from llmkit.kernels.elementwise import Activation
+from llmkit.kernels.forward_latent import LatentStructs, LatentWeights
 from llmkit.kernels.forward_states import StateWeights
 from llmkit.kernels.forward_structs import PROJECTIONS, ExpertsStruct, LayerStruct, NormStruct, StateStruct
 from llmkit.kernels.library import WeightStruct
@@ -108,6 +109,8 @@ class LayerWeights:
     """(H E, D): what each head takes home counts sigmoid of it."""
     state: StateWeights | None = None
     """In place of q, k, v and their gate."""
+    latent: LatentWeights | None = None
+    """In place of v."""
     gate_up: PackedWeight | None = None
     """The gate's rows, then up's; without a gate up's alone."""
     down: PackedWeight | None = None
@@ -133,6 +136,8 @@ class LayerWeights:
             named += [one.router, *one.gate_up, *one.down, one.shared_gate_up, one.shared_down]
         if self.state is not None:
             named += [self.state.inputs, self.state.gate, self.state.rates]
+        if self.latent is not None:
+            named += self.latent.matrices
         return (weight for weight in named if weight is not None)
 
 
@@ -158,9 +163,15 @@ class LayerStructs:
             curve=address_of(layer.curve),
             experts=None if layer.experts is None else self._experts(layer.experts),
             state=None if layer.state is None else self._state(layer.state),
+            latent=None if layer.latent is None else self._latent(layer.latent),
             window=layer.window,
             angles=layer.angles,
         )
+
+    def _latent(self, latent: LatentWeights) -> int:
+        structs = LatentStructs(latent)
+        self._kept.append(structs)
+        return structs.address
 
     def _experts(self, experts: ExpertWeights) -> int:
         count = len(experts.gate_up)

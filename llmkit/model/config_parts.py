@@ -6,6 +6,9 @@ from typing import Literal
 from llmkit.errors import ConfigError
 
 Scoring = Literal["softmax", "sigmoid"]
+LATENT_NORM_EPS = 1e-6
+"""Of latent attention's two inner norms: a constant in DeepSeek's code and in transformers, whatever
+rms_norm_eps is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,11 @@ from llmkit.errors import ConfigError
 from llmkit.model.attend import attend, attend_row, joined
 from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import LatentConfig
+from llmkit.model.config_parts import LATENT_NORM_EPS, LatentConfig
 from llmkit.model.layout import Layout
 from llmkit.model.learnt.attention import attend_learning, learns_here
 from llmkit.model.norm import RMSNorm
 from llmkit.model.rope import rotate
-
-_INNER_EPS = 1e-6
-"""Of the two inner norms: a constant in DeepSeek's code and in transformers, whatever rms_norm_eps is."""
 
 
 class LatentAttention(nn.Module):
@@ -47,12 +44,12 @@ class LatentAttention(nn.Module):
         D, H, biased = config.hidden_size, config.num_attention_heads, config.attention_bias
         if latent.q_lora_rank:
             self.q_a_proj = nn.Linear(D, latent.q_lora_rank, bias=biased)
-            self.q_a_layernorm = RMSNorm(latent.q_lora_rank, _INNER_EPS)
+            self.q_a_layernorm = RMSNorm(latent.q_lora_rank, LATENT_NORM_EPS)
             self.q_b_proj = nn.Linear(latent.q_lora_rank, H * key_dim, bias=False)
         else:
             self.q_proj = nn.Linear(D, H * key_dim, bias=False)
         self.kv_a_proj_with_mqa = nn.Linear(D, latent.kv_lora_rank + latent.qk_rope_head_dim, bias=biased)
-        self.kv_a_layernorm = RMSNorm(latent.kv_lora_rank, _INNER_EPS)
+        self.kv_a_layernorm = RMSNorm(latent.kv_lora_rank, LATENT_NORM_EPS)
         self.kv_b_proj = nn.Linear(
             latent.kv_lora_rank, H * (latent.qk_nope_head_dim + latent.v_head_dim), bias=False
         )

@@ -11,6 +11,7 @@ from llmkit.kernels import forward_structs
 from llmkit.kernels.build import COMPILERS, FOLDER
 from llmkit.kernels.forward_structs import (
     ExpertsStruct,
+    LatentStruct,
     LayerStruct,
     LowRankStruct,
     ModelStruct,
@@ -21,7 +22,7 @@ from llmkit.kernels.forward_structs import (
 
 STRUCTS = {
     **{"Norm": NormStruct, "Experts": ExpertsStruct, "Layer": LayerStruct, "Model": ModelStruct},
-    **{"Pass": PassStruct, "LowRank": LowRankStruct, "State": StateStruct},
+    **{"Pass": PassStruct, "LowRank": LowRankStruct, "State": StateStruct, "Latent": LatentStruct},
 }
 
 

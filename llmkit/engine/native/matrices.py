@@ -59,20 +59,29 @@ class Matrices:
         self._format = packed_format
         self.vectors = Vectors(weights.config, weights.shapes, weights.take)
 
-    def pack(self, name: str, taken: NDArray[Any] | None = None, *, turned: bool = False) -> PackedWeight:
-        """A matrix (out, in), where it was taken already that; turned: its rows half by half, as the kernels
-        turn them."""
+    def pack(
+        self,
+        name: str,
+        taken: NDArray[Any] | None = None,
+        *,
+        turned: bool = False,
+        head_dim: int | None = None,
+    ) -> PackedWeight:
+        """A matrix (out, in), where it was taken already that; turned: its rows `half_by_half`."""
         if name in self.weights.codes:
             matrix = self._matrices(name)[0]
             if turned and self.config.rope_interleaved:
-                matrix = matrix.ordered(half_by_half(self.config, np.arange(matrix.num_rows)))
+                rows = np.arange(matrix.num_rows)
+                matrix = matrix.ordered(half_by_half(self.config, rows, head_dim=head_dim))
             return pack_coded(matrix)
         rows = self.weights.take(name) if taken is None else taken
         packed = pack_below(
-            [half_by_half(self.config, rows) if turned else rows], self._format, self.weights.forget
+            [half_by_half(self.config, rows, head_dim=head_dim) if turned else rows],
+            self._format,
+            self.weights.forget,
         )
         if taken is None:
-            self.weights.give_up(name)
+            self.give_up(name)
         return packed
 
     def shared_out(self, name: str, orders: Sequence[Order]) -> list[PackedWeight]:
@@ -82,7 +91,7 @@ class Matrices:
             return [pack_coded(matrix.ordered(order)) for order in orders]
         rows = self.weights.take(name)
         packed = [pack(rows[order], self._format) for order in orders]
-        self.weights.give_up(name)
+        self.give_up(name)
         return packed
 
     def joined(self, names: Sequence[str]) -> PackedWeight:
@@ -91,12 +100,13 @@ class Matrices:
             joined = stacked([self._matrices(name)[0] for name in names])
             if joined is not None:
                 return pack_coded(joined)
-        packed = pack_below([self._plain(name) for name in names], self._format, self.weights.forget)
+        packed = pack_below([self.plain(name) for name in names], self._format, self.weights.forget)
         for name in names:
-            self.weights.give_up(name)
+            self.give_up(name)
         return packed
 
-    def _plain(self, name: str) -> NDArray[Any]:
+    def plain(self, name: str) -> NDArray[Any]:
+        """The numbers of a matrix, whatever it is kept as; bfloat16 is uint16."""
         if name not in self.weights.codes:
             return self.weights.take(name)
         matrix = self._matrices(name)[0]
@@ -109,8 +119,12 @@ class Matrices:
             return tuple(pack_coded(one) for one in common(self._matrices(name)))
         taken = self.weights.take(name)
         packed = tuple(pack_below([one], self._format, self.weights.forget) for one in taken)
-        self.weights.give_up(name)
+        self.give_up(name)
         return packed
+
+    def give_up(self, name: str) -> None:
+        """A tensor is packed, all of it."""
+        self.weights.give_up(name)
 
     def _matrices(self, name: str) -> list[CodedMatrix]:
         return [source() for source in self.weights.codes[name]]

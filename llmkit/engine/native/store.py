@@ -1,6 +1,6 @@
 """The memory of keys and values that the native kernels read and write.
 
-Shapes: P positions of the pool, K key/value heads, E head_dim.
+Shapes: P positions of the pool, K key/value heads, E head_dim, W kv_lora_rank + qk_rope_head_dim.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ class NativeStore:
 
     Attributes:
         num_groups: of layers.
-        arrays: of each of `kinds` one (P, K, E), or of scales (P, K); bfloat16 is uint16.
+        arrays: of each of `kinds` one (P, K, E), of scales (P, K), of latents (P, W); bfloat16 is uint16.
         states: of texts; None for a model without layers of state.
     """
 
@@ -38,7 +38,7 @@ class NativeStore:
     ) -> None:
         """
         Args:
-            config: of a model without latents.
+            config: of the model.
             num_blocks: of the pool.
             block_tokens: positions of a block.
             dtype: of keys and values: float32, bfloat16 or int8.
@@ -57,10 +57,11 @@ class NativeStore:
         self._by_block = [one.view(np.uint8).reshape(num_blocks, -1) for one in self.arrays]
         each = len(self.kinds) // groups.layers_in_block
         addresses = [one.ctypes.data for one in self.arrays]
-        keys, values, *scales = (
+        keys, *others = (
             [0 if place < 0 else addresses[place * each + number] for place in groups.place_of]
             for number in range(each)
         )
+        values, *scales = others or (keys,)  # of latents both are made
         self.states = NativeStates(config, slots) if config.state_layers else None
         self.memory = KeptMemory(
             keys,

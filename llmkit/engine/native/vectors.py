@@ -43,12 +43,14 @@ class Vectors:
         self.config = config
         self._shapes, self._take = shapes, take
 
-    def take(self, name: str, *, turned: bool = False) -> Floats | None:
+    def take(self, name: str, *, turned: bool = False, head_dim: int | None = None) -> Floats | None:
         """A tensor, (...), or None where the model has none of this name; turned: `half_by_half`."""
         if name not in self._shapes:
             return None
         values = as_float32(self._take(name))
-        return np.ascontiguousarray(half_by_half(self.config, values)) if turned else values
+        if not turned:
+            return values
+        return np.ascontiguousarray(half_by_half(self.config, values, head_dim=head_dim))
 
     def norm(self, module: str, *, turned: bool = False) -> NormWeights | None:
         """A norm's vectors; the 1 + weight of Gemma and Nemotron is added up here."""
@@ -125,16 +127,25 @@ def angles_of(config: ModelConfig, layer: int) -> int:
     return int(layer in config.sliding_layers and config.sliding_rope_theta is not None)
 
 
-def half_by_half(config: ModelConfig, rows: NDArray[Any]) -> NDArray[Any]:
+def half_by_half(config: ModelConfig, rows: NDArray[Any], *, head_dim: int | None = None) -> NDArray[Any]:
     """Rows of queries or keys, (H * E, ...) or one head's: pairs that stand side by side put apart.
 
     The kernels turn pairs that are half a head apart. Queries and keys are reordered alike, so that scores do
-    not change.
+    not change. Latent attention turns the last R numbers of a head, others the first.
+
+    Args:
+        config: of the model.
+        rows: see above.
+        head_dim: E, where it is not the model's.
     """
-    E, R = config.head_dim, config.rotary_dim
+    E, R = head_dim or config.head_dim, config.rotary_dim
     if not config.rope_interleaved:
         return rows
-    order = np.concatenate((np.arange(0, R, 2), np.arange(1, R, 2), np.arange(R, E)))
+    turned = np.concatenate((np.arange(0, R, 2), np.arange(1, R, 2)))
+    if config.latent is None:
+        order = np.concatenate((turned, np.arange(R, E)))
+    else:
+        order = np.concatenate((np.arange(E - R), E - R + turned))
     return rows.reshape(-1, E, *rows.shape[1:])[:, order].reshape(rows.shape)
 
 

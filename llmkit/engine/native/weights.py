@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.engine.native.latent import latent_attention
 from llmkit.engine.native.matrices import Matrices, Weights
 from llmkit.engine.native.parts import ACTIVATIONS
 from llmkit.engine.native.state_layers import state_weights
@@ -101,9 +102,7 @@ class _Packer(Matrices):
         before, after, before_mlp, after_mlp = (
             vectors.norm(f"{layer}.{name}") if name else None for name in _NORMS[config.norm_placement]
         )
-        mixed, biases = (
-            self._state(mixer) if number in config.state_layers else self._attention(number, mixer)
-        )
+        mixed, biases = self._mixer(number, mixer)
         feed, feed_biases = self._feed(mlp)
         return LayerWeights(
             before_attention=before,
@@ -118,8 +117,16 @@ class _Packer(Matrices):
             angles=angles_of(config, number),
         )
 
+    def _mixer(self, number: int, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
+        """What a layer reads other positions by, and the biases of q, k, v, o and of attention's gate."""
+        if number in self.config.state_layers:
+            return self._state(module)
+        if self.config.latent is not None:
+            return latent_attention(self, self.config.latent, module)
+        return self._attention(number, module)
+
     def _attention(self, number: int, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
-        """A layer's attention, and the biases of q, k, v, o and of its gate."""
+        """A layer's attention, as `_mixer` gives it."""
         vectors = self.vectors
         q, gate, q_bias, gate_bias = self._queries(f"{module}.q_proj")
         k, v, o = (f"{module}.{one}_proj" for one in "kvo")
@@ -144,7 +151,7 @@ class _Packer(Matrices):
         return q, gate, *((None, None) if both is None else (both[order] for order in orders))
 
     def _state(self, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
-        """A layer that keeps a state, and the biases as `_attention` gives them."""
+        """A layer that keeps a state, as `_mixer` gives it."""
         out = f"{module}.out_proj"
         parts = {"state": state_weights(self.config, module, self), "o": self.pack(f"{out}.weight")}
         return parts, (None, None, None, self.vectors.take(f"{out}.bias"), None)

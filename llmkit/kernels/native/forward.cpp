@@ -2,6 +2,7 @@
 //
 // Between Python calls, or kernels called one by one, a small model's token would spend longer than in the kernels.
 #include "forward_experts.h"
+#include "forward_latent.h"
 #include "forward_states.h"
 #include "region.h"
 
@@ -98,12 +99,14 @@ struct Run {
     kernel.keep(worker, Keep{from, to, scales, places, p.tokens, m.kv_heads, m.head_dim, p.kv_type});
   }
 
-  void attend(int32_t number) const {
+  // What the new positions of `count` texts from `first` on take home of their texts.
+  void attend(int32_t number, const float* q, float* out, int32_t first, int32_t count) const {
     const Layer& l = m.layers[number];
     Attention a = attention_of(m, p);
-    a.q = at(plan.q), a.out = at(plan.attended), a.k = p.keys[number], a.v = p.values[number];
+    a.q = q, a.out = out, a.k = p.keys[number], a.v = p.values[number];
     if (p.key_scales) a.k_scale = p.key_scales[number], a.v_scale = p.value_scales[number];
-    a.block_table += p.group_of[number] * p.texts * p.table_stride;
+    a.block_table += (static_cast<int64_t>(p.group_of[number]) * p.texts + first) * p.table_stride;
+    a.query_start += first, a.lengths += first, a.sequences = count;
     a.window = l.window, a.sinks = l.sinks;
     kernel.attend(worker, a, at(plan.partial), worker.own);
     barrier(worker);
@@ -171,6 +174,7 @@ struct Run {
   // Queries, keys and values of the new positions; the latter two are kept. What each position took home is left in
   // plan.attended.
   void look(const Layer& l, int32_t number, const float* x) const {
+    if (l.latent) return LatentRun<Run>{*this, l, *l.latent, number}.look(x);
     Prepared prepared = prepare(l.q.format, x, p.tokens, m.hidden);
     multiply(l.q, prepared, at(plan.q), l.q_bias, false);
     if (l.k.format != l.q.format) prepared = prepare(l.k.format, x, p.tokens, m.hidden);
@@ -193,7 +197,7 @@ struct Run {
     keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr, group);
     keep(at(plan.v), p.values[number], p.value_scales ? p.value_scales[number] : nullptr, group);
     barrier(worker);
-    attend(number);
+    attend(number, at(plan.q), at(plan.attended), 0, p.texts);
   }
 
   void feed(const Layer& l, int32_t number, const float* x) const {

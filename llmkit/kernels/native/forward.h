@@ -50,6 +50,19 @@ struct State {
   int32_t key_heads, value_heads, key_dim, value_dim;  // value_heads 0: no rule
 };
 
+// Multi-head latent attention (arXiv:2405.04434): a token is kept as C numbers, out of which every head makes a key of N
+// numbers and a value of U, and R rotated ones that are part of all heads' keys. The layer's q gives queries,
+// (H (N + R), D or the rank of q_a), its k what is kept, (C + R, D); there is no v.
+struct Latent {
+  Weight q_a;              // (rank, D) and a norm, before the layer's q; no data: q reads the stream itself
+  const float* q_a_bias;
+  const float *q_norm, *kv_norm;  // (rank), (C)
+  const Weight* into;      // (H) of (C, N): a query that reads keys into one that reads what is kept
+  const Weight *keys, *values;  // (H) of (N, C), into turned, and of (U, C): what is kept into keys and values
+  int32_t kept, plain, rotated, value;  // C, N, R, U
+  float epsilon;                        // of both norms
+};
+
 struct Layer {
   Norm before_attention, after_attention, before_mlp, after_mlp;
   Norm q_norm, k_norm;  // over a head, or over all of them
@@ -60,6 +73,7 @@ struct Layer {
   const float* curve;      // (4) of kXielu, or null
   const Experts* experts;  // in place of gate_up and down
   const State* state;      // in place of q, k, v and the gate
+  const Latent* latent;    // in place of v
   int32_t window;          // positions that a query sees; 0: all before it
   int32_t angles;          // which of the pass's tables rotates; -1: none
 };

@@ -5,12 +5,9 @@
 #include <initializer_list>
 
 #include "forward.h"
+#include "forward_latent_plan.h"
 
 namespace {
-
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 // Offsets; all aligned to 64 bytes.
 struct Plan {
@@ -18,6 +15,7 @@ struct Plan {
   size_t narrow;  // of adapters
   size_t gates;   // of attention, or of a state
   size_t mixed, convolved, rates;  // of states
+  size_t low, wide, blended, rows_kept, kept_prepared, keys, values;  // of latents
   // of experts
   size_t scores, chosen, weights, places, starts, sources, cursors, rows, expert_inner, expert_prepared, shared;
 };
@@ -51,24 +49,27 @@ size_t prepared_apart_bytes(const Kernels& kernel, int32_t format, int64_t rows,
   return kernel.prepared_bytes(format, rows, cols) + each * static_cast<size_t>(used);
 }
 
+// With latents, all heads read one key as wide as what is kept, and of it the first numbers as its value.
 Attention attention_of(const Model& m, const Pass& p) {
   Attention a;
   memset(&a, 0, sizeof a);
-  int64_t row = static_cast<int64_t>(m.kv_heads) * m.head_dim;
+  const Latent* latent = m.layers[0].latent;
+  a.heads = m.heads, a.kv_heads = latent ? 1 : m.kv_heads;
+  a.key_dim = latent ? latent->kept + latent->rotated : m.head_dim, a.value_dim = latent ? latent->kept : m.head_dim;
+  int64_t row = static_cast<int64_t>(a.kv_heads) * a.key_dim;
   a.block_table = p.block_tables, a.query_start = p.query_start, a.lengths = p.lengths;
-  a.q_stride = a.out_stride = static_cast<int64_t>(m.heads) * m.head_dim;
-  a.k_block = a.v_block = p.block_size * row, a.k_token = a.v_token = row, a.k_head = a.v_head = m.head_dim;
-  a.scale_block = static_cast<int64_t>(p.block_size) * m.kv_heads, a.scale_token = m.kv_heads, a.scale_head = 1;
+  a.q_stride = static_cast<int64_t>(m.heads) * a.key_dim, a.out_stride = static_cast<int64_t>(m.heads) * a.value_dim;
+  a.k_block = a.v_block = p.block_size * row, a.k_token = a.v_token = row, a.k_head = a.v_head = a.key_dim;
+  a.scale_block = static_cast<int64_t>(p.block_size) * a.kv_heads, a.scale_token = a.kv_heads, a.scale_head = 1;
   a.table_stride = p.table_stride, a.kv_type = p.kv_type, a.block_size = p.block_size;
-  a.sequences = p.texts, a.heads = m.heads, a.kv_heads = m.kv_heads, a.key_dim = a.value_dim = m.head_dim;
-  a.scale = m.scale, a.softcap = m.softcap, a.chunked = m.chunked;
+  a.sequences = p.texts, a.scale = m.scale, a.softcap = m.softcap, a.chunked = m.chunked;
   return a;
 }
 
 Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
-  int64_t n = p.tokens, heads = static_cast<int64_t>(m.heads) * m.head_dim;
-  int64_t kv = static_cast<int64_t>(m.kv_heads) * m.head_dim;
+  const Latent* latent = m.layers[0].latent;
   Attention a = attention_of(m, p);  // without a window, which only makes it smaller
+  int64_t n = p.tokens, kv = static_cast<int64_t>(a.kv_heads) * a.key_dim;
   Plan plan;
   size_t at = 0, prepared = 0, apart = 0;
   auto take = [&](size_t bytes) { size_t here = at; at += aligned(bytes); return here; };
@@ -83,6 +84,7 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   for (int32_t number = 0; number < m.num_layers; number++) {
     const Layer& l = m.layers[number];
     for (const Weight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate_up, &l.down, &l.attention_gate}) prepares(*w);
+    if (l.latent) prepares(l.latent->q_a);
     if (l.state)
       for (const Weight* w : {&l.state->inputs, &l.state->gate, &l.state->rates}) prepares(*w);
     make_room(states, l);
@@ -100,14 +102,25 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.x = floats(n * m.hidden);
   plan.normed = floats(n * m.hidden);
   plan.fed = m.residual == kParallel ? floats(n * m.hidden) : plan.normed;
-  plan.q = floats(n * heads);
+  plan.q = floats(n * m.heads * m.head_dim);
   plan.k = floats(n * kv);
-  plan.v = floats(n * kv);
-  plan.attended = floats(n * (states.read > heads ? states.read : heads));
+  plan.v = latent ? 0 : floats(n * kv);
+  int64_t attended = static_cast<int64_t>(m.heads) * (latent ? latent->value : m.head_dim);
+  plan.attended = floats(n * (states.read > attended ? states.read : attended));
   plan.gates = floats(n * states.gates);
   plan.mixed = floats(n * states.mixed);
   plan.convolved = floats(n * states.convolved);
   plan.rates = floats(n * states.rates);
+  if (latent) {
+    int64_t held = longest_expanded(*latent, p), keys = held * heads_at_once(m, *latent, held);
+    plan.low = floats(n * latent->q_a.rows);
+    plan.wide = floats(n * a.q_stride);
+    plan.blended = floats(n * a.out_stride);
+    plan.rows_kept = floats(held * a.key_dim);
+    plan.kept_prepared = take(held ? kernel.prepared_bytes(latent->keys[0].format, held, latent->kept) : 0);
+    plan.keys = floats(keys * m.head_dim);
+    plan.values = floats(keys * latent->value);
+  }
   plan.branch = floats(n * m.hidden);
   plan.inner = floats(n * inner);
   plan.last = floats(static_cast<int64_t>(p.num_wanted) * m.hidden);
@@ -128,6 +141,7 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.partial = take(kernel.attention_partial_bytes(a));
   size_t choosing = sizeof(float) * 3 * static_cast<size_t>(room.num_experts);
   plan.own_bytes = aligned(most(most(kernel.multiply_bytes(), kernel.attention_tile_bytes(a)), choosing));
+  if (latent) plan.own_bytes = most(plan.own_bytes, aligned(latent_own_bytes(kernel, m, *latent)));
   plan.total = at;
   return plan;
 }

@@ -13,7 +13,7 @@ from llmkit.errors import ConfigError
 from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_parts import LATENT_NORM_EPS, ExpertsConfig
 from llmkit.model.gguf.architectures import ARCHITECTURES, GgufArchitecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
 from llmkit.model.gguf.delta import delta_metadata
@@ -24,7 +24,6 @@ _NOT_CARRIED = ("bos_token_id", "eos_token_id", "pad_token_id", "dtype", "initia
 """Fields that are the tokenizer's, the tensors' or training's; sinusoids are read as learnt positions."""
 _NOT_CARRIED_OF_EXPERTS = ("router_aux_loss_coef", "router_z_loss_coef")
 _TOLERANCE = 1e-6
-_INNER_EPS = 1e-6
 _LAYERS_OF_LITE = (26, 27)
 """By which llama.cpp tells DeepSeek models whose queries come straight from hidden_size."""
 
@@ -279,6 +278,6 @@ def _lost(config: ModelConfig, architecture: GgufArchitecture) -> list[str]:
         lost.append("llama.cpp rounds where YaRN's ramp begins and ends to whole pairs")
     if config.model_type == "gpt_neox" and config.hidden_act == "gelu":
         lost.append("llama.cpp computes GELU with tanh, which is up to 0.0005 off")
-    if config.latent is not None and not math.isclose(config.norm_eps, _INNER_EPS):
-        lost.append(f"llama.cpp's inner norms have {config.norm_eps:g} for {_INNER_EPS:g}")
+    if config.latent is not None and not math.isclose(config.norm_eps, LATENT_NORM_EPS):
+        lost.append(f"llama.cpp's inner norms have {config.norm_eps:g} for {LATENT_NORM_EPS:g}")
     return lost

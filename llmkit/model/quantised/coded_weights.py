@@ -22,12 +22,12 @@ from llmkit.model.quantised.stored import QuantisedInfo, read_part
 Source = Callable[[], CodedMatrix]
 _TAKEN = re.compile(
     r"model\.embed_tokens\.weight|lm_head\.weight|"
-    r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj\.weight|mlp\.(shared_expert\.)?(gate|up|down)_proj\.weight|"
-    r"mlp\.experts\.(gate_up|down)_proj|"
+    r"model\.layers\.\d+\.(self_attn\.([qkvo]|q_a|q_b)_proj\.weight|self_attn\.kv_a_proj_with_mqa\.weight|"
+    r"mlp\.(shared_expert\.)?(gate|up|down)_proj\.weight|mlp\.experts\.(gate_up|down)_proj|"
     r"(conv\.in_proj|linear_attn\.in_proj_(qkvz|qkv|z)|(conv|linear_attn)\.out_proj)\.weight)"
 )
-"""A model's tensors that the kernels read packed. Routers are not, nor the rates of a delta rule: they stay
-float32."""
+"""A model's tensors that the kernels read packed. Routers are not, nor a delta rule's rates, nor what makes keys
+of latents: they stay numbers."""
 
 
 class CodedWeights:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_attention_bytes
 from llmkit.kernels.memory import ValueType
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import LatentConfig
 from llmkit.model.learnt.operations import HAS_KERNELS
 from llmkit.model.recurrent.chunks import CHUNK
 from llmkit.train.config import ActivationCheckpointing
@@ -115,7 +116,9 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
     """
     half = dtype == "bfloat16"
     kv = 2 * model.num_key_value_heads * model.head_dim
-    if model.qk_norm != "none":
+    if model.latent is not None:
+        attention = _latent_bytes(model, model.latent, half=half, native=native)
+    elif model.qk_norm != "none":
         attention = 32 * model.hidden_size + 6 * kv
     elif model.norm == "rms":
         attention = (24 if half else 28) * model.hidden_size + (2 if half else 4) * kv
@@ -126,7 +129,26 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
     gated = 3 if native and model.hidden_act == "silu" else 4
     mixed = len(model.attention_layers) * attention
     mixed += len(model.state_layers) * (12 * model.hidden_size + 4 * _state_values(model))
+    if half and model.experts is not None and model.experts.shared_intermediate_size:
+        mixed += len(model.experts.layers) * 4 * model.hidden_size  # that the shared one's gate and up read
     return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
+
+
+def _latent_bytes(model: ModelConfig, latent: LatentConfig, *, half: bool, native: bool) -> int:
+    """What autograd keeps of a token in latent attention and both norms of its layer.
+
+    Beside inputs and outputs of norms, the two narrow ones too: of each head its query and key, joined of two
+    parts; what kv_b_proj gave, of which the value is a piece, and what attention gave. PyTorch's takes values
+    as wide as keys, and what it gave is laid out anew.
+    """
+    key, value = model.head_dim, latent.v_head_dim
+    if native and not (key % HEAD_DIM_STEP or value % HEAD_DIM_STEP):
+        head = 2 * key + latent.qk_nope_head_dim + 2 * value
+    else:
+        head = 2 * key + 2 * max(key, value) + value
+    heads = model.num_attention_heads * head + latent.qk_rope_head_dim
+    narrow = latent.q_lora_rank + latent.kv_lora_rank
+    return 16 * model.hidden_size + (10 if half else 8) * narrow + (2 if half else 4) * heads
 
 
 def _state_values(model: ModelConfig) -> int:

@@ -48,10 +48,13 @@ def test_vectors_are_float32_and_none_where_there_is_none() -> None:
 
 
 def test_pairs_that_stand_side_by_side_are_put_half_a_head_apart_and_what_does_not_turn_stays() -> None:
-    config: Any = SimpleNamespace(head_dim=6, rotary_dim=4, rope_interleaved=True)
+    config: Any = SimpleNamespace(head_dim=6, rotary_dim=4, rope_interleaved=True, latent=None)
     assert half_by_half(config, np.arange(12)).tolist() == [0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11]
     matrix = np.arange(12)[:, None] * [1, 10]
     assert half_by_half(config, matrix)[:, 1].tolist() == [0, 20, 10, 30, 40, 50, 60, 80, 70, 90, 100, 110]
+    config.latent = "of latents the last ones turn"
+    assert half_by_half(config, np.arange(12)).tolist() == [0, 1, 2, 4, 3, 5, 6, 7, 8, 10, 9, 11]
+    assert half_by_half(config, np.arange(9), head_dim=9).tolist() == [0, 1, 2, 3, 4, 5, 7, 6, 8]
     config.rope_interleaved = False
     assert half_by_half(config, matrix) is matrix
 

@@ -74,7 +74,7 @@ def test_two_parts_write_what_the_whole_does_from_the_same_scores(family: str, s
 
 
 @pytest.mark.skipif(not available(), reason="the kernels are not here")
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "deepseek_v2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_kernels_write_with_parts_what_they_write_with_the_whole(
     family: str, save_family: Save, second: Second
 ) -> None:

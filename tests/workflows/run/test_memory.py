@@ -35,12 +35,23 @@ WIDE_MAMBA = Mamba2Config(
 )
 ONCE = 4 if available() else 0
 """Bytes of each value of hidden_size that kernels keep once."""
+LATENT = {
+    **{"model_type": "deepseek_v3", "vocab_size": 64, "hidden_size": 96, "num_attention_heads": 4},
+    **{"q_lora_rank": 48, "kv_lora_rank": 40, "qk_nope_head_dim": 48, "qk_rope_head_dim": 16},
+    **{"v_head_dim": 32, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
+    **{"n_shared_experts": 1, "first_k_dense_replace": 0, "n_group": 1, "topk_group": 1},
+    **{"num_hidden_layers": 3, "intermediate_size": 96, "rope_theta": 1e4, "hidden_act": "silu"},
+}
 SHAPES = {
     "normalised queries": preset("tiny", vocab_size=64),
     "fewer keys": preset("tiny", vocab_size=64, num_key_value_heads=1),
     "RMSNorm": preset("stories15m", vocab_size=64, hidden_size=144, num_attention_heads=6),
     "LayerNorm, no gate": preset("nanogpt-cpu", vocab_size=64),
     "experts": preset("tiny-moe", vocab_size=64),
+    "latents": ModelConfig.from_hf(LATENT),
+    "latents, straight queries, heads of no kernel": ModelConfig.from_hf(
+        LATENT | {"q_lora_rank": None, "qk_rope_head_dim": 8, "v_head_dim": 48}
+    ),
 }
 
 
