@@ -26,8 +26,8 @@ _TAKEN = re.compile(
     r"mlp\.(shared_expert\.)?(gate|up|down)_proj\.weight|mlp\.experts\.(gate_up|down)_proj|"
     r"(conv\.in_proj|linear_attn\.in_proj_(qkvz|qkv|z)|(conv|linear_attn)\.out_proj)\.weight)"
 )
-"""A model's tensors that the kernels read packed. Routers are not, nor a delta rule's rates, nor what makes keys
-of latents: they stay numbers."""
+"""A model's tensors that the kernels read packed. Routers stay numbers, and so do a delta rule's rates
+and what makes keys of latents."""
 
 
 class CodedWeights:

@@ -5,10 +5,10 @@ import pytest
 
 from llmkit.engine.native.states import NativeStates, state_sizes
 from llmkit.model.recurrent.shapes import state_shapes
-from tests.model.recurrent.conftest import FIELDS, hybrid
+from tests.model.recurrent.conftest import BY_KERNELS, hybrid
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", BY_KERNELS)
 def test_each_layer_of_state_has_a_place_of_its_own_in_a_slot_and_others_have_none(name: str) -> None:
     config = hybrid(name).config  # state, attention, state
     states, each = NativeStates(config, 4), state_sizes(config).floats
@@ -18,7 +18,7 @@ def test_each_layer_of_state_has_a_place_of_its_own_in_a_slot_and_others_have_no
     assert states.nbytes == states.array.nbytes
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", BY_KERNELS)
 def test_a_state_holds_what_the_modules_hold_and_less_than_a_vector_more_of_each_row(
     name: str,
 ) -> None:

@@ -32,6 +32,8 @@ FIELDS: dict[str, dict[str, Any]] = {
         "norm_eps": 1e-6,
     },
 }
+BY_KERNELS = [name for name in FIELDS if name != "granitemoehybrid"]
+"""Whose layers of state the native kernels compute too."""
 
 
 def hybrid(name: str, **changes: Any) -> Transformer:
