@@ -4,6 +4,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from llmkit.formats.amount_text import plural as plural
+
 Facts = list[tuple[str, str | Sequence[str] | None]]
 """A name and what is to be said; a list of items is broken between items only. None is left out."""
 UNBROKEN = "\N{NO-BREAK SPACE}"
@@ -40,11 +42,6 @@ def visible(text: str) -> str:
 def indented(text: str) -> list[str]:
     """The lines of a text, two columns to the right."""
     return [f"  {line}".rstrip() for line in text.split("\n")]
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 layer`, `2 layers`, `1,000 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _joined(what: str | Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Values as people type them: counts and sizes with a suffix."""
+"""Counts, sizes, shares and times: as people type them, and as they read them."""
 
 import math
 import re

@@ -6,6 +6,7 @@ from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.cache_dtypes import CacheFormat, cache_format, float_bytes
 from llmkit.estimate.cache_layers import HeldLayers, held_layers, is_windowed
 from llmkit.estimate.cache_settings import CacheSettings
+from llmkit.formats.amount_text import plural
 
 SOURCES = {
     "full": "Pope et al. 2022, arXiv:2211.05102; grouped heads: arXiv:2305.13245",
@@ -146,12 +147,12 @@ def _terms(held: HeldLayers, settings: CacheSettings, context: int, batch: int) 
     cache = held.cache
     key_name = "head_dim" if cache.key_dim == cache.value_dim else "key_dim"
     return {
-        "layers": ("layers", _count(held.layers, "layer")),
-        "heads": ("kv_heads", _count(cache.kv_heads, "head")),
+        "layers": ("layers", plural(held.layers, "layer")),
+        "heads": ("kv_heads", plural(cache.kv_heads, "head")),
         "key_dim": (key_name, f"{cache.key_dim:,}"),
         "value_dim": ("value_dim", f"{cache.value_dim:,}"),
         "latent": ("latent", f"{cache.latent:,}"),
-        "ranks": ("ranks", _count(settings.tensor_parallel, "rank")),
+        "ranks": ("ranks", plural(settings.tensor_parallel, "rank")),
         "context": ("context", f"{context:,}"),
         "window": ("window", f"{cache.window:,}"),
         "encoder": ("encoder_tokens", f"{settings.encoder_tokens or cache.window:,}"),
@@ -159,12 +160,8 @@ def _terms(held: HeldLayers, settings: CacheSettings, context: int, batch: int) 
         "block": ("block_size", f"{settings.block_size or 1:,}"),
         "shared": ("shared", f"{held.shared:,}"),
         "tokens": ("", " tokens"),
-        "batch": ("batch", _count(batch, "sequence")),
+        "batch": ("batch", plural(batch, "sequence")),
     }
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _line(
@@ -173,7 +170,7 @@ def _line(
     names = {key: name for key, (name, _) in terms.items()}
     numbers = {key: number for key, (_, number) in terms.items()}
     return ExplainLine(
-        what=f"{_count(held.layers, 'layer')} {_NAMES[held.cache.kind]}{which}",
+        what=f"{plural(held.layers, 'layer')} {_NAMES[held.cache.kind]}{which}",
         formula=template.format_map(names),
         numbers=template.format_map(numbers),
         nbytes=nbytes,

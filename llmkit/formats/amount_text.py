@@ -21,6 +21,11 @@ def format_count(count: float) -> str:
     return f"{count:.3g}T"
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 layer`, `2 layers`, `1,000 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def round_step(least: float) -> float:
     """1, 2 or 5 times a power of ten: the smallest that is at least `least`, give or take a thousandth."""
     power = 10.0 ** math.floor(math.log10(least))

@@ -66,9 +66,7 @@ def bad_lines(
         yield BadLines(stage, skip=skip, stream=stream)
 
 
-def check_rejects(
-    rejects: Path | None, *, force: bool = False, inputs: Iterable[Path] = (), out: Path | None = None
-) -> None:
+def check_rejects(rejects: Path | None, *, force: bool, inputs: Iterable[Path], out: Path | None) -> None:
     """Check a place for rejects before any work; the arguments are those of `bad_lines`.
 
     Raises:

@@ -1,6 +1,6 @@
 import pytest
 
-from llmkit.formats.amount_text import format_bytes, format_count, round_step
+from llmkit.formats.amount_text import format_bytes, format_count, plural, round_step
 
 
 def test_sizes_are_short_for_people() -> None:
@@ -26,3 +26,7 @@ def test_counts_are_short_for_people() -> None:
 )
 def test_a_round_step_is_the_smallest_that_is_wide_enough(least: float, step: float) -> None:
     assert round_step(least) == pytest.approx(step, rel=1e-12)
+
+
+def test_a_count_of_things_is_told_with_their_name_for_one_or_for_many() -> None:
+    assert [plural(n, "row") for n in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]

@@ -1,7 +1,7 @@
 """What may be asked for, and what is worked out where nothing was."""
 
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,10 +11,10 @@ from llmkit.model.config import ExpertsConfig
 from llmkit.train.budget import resolve_steps
 from llmkit.train.config import resolve_router
 from llmkit.train.finetune_config import (
-    METHODS,
     OWN_SETTINGS,
     FinetuneConfig,
     FinetuneRecipe,
+    Method,
     default_finetune_lr,
     default_rows,
 )
@@ -31,7 +31,7 @@ def test_published_learning_rates_stand_at_a_width_of_4096_and_rise_as_models_ge
 
 
 def test_only_rows_that_are_pairs_answers_or_prompts_are_counted_one_by_one() -> None:
-    assert {method for method in METHODS if default_rows(method) is None} == {"sft", "kd"}
+    assert {method for method in get_args(Method) if default_rows(method) is None} == {"sft", "kd"}
 
 
 @pytest.mark.parametrize("setting", OWN_SETTINGS)
@@ -41,7 +41,7 @@ def test_a_setting_of_another_method_is_refused_by_its_flag(setting: str) -> Non
     needed = {"updates_per_rollout": 2} if setting == "clip_ratio" else {}
     config = FinetuneConfig(method=mine, **{setting: value, **needed})  # type: ignore[arg-type]
     assert config.settings[setting] == value
-    other = next(method for method in METHODS if method not in OWN_SETTINGS[setting])
+    other = next(method for method in get_args(Method) if method not in OWN_SETTINGS[setting])
     with pytest.raises(ConfigError) as caught:
         FinetuneConfig(method=other, **{setting: value})  # type: ignore[arg-type]
     assert f"--{setting.replace('_', '-')} with --method {other}" in caught.value.problem
@@ -90,7 +90,7 @@ def test_several_updates_from_the_same_answers_take_up_their_prompts_once(make_r
 
 
 def test_a_reference_is_used_by_the_methods_that_compare_and_by_grpo_unless_beta_is_0() -> None:
-    using = [method for method in METHODS if FinetuneConfig(method=method).uses_reference]  # type: ignore[arg-type]
+    using = [method for method in get_args(Method) if FinetuneConfig(method=method).uses_reference]
     assert using == ["dpo", "ipo", "hinge", "robust", "kto", "grpo"]
     assert not FinetuneConfig(method="grpo", beta=0.0).uses_reference
 

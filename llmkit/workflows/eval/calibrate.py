@@ -135,7 +135,7 @@ def _judged(scored: ScoredSample, kind: Confidence) -> tuple[str, list[tuple[flo
 
 
 def _spans(line: Line, text: str) -> list[tuple[int, int]]:
-    """What of an answer is wrong, in characters."""
+    """The ranges of characters of an answer that are labelled as wrong."""
     spans: list[tuple[int, int]] = decode_field(line, WRONG, list[tuple[int, int]])
     for start, end in spans:
         if not 0 <= start < end <= len(text):
@@ -147,7 +147,7 @@ def _spans(line: Line, text: str) -> list[tuple[int, int]]:
 
 
 def _overlaps(sizes: Sequence[int], spans: Sequence[tuple[int, ...]], total: int) -> list[bool]:
-    """Of tokens of so many bytes end to end, the last of which ends the text, whether each is in a span."""
+    """Whether each token touches a span; `sizes` are their bytes, end to end up to the end of the text."""
     found: list[bool] = []
     at = total - sum(sizes)  # blanks that the prompt ended with belong to the first token
     for size in sizes:

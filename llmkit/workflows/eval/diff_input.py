@@ -15,7 +15,7 @@ from llmkit.formats.streams import input_name, open_input
 from llmkit.workflows.eval.gates import Earlier, parse_earlier
 
 DIGESTS = ("prompt_sha256", "text_sha256")
-"""Of what a record is of."""
+"""Keys of a record under which the digest of what was asked stands."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ SCHEMA = "llmkit.eval.score/1"
 NO_OUTPUT = "(no output)"
 """The group of answers that no output has the id of, where the answers have no key to group them by."""
 _NOTHING = Judgement(0.0, None)
-"""Of what is not there."""
+"""Of an answer without an output."""
 
 
 class GroupScore(msgspec.Struct, frozen=True, kw_only=True):

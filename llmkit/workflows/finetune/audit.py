@@ -8,6 +8,7 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import DataError, GateFailed
+from llmkit.formats.amount_text import plural
 from llmkit.formats.jsonl import Line, encode_line, raw
 from llmkit.formats.rejects import BadLines, check_rejects
 from llmkit.formats.streams import open_output
@@ -81,9 +82,8 @@ def check_strict(report: AuditReport, strict: bool) -> None:
         GateFailed: faults were found, and `strict` is on.
     """
     if strict and report.faults:
-        found = f"{report.faulty:,} fault" + "s" * (report.faulty != 1)
         raise GateFailed(
-            f"the mask audit found {found}: {describe_faults(report)}",
+            f"the mask audit found {plural(report.faulty, 'fault')}: {describe_faults(report)}",
             hint="mend the records that --rejects FILE lists, or train without --strict",
         )
 

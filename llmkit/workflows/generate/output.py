@@ -18,22 +18,22 @@ MARK, RESET = "\x1b[33m", "\x1b[0m"
 
 
 class Output(Protocol):
-    """Where a text goes: told where it begins, piece by piece, and where it ends."""
+    """Where texts go: told when one begins, of each of its pieces, and when it is complete."""
 
     def begin(self, row: Row) -> None:
-        """A text for this row comes."""
+        """A text for this row begins."""
 
     def write(self, text: str, token: Drawn | None = None) -> None:
-        """A piece of it, and the token that it came with."""
+        """A piece of the text, and the token that it came with."""
 
     def end(self, row: Row, completion: Completion, sample: int) -> None:
-        """The whole of it."""
+        """The text is complete."""
 
     def refuse(self, row: Refusal) -> None:
-        """A row that has no text, and an error for its answer."""
+        """A row gets no text, but an error for its answer."""
 
     def abandon(self) -> None:
-        """It will not be complete: let out what there is."""
+        """The text will not be completed: write out what there is."""
 
 
 class TextOutput:

@@ -1,42 +1,27 @@
-"""The files that rounded weights go into: their plans, and they themselves."""
+"""What a container makes of a model: the plan of its files, and the grids that it holds."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from llmkit.errors import UsageError, nearest
-from llmkit.formats.atomic import atomic_folder
-from llmkit.formats.gguf.split import GgufFile, atomic_gguf, cut_gguf
-from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.model.dtypes import dtype_of
-from llmkit.model.gguf.save import CodedMatrix
-from llmkit.model.save import save_config, write_weights
 from llmkit.model.transformer import Transformer
-from llmkit.progress import Progress
 from llmkit.quant.container_tensors import QuantisedFiles
 from llmkit.quant.containers import Container as FolderContainer
 from llmkit.quant.containers import container_grid
-from llmkit.quant.ggml_bytes import ggml_bytes
 from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.grid import Grid
-from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.plan import FALLBACK, QuantPlan, Stored, Wishes
 from llmkit.quant.plan_folder import folder_plan
-from llmkit.quant.plan_gguf import PLAIN_TYPES, VERSION, file_type_number, gguf_plan
-from llmkit.workflows.convert.convert import counted, write_companions
+from llmkit.quant.plan_gguf import PLAIN_TYPES, gguf_plan
 from llmkit.workflows.convert.plan import Written
 from llmkit.workflows.convert.source import ConvertSource
 from llmkit.workflows.quantize.options import Container, QuantizeConfig
-
-Rounded = Mapping[str, KeptMatrix]
 
 
 def plan_files(
@@ -64,7 +49,7 @@ def plan_files(
     with torch.device("meta"):
         model = Transformer(source.config)
     if container == "gguf":
-        metadata, _, _ = _written(source, Path("model.gguf"), invocation).gguf(model)
+        metadata, _, _ = written_gguf(source, Path("model.gguf"), invocation).gguf(model)
         plan = gguf_plan(model, kind, imatrix=weighed, metadata=metadata)
     else:
         dtype = dtype_of(source.config)
@@ -103,7 +88,7 @@ def measured(
     """
     if container == "gguf":
         return plan  # types are numbers there: all plans have one header
-    parts = _files(source, container, plan).planned()
+    parts = quantised_files(source, container, plan).planned()
     shapes = [TensorShape(part.suffix, part.dtype, part.shape) for part in parts]
     tensors = sum(unit.nbytes for unit in plan.units)
     if tensors > (max_shard_bytes or MAX_SHARD_BYTES):
@@ -141,141 +126,15 @@ def stored_of(source: ConvertSource, container: Container, name: str) -> Stored:
     return grid_of(source, container, name)
 
 
-def planned_gguf(
-    source: ConvertSource,
-    out: Path,
-    kind: str,
-    plan: QuantPlan,
-    max_shard_bytes: int | None,
-    invocation: Invocation,
-) -> list[GgufFile]:
-    """The files of a GGUF model, for their number and sizes: their tensors have no data.
-
-    Raises:
-        UsageError: see `cut_gguf`.
-    """
-    with torch.device("meta"):
-        model = Transformer(source.config)
-    types = {name: unit.stored_as for unit in plan.units for name in unit.files}
-    metadata, tensors, _ = _written(source, out, invocation).gguf(model, None, types)
-    return cut_gguf({**metadata, **_named(kind)}, tensors, max_shard_bytes)
-
-
-def write_files(
-    source: ConvertSource,
-    out: Path,
-    container: Container,
-    kind: str,
-    plan: QuantPlan,
-    rounded: Rounded,
-    plain: Mapping[str, Tensor],
-    max_shard_bytes: int | None,
-    invocation: Invocation,
-    progress: Progress,
-) -> list[str]:
-    """Write a model, whole or not at all.
-
-    Args:
-        source: the original.
-        out: where.
-        container: the kind of files.
-        kind: the file type, told in a GGUF file.
-        plan: of the files.
-        rounded: the matrices of the plan.
-        plain: other tensors that are not the original's, by name.
-        max_shard_bytes: see `QuantizeConfig`.
-        invocation: told in the files.
-        progress: hears of bytes written.
-
-    Returns:
-        what other programs will do otherwise, a sentence each.
-    """
-    model = source.load()
-    model.load_state_dict(plain, strict=False, assign=True)
-    if container == "gguf":
-        return _write_gguf(source, model, out, kind, plan, rounded, max_shard_bytes, invocation, progress)
-    _write_folder(source, model, out, container, plan, rounded, max_shard_bytes, invocation)
-    return []
-
-
-def _write_gguf(
-    source: ConvertSource,
-    model: Transformer,
-    out: Path,
-    kind: str,
-    plan: QuantPlan,
-    rounded: Rounded,
-    max_shard_bytes: int | None,
-    invocation: Invocation,
-    progress: Progress,
-) -> list[str]:
-    coded = {name: coded_matrix(matrices) for name, matrices in _by_tensor(rounded).items()}
-    types = {name: unit.stored_as for unit in plan.units if unit.grid is None for name in unit.files}
-    metadata, tensors, lost = _written(source, out, invocation).gguf(model, coded, types)
-    total = sum(tensor.nbytes for tensor in tensors)
-    files = cut_gguf({**metadata, **_named(kind)}, counted(tensors, total, progress), max_shard_bytes)
-    with atomic_gguf(out, files):
-        pass
-    return lost
-
-
-def _named(kind: str) -> dict[str, MetadataValue]:
-    """What a file says of its type."""
-    return {"general.file_type": Typed("u32", file_type_number(kind)), **VERSION}
-
-
-def _write_folder(
-    source: ConvertSource,
-    model: Transformer,
-    out: Path,
-    container: FolderContainer,
-    plan: QuantPlan,
-    rounded: Rounded,
-    max_shard_bytes: int | None,
-    invocation: Invocation,
-) -> None:
-    files = _files(source, container, plan)
-    with atomic_folder(out) as folder:
-        generation, extra = source.own_generation, files.config_keys()
-        save_config(model, folder, dtype=files.dtype, generation=generation, extra=extra)
-        tensors = files.tensors(rounded, model.state_dict())
-        write_weights(tensors, folder, max_shard_bytes or MAX_SHARD_BYTES)
-        write_companions(source, folder, invocation)
-
-
-def coded_matrix(matrices: list[KeptMatrix]) -> CodedMatrix:
-    """A matrix, or a stack of them, as a GGUF file keeps it."""
-    first = matrices[0]
-
-    def parts() -> dict[str, Tensor]:
-        made = [{"codes": one.codes, **one.fitted.stored} for one in matrices]
-        if len(made) == 1:
-            return made[0]
-        return {key: torch.stack([one[key] for one in made]) for key in made[0]}
-
-    def encode(found: Mapping[str, Tensor]) -> NDArray[np.uint8]:
-        stacked = found["codes"].dim() == 3
-        flat = {key: part.flatten(0, 1) if stacked else part for key, part in found.items()}
-        return ggml_bytes(first.grid.name, flat, flat.pop("codes"))
-
-    return CodedMatrix(first.grid.name, parts, encode)
-
-
-def _by_tensor(rounded: Rounded) -> dict[str, list[KeptMatrix]]:
-    """The matrices of each tensor of `state_dict()`: one, or those of a stack in their order."""
-    found: dict[str, list[KeptMatrix]] = {}
-    for name, matrix in rounded.items():
-        found.setdefault(name.partition("[")[0], []).append(matrix)
-    return found
-
-
-def _files(source: ConvertSource, container: FolderContainer, plan: QuantPlan) -> QuantisedFiles:
+def quantised_files(source: ConvertSource, container: FolderContainer, plan: QuantPlan) -> QuantisedFiles:
+    """The tensors of a folder of a plan."""
     with torch.device("meta"):
         shapes = {name: tuple(value.shape) for name, value in Transformer(source.config).state_dict().items()}
     return QuantisedFiles(source.config, shapes, plan.grids, container, dtype_of(source.config))
 
 
-def _written(source: ConvertSource, out: Path, invocation: Invocation) -> Written:
+def written_gguf(source: ConvertSource, out: Path, invocation: Invocation) -> Written:
+    """What a GGUF file takes over from the model."""
     return Written(source, out, "gguf", "float16", 0, invocation)  # the plan has the type of every tensor
 
 

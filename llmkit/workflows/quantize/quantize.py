@@ -20,10 +20,10 @@ from llmkit.quant.plain_numbers import plain_dtypes
 from llmkit.quant.rounding import RoundedMatrix, Rounder, round_matrix
 from llmkit.quant.workers import Workers
 from llmkit.workflows.quantize.budget import within_budget
-from llmkit.workflows.quantize.container import planned_gguf, write_files
 from llmkit.workflows.quantize.job import QuantizeJob
 from llmkit.workflows.quantize.parts import KeptParts, parts_of
 from llmkit.workflows.quantize.report import QuantizeReport, SweepRow, unit_rows
+from llmkit.workflows.quantize.write import planned_gguf, write_rounded
 
 
 def plan_quantize(job: QuantizeJob, *, progress: Progress = SILENT) -> QuantizeReport:
@@ -68,11 +68,7 @@ def quantize(
         notes: list[str] = []
         written = job.out is not None and missed_gate(job, done.quality) is None
         if written:
-            assert job.out is not None
-            notes = write_files(
-                *(job.source, job.out, job.container, job.type, job.plan, done.matrices, done.plain),
-                *(job.config.max_shard_bytes, job.invocation, progress),
-            )
+            notes = write_rounded(job, done.matrices, done.plain, progress)
     if kept is not None and written:
         assert job.out is not None
         forget_partial(job.out)
@@ -224,7 +220,7 @@ def _files(job: QuantizeJob) -> tuple[str | None, int]:
     limit = job.config.max_shard_bytes
     if job.out is None or job.container != "gguf" or limit is None:
         return None if job.out is None else str(job.out), job.plan.nbytes
-    files = planned_gguf(job.source, job.out, job.type, job.plan, limit, job.invocation)
+    files = planned_gguf(job)
     return str(file_paths(job.out, len(files))[0]), sum(one.nbytes for one in files)
 
 

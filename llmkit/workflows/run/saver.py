@@ -159,7 +159,7 @@ class Saver:
             self._tell(written.result())
 
     def notice(self) -> None:
-        """`wait`, where that takes no time."""
+        """`wait` where the checkpoint is written already; nothing while it is still being written."""
         if self._in_flight is not None and self._in_flight.done():
             self.wait()
 
@@ -186,7 +186,7 @@ class Saver:
 
     @contextmanager
     def _told(self, what: Path) -> Iterator[None]:
-        """What goes wrong while something is written into the folder, as a person is to know it."""
+        """Tell errors of writing into the folder as what they are: a full disk, or a folder that is gone."""
         self.check_folder()
         try:
             with full_disk_told(self._out, what):

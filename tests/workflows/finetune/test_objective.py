@@ -1,14 +1,14 @@
 """A method's name and settings become its objective, with the values that were given."""
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.train.distil import Distil
-from llmkit.train.finetune_config import METHODS, FinetuneConfig
+from llmkit.train.finetune_config import FinetuneConfig, Method
 from llmkit.train.grpo import Grpo
 from llmkit.train.kto import Kto
 from llmkit.train.objective import NextToken
@@ -42,7 +42,7 @@ def test_every_method_has_its_objective(method: str, kind: type) -> None:
 
 def test_the_list_above_is_all_methods() -> None:
     marks = test_every_method_has_its_objective.pytestmark  # type: ignore[attr-defined]
-    assert [row[0] for row in marks[0].args[1]] == list(METHODS)
+    assert [row[0] for row in marks[0].args[1]] == list(get_args(Method))
 
 
 def test_settings_reach_the_objective_and_the_published_ones_stand_in_for_them() -> None:
