@@ -114,6 +114,23 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def is_stopped(pid: int, *, wait: bool = False) -> bool:
+    """Whether a child is stopped, as by SIGSTOP; Linux alone is asked. How it ends is left to be read.
+
+    Args:
+        pid: of the child.
+        wait: until it is, or has ended.
+    """
+    if sys.platform != "linux":
+        return False
+    how = os.WEXITED | os.WSTOPPED | os.WNOWAIT | (0 if wait else os.WNOHANG)
+    try:
+        found = os.waitid(os.P_PID, pid, how)
+    except ChildProcessError:  # somebody has read it
+        return False
+    return found is not None and found.si_code == os.CLD_STOPPED
+
+
 def started_at(pid: int) -> float | None:
     """When a process was started, in seconds since 1970; None where the system does not tell."""
     told = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()

@@ -1,6 +1,7 @@
 """What the machine has, against the kernel's own words and a container's limit."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from llmkit.machine import (
     cores,
     free_bytes,
     is_alive,
+    is_stopped,
     peak_memory_bytes,
     require_room,
     signal_name,
@@ -150,6 +152,21 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     assert is_alive(os.getpid()) and not is_alive(ended.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone is asked")
+def test_a_child_is_stopped_until_it_goes_on_and_its_end_is_left_to_be_read() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert not is_stopped(child.pid)
+        child.send_signal(signal.SIGSTOP)
+        assert is_stopped(child.pid, wait=True) and is_stopped(child.pid)
+        child.send_signal(signal.SIGCONT)
+        while is_stopped(child.pid):
+            time.sleep(0.01)
+        child.kill()
+        assert not is_stopped(child.pid, wait=True)
+        assert child.wait() == -signal.SIGKILL
+    assert not is_stopped(child.pid)
 
 
 def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,21 +13,25 @@ from torch.nn import functional as F
 
 from llmkit.model.part import Part
 
-PATIENCE = timedelta(seconds=120)
-"""More than the others are ever behind, who do the same, and less than a person waits."""
+PATIENCE = {"cpu": timedelta(days=30), "cuda": timedelta(seconds=120)}
+"""On a CPU without an end: clocks run on while Ctrl-Z holds the first process, and whoever started the others
+sees which of them has ended or is stopped. On GPUs more than they are ever behind, who do the same."""
 
 
 class GroupRanks:
     """The processes of torch.distributed's group: gloo on a CPU, NCCL on GPUs."""
 
-    def __init__(self, part: Part, store: Path, device: torch.device, patience: timedelta = PATIENCE) -> None:
+    def __init__(
+        self, part: Part, store: Path, device: torch.device, patience: timedelta | None = None
+    ) -> None:
         """Wait for the others.
 
         Args:
             part: of this process.
             store: a file that all of them name, through which they find each other.
             device: of this process.
-            patience: how long it waits for the others, now and in a pass, before it takes them for lost.
+            patience: how long it waits for the others, now and in a pass, before it takes them for lost;
+                None: as PATIENCE has it.
         """
         self.part = part
         if device.type == "cuda":
@@ -37,7 +41,7 @@ class GroupRanks:
             init_method=f"file://{store}",
             rank=part.index,
             world_size=part.count,
-            timeout=patience,
+            timeout=patience or PATIENCE[device.type],
             device_id=device if device.type == "cuda" else None,
         )
 

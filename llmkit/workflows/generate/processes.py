@@ -22,6 +22,7 @@ from llmkit.engine.parallel.group import GroupRanks
 from llmkit.engine.parallel.mirror import Lead
 from llmkit.errors import ResourceError, as_told
 from llmkit.formats.frames import write_frame
+from llmkit.machine import is_stopped
 from llmkit.model.part import Part
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.generate.job import Job
@@ -31,6 +32,9 @@ from llmkit.workflows.generate.rank import MEET, RankSettings, load_part
 _WHY_SECONDS = 1.0
 """How long a pass that failed waits to hear which process is gone."""
 _END_SECONDS = 3.0
+STOPPED_SECONDS = 10.0
+"""How long a process may be stopped: about as long as replicas of `serve` may say nothing."""
+_LOOK_SECONDS = 0.1
 
 
 class _Said(msgspec.Struct):
@@ -126,9 +130,19 @@ class Processes:
         said = msgspec.json.decode(line, type=_Said) if line else _Said()
         if line:
             self._said.put(said)
+        while is_stopped(process.pid, wait=True):
+            self._let_go_on(number, process)
         code = process.wait()
         if said.problem is None and not self._is_closed:
             self.lost(f"process {number} ended with {code}")
+
+    def _let_go_on(self, number: int, process: "subprocess.Popen[bytes]") -> None:
+        """See that a stopped process is no more before long. Counted in looks: Ctrl-Z holds this one too."""
+        for _ in range(round(STOPPED_SECONDS / _LOOK_SECONDS)):
+            time.sleep(_LOOK_SECONDS)
+            if not is_stopped(process.pid):
+                return
+        self.lost(f"process {number} is stopped (SIGSTOP)")
 
     def _first_dead(self) -> str | None:
         until = time.monotonic() + _WHY_SECONDS

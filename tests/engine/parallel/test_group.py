@@ -4,6 +4,7 @@ import multiprocessing
 from datetime import timedelta
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,15 @@ def test_a_process_that_does_not_come_to_a_pass_is_not_waited_for_for_ever(tmp_p
     other.kill()
     other.join()
     ranks.close()
+
+
+def test_on_a_cpu_they_wait_for_each_other_longer_than_ctrl_z_holds_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **given: told.update(given))
+    GroupRanks(Part(0, 2), tmp_path / "store", torch.device("cpu"))
+    assert told["timeout"] > timedelta(days=1)
 
 
 def test_branches_are_summed_and_the_first_has_all_scores_in_order(tmp_path: Path) -> None:
