@@ -26,6 +26,8 @@ from llmkit.formats.sentence_modules import (
     within,
 )
 
+HALF_CHARACTER = "\ufffd"
+"""What a character is decoded to that was cut in two: it may be more tokens again than were cut off."""
 _SCORE, _LOGISTIC = "LogitScore", "Sigmoid"
 
 

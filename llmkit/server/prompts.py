@@ -75,7 +75,7 @@ class PromptPool:
         """
         self._path = tokenizer_path
         self._seconds = seconds
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._processes = [_Process(tokenizer_path) for _ in range(workers)]
         self._turns = Turns(self._processes, most_waiting=most_waiting, what="prompts", clock=time.monotonic)
 
@@ -227,7 +227,7 @@ class PromptPool:
     async def _ask(
         self, message: dict[str, Any], param: str, tenant: str, *, most_bytes: int | None = None
     ) -> dict[str, Any]:
-        most = most_bytes or self._most_bytes
+        most = most_bytes or self.most_bytes
         try:
             content = msgspec.msgpack.encode(message)
         except UnicodeEncodeError:

@@ -2,7 +2,8 @@
 
 Each pair is a prompt like any other: it has its turn among the texts that are written, and its beginning is
 found in the cache. No token of an answer counts, only the scores of those that mean yes and no, as with
-`llmkit retrieve --rerank`. A document is never cut.
+`llmkit retrieve --rerank`. A document that the model cannot read to its end is judged by its beginning,
+and so is one of more tokens than Cohere's `max_tokens_per_doc`.
 """
 
 import secrets
@@ -18,7 +19,7 @@ from starlette.responses import Response
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Request as EngineRequest
 from llmkit.errors import DataError, LlmkitError
-from llmkit.model.relevance import Relevance
+from llmkit.model.relevance import HALF_CHARACTER, Relevance
 from llmkit.server.each import each
 from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.front import as_json, until_gone
@@ -31,6 +32,8 @@ from llmkit.server.wire.rerank import RerankAsk, RerankRequest, read_rerank, rer
 
 _JUDGING = SamplingConfig(max_tokens=1, temperature=0.0)
 """A pair has settings of sampling, though nothing of what is drawn counts."""
+_BESIDE_BYTES = 1024
+"""Of what stands beside the texts of a pair where they are encoded, and more."""
 
 
 async def rerank(request: Request) -> Response:
@@ -91,24 +94,62 @@ async def _encode(
     """Token ids of each pair.
 
     Raises:
-        ApiError: 400: one is longer than the context, or the chat template has no place for both texts.
+        ApiError: 400: see `_pair`.
     """
-    pairs = [tuple(relevance.messages(ask.query, text)) for text in ask.documents]
-    encode = partial(
-        served.prompts.encode_chat, kwargs=relevance.rendering, param="documents", tenant=caller.tenant
-    )
-    rows, room = [], relevance.room(served.context)
-    for place, (ids, rendered) in enumerate(await served.prompts.each(encode, pairs)):
-        if not relevance.has_both(rendered, ask.query, ask.documents[place]):
+    pair = partial(_pair, ask=ask, relevance=relevance, served=served, tenant=caller.tenant)
+    return await served.prompts.each(pair, ask.documents)
+
+
+async def _pair(
+    text: str, *, ask: RerankAsk, relevance: Relevance, served: Served, tenant: str
+) -> Sequence[int]:
+    """Token ids of a pair; a document that does not fit is cut at its end.
+
+    Raises:
+        ApiError: 400: the query leaves no room for it, or the chat template has no place for both texts.
+    """
+    room, prompts = relevance.room(served.context), served.prompts
+    beside = sum(len(one.encode("utf-8", "surrogatepass")) for one in (ask.query, relevance.system))
+    text = _within(text, prompts.most_bytes - beside - _BESIDE_BYTES)
+    if ask.longest is not None:
+        known = await _ids(text, served, tenant)
+        if len(known) > ask.longest:
+            text = await _text(known[: ask.longest], served, tenant)
+    while True:
+        ids, rendered = await prompts.encode_chat(
+            tuple(relevance.messages(ask.query, text)),
+            kwargs=relevance.rendering,
+            param="documents",
+            tenant=tenant,
+        )
+        if not relevance.has_both(rendered, ask.query, text):
             raise refused("model", "its chat template has no place for a query and a document")
-        if len(ids) > room:
+        if len(ids) <= room:
+            return ids
+        known = await _ids(text, served, tenant)
+        text = await _text(known[: room - len(ids)], served, tenant)
+        if not text:
             raise refused(
-                f"documents[{place}]",
-                f"{len(ids):,} tokens with the query, and the model judges {room:,}",
+                "query",
+                f"leaves no room for a document in the {room:,} tokens that the model judges",
                 code="context_length_exceeded",
             )
-        rows.append(ids)
-    return rows
+
+
+async def _ids(text: str, served: Served, tenant: str) -> list[int]:
+    return await served.prompts.encode(text, special=False, param="documents", tenant=tenant)
+
+
+async def _text(ids: list[int], served: Served, tenant: str) -> str:
+    """The text of a document's first tokens, without the half of a character at its end."""
+    return (await served.prompts.decode(ids, "documents", tenant=tenant)).rstrip(HALF_CHARACTER)
+
+
+def _within(text: str, room: int) -> str:
+    """The beginning of a text that has so many bytes at most: more of it is not encoded."""
+    while text and (size := len(text.encode("utf-8", "surrogatepass"))) > room:
+        text = text[: len(text) * max(0, room) // size]
+    return text
 
 
 async def _judge(served: Served, slot: Slot, began: float, pair: EngineRequest) -> tuple[float, ...]:

@@ -107,23 +107,79 @@ def test_a_model_that_was_not_made_to_judge_says_so(serving: Serving) -> None:
     assert "not made to judge" in error["message"]
 
 
-def test_a_document_that_is_longer_than_the_context_is_named_and_one_that_fills_it_is_judged(
+def test_a_document_that_is_longer_than_the_context_is_judged_by_its_beginning(
     serving: Serving, tokenizer: Tokenizer
 ) -> None:
     most = 256 - len(pair(tokenizer, ""))
-    texts = ["1" * (most - 1), "1" * most, "1" * (most + 1)]
-    assert [len(pair(tokenizer, one)) for one in texts] == [255, 256, 257]
-    asks = [ASKED | {"documents": ["a", text]} for text in texts]
+    texts = ["1" * (most - 1), "1" * most, "1" * (most + 1) + "2" * 9]
+    assert [len(pair(tokenizer, one)) for one in texts] == [255, 256, 266]
+    asks = [ASKED | {"documents": [text, "a"], "return_documents": True} for text in texts]
     shorter, fits, longer = post(serving, *asks)
-    assert len(scores_of(shorter)) == len(scores_of(fits)) == 2
-    error = longer.json()["error"]
-    assert (error["param"], error["code"]) == ("documents[1]", "context_length_exceeded")
-    assert "257 tokens with the query, and the model judges 256" in error["message"]
+    assert scores_of(longer) == pytest.approx(scores_of(fits), abs=1e-6)
+    assert scores_of(longer) != pytest.approx(scores_of(shorter), abs=1e-6)
+    assert longer.json()["usage"] == fits.json()["usage"]  # no more is read or paid for
+    assert {one["document"]["text"] for one in longer.json()["results"]} == {texts[2], "a"}
+
+
+def test_a_document_is_cut_where_the_judges_own_length_ends(serving: Serving, tokenizer: Tokenizer) -> None:
+    most = 100 - len(pair(tokenizer, ""))
+    cut, whole = (
+        post(serving, ASKED | {"documents": [text]}, relevance=_of_length(longest))[0]
+        for text, longest in (("1" * 150, 100), ("1" * most, None))
+    )
+    assert scores_of(cut) == pytest.approx(scores_of(whole), abs=1e-6)
+    assert cut.json()["usage"]["prompt_tokens"] == 100
+
+
+def test_a_document_has_as_many_tokens_as_the_request_allows(serving: Serving) -> None:
+    long, short = "1" * 99, "the quick fox"  # a digit is a token
+    asks = (
+        {"documents": [long, short], "max_tokens_per_doc": 30},
+        {"documents": [long[:30], short]},
+        {"documents": [long, short], "max_tokens_per_doc": 1000},
+        {"documents": [long, short]},
+        {"documents": [long, "\U0001f41d"], "max_tokens_per_doc": 3},  # a bee has four
+        {"documents": [long[:3], ""]},
+    )
+    found = [scores_of(one) for one in post(serving, *(ASKED | ask for ask in asks))]
+    for cut, whole in (found[:2], found[2:4], found[4:]):
+        assert cut == pytest.approx(whole, abs=1e-6)
+    assert found[0] != pytest.approx(found[2], abs=1e-6)
+
+
+def test_no_half_of_a_character_is_judged_and_cutting_comes_to_an_end(
+    serving: Serving, tokenizer: Tokenizer
+) -> None:
+    bees = [len(pair(tokenizer, "\U0001f41d" * count)) for count in (1, 2)]
+    assert bees[1] - bees[0] == 4  # a token for each byte: some cuts are within a bee
+    texts = ["1" * more + "\U0001f41d" * 100 for more in range(4)]
+    fitting = ["1" * more + "\U0001f41d" * ((256 - bees[0] - more) // 4 + 1) for more in range(4)]
+    cut, whole = post(serving, ASKED | {"documents": texts}, ASKED | {"documents": fitting})
+    assert scores_of(cut) == pytest.approx(scores_of(whole), abs=1e-6)
+
+
+def test_a_document_that_is_too_large_to_encode_is_cut_before(serving: Serving, tokenizer: Tokenizer) -> None:
+    most = 256 - len(pair(tokenizer, ""))
+    for text in ("1" * 1_200_000, "\u00e9" * 600_000):
+        fits = text[: most // len(text[0].encode())]
+        large, small = post(serving, *(ASKED | {"documents": [one, "a"]} for one in (text, fits)))
+        assert scores_of(large) == pytest.approx(scores_of(small), abs=1e-6)
+
+
+def test_a_query_that_leaves_no_room_for_a_document_is_refused(serving: Serving) -> None:
+    (answer,) = post(serving, ASKED | {"query": "which dog? " * 40})
+    error = answer.json()["error"]
+    assert (error["param"], error["code"]) == ("query", "context_length_exceeded")
+    assert "leaves no room for a document in the 256 tokens that the model judges" in error["message"]
 
 
 def test_a_template_without_places_for_both_is_told_of(serving: Serving, tokenizer_folder: Any) -> None:
     (answer,) = post(serving, ASKED | {"documents": ["a{0}" * 3]}, relevance=_Mute(70, 71))
     assert answer.status_code == 400 and "no place for a query and a document" in answer.text
+
+
+def _of_length(longest: int | None) -> Relevance:
+    return Relevance(70, 71, "Judge.", longest=longest)
 
 
 class _Mute(Relevance):

@@ -253,6 +253,7 @@ def _rerank(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "query": {"type": "string", "pattern": r"\S"},
         "documents": array(document, least=1, most=MOST_DOCUMENTS),
         "top_n": or_null(integer(minimum=1)),
+        "max_tokens_per_doc": or_null(integer(minimum=1)),
         "priority": or_null(integer()),
     }
     return fields, []

@@ -25,6 +25,7 @@ class RerankRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     documents: list[str | dict[str, Any]]
     model: str | None = None
     top_n: int | None = None
+    max_tokens_per_doc: int | None = None
     return_documents: bool | None = None
     user: str | None = None
     priority: int | None = None
@@ -42,6 +43,8 @@ class RerankAsk:
     """Which changes the model; None: none does."""
     most: int
     """Of them, that come back."""
+    longest: int | None = None
+    """Tokens of a document that are judged; None: as many as the model reads."""
 
 
 def read_rerank(told: RerankRequest) -> RerankAsk:
@@ -56,11 +59,14 @@ def read_rerank(told: RerankRequest) -> RerankAsk:
         raise refused("documents", f"1 to {MOST_DOCUMENTS:,} of them (found {count:,})")
     if told.top_n is not None and told.top_n < 1:
         raise refused("top_n", f"1 or more (found {told.top_n})")
+    if told.max_tokens_per_doc is not None and told.max_tokens_per_doc < 1:
+        raise refused("max_tokens_per_doc", f"1 or more (found {told.max_tokens_per_doc})")
     return RerankAsk(
         query=told.query,
         documents=tuple(_text(one, place) for place, one in enumerate(told.documents)),
         adapter=(told.model or "").partition(":")[2] or None,
         most=count if told.top_n is None else min(told.top_n, count),
+        longest=told.max_tokens_per_doc,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from llmkit.engine.hidden import HiddenSums
 from llmkit.errors import DataError
-from llmkit.model.relevance import Relevance
+from llmkit.model.relevance import HALF_CHARACTER, Relevance
 from llmkit.retrieve.embed import PASS_TOKENS
 from llmkit.retrieve.hits import Hit
 from llmkit.workflows.inspect_attention.open import InspectOptions, open_inspected
@@ -73,13 +73,13 @@ class Judge:
         ids = self._pair(query, text)
         while len(ids) > self._longest:
             kept = self._encoder.encode(text, special=False)[: self._longest - len(ids)]
-            if not kept:
+            text = self._tokenizer.decode(kept).rstrip(HALF_CHARACTER)
+            if not text:
                 raise DataError(
                     f"a query of {len(query):,} characters, and the model {self._name} reads "
                     f"{self._longest:,} tokens at once",
                     hint="leave --rerank out, or name a model with a longer context",
                 )
-            text = self._tokenizer.decode(kept)
             ids = self._pair(query, text)
         return ids
 

@@ -147,6 +147,27 @@ def test_a_latent_tensor_that_is_whole_is_taken_as_it_is(tmp_path: Path) -> None
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
 
 
+@pytest.mark.parametrize("family", ["qwen3_next", "qwen3_5_moe_text"])
+def test_gates_and_ups_of_experts_may_be_one_stack(family: str, tmp_path: Path) -> None:
+    """As convert_hf_to_gguf.py --fuse-gate-up-exps writes them."""
+    model = random_model(case_config(family, {**gguf_models.SHARED, **gguf_models.DELTA}))
+    made, state = gguf_model(model, "float32"), model.state_dict()
+    kept = [one for one in made.tensors if "ffn_gate_exps" not in one.name and "ffn_up_exps" not in one.name]
+    for layer in range(4):
+        whole = state[f"model.layers.{layer}.mlp.experts.gate_up_proj"].numpy()
+        name = f"blk.{layer}.ffn_gate_up_exps.weight"
+        kept.append(GgufTensor(name, whole.shape, "F32", lambda whole=whole: whole))  # type: ignore[misc]
+    with (tmp_path / "a.gguf").open("wb") as stream:
+        write_gguf(stream, {**made.metadata, "tokenizer.ggml.model": "none"}, kept)
+    again = load_model(tmp_path / "a.gguf").state_dict()
+    stacks = [name for name in state if name.endswith("gate_up_proj")]
+    assert len(stacks) == 4 and all(torch.equal(again[name], state[name]) for name in stacks)
+    ids = torch.randint(3, 96, (12,), generator=torch.Generator().manual_seed(1))
+    theirs = torch.tensor(llama_cpp_logits(tmp_path / "a.gguf", ids.tolist()))
+    with torch.no_grad():
+        assert (model(ids[None])[0] - theirs).abs().max() < 5e-4 * theirs.std()
+
+
 def test_inputs_of_qwen3_next_that_are_whole_are_taken_as_they_are(tmp_path: Path) -> None:
     """Files of before 2026, which llama.cpp reads too."""
     model = random_model(case_config("qwen3_next", {**gguf_models.SHARED, **gguf_models.DELTA}))

@@ -20,6 +20,7 @@ def test_documents_are_texts_or_objects_with_one_and_all_come_back_unless_fewer_
     ask = read_rerank(body(model="m:dutch"))
     assert (ask.documents, ask.most, ask.adapter) == (("a", "b"), 2, "dutch")
     assert [read_rerank(body(top_n=most)).most for most in (1, 2, 10**9)] == [1, 2, 2]
+    assert [read_rerank(body(max_tokens_per_doc=most)).longest for most in (None, 7)] == [None, 7]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ def test_documents_are_texts_or_objects_with_one_and_all_come_back_unless_fewer_
         ({"documents": ["a", {"title": "b"}]}, "documents[1]"),
         ({"documents": [{"text": 3}]}, "documents[0]"),
         ({"top_n": 0}, "top_n"),
+        ({"max_tokens_per_doc": 0}, "max_tokens_per_doc"),
     ],
     ids=lambda value: str(value)[:40],
 )

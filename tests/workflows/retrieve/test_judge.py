@@ -91,6 +91,11 @@ def test_a_long_passage_is_cut_at_its_end_and_a_long_query_is_an_error(folder: P
     assert judge.rank("honey?", []) == []
 
 
+def test_cutting_within_characters_comes_to_an_end(folder: Path) -> None:
+    texts = ["1" * more + "\U0001f41d" * 60 for more in range(4)]
+    assert len(open_reranker(folder, "cpu").rank("honey?", hits(*texts))) == 4
+
+
 def test_a_passage_is_cut_where_the_judges_own_length_ends(folder: Path) -> None:
     (whole,) = open_reranker(folder, "cpu").rank("honey?", hits("A bee. " * 12))
     told = json.loads((folder / "sentence_bert_config.json").read_text())
