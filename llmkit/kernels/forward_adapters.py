@@ -14,8 +14,9 @@ from llmkit.kernels.forward_structs import LowRankStruct
 from llmkit.kernels.forward_weights import address_of
 from llmkit.kernels.memory import Floats
 
-ADDITIONS = ("q", "k", "v", "o", "gate", "up", "down")
-"""The products of a layer that an adapter may add to, in the order of native/forward.h."""
+ADDITIONS = ("q", "k", "v", "o", "gate", "up", "down", "attention_gate")
+"""The products of a layer that an adapter may add to, in the order of native/forward.h, which says what they
+are in layers of state."""
 
 
 @dataclass(frozen=True)

@@ -175,9 +175,12 @@ def test_a_text_that_begins_again_while_it_is_at_work_is_the_same_text(
     assert written == {numbers[0]: by_hand(model, ids), numbers[1]: by_hand(model, prompt(9, 1))}
 
 
-def test_each_text_of_a_pass_has_the_change_of_its_own_adapter(model: Transformer) -> None:
+@pytest.mark.parametrize("kernels", ["torch", pytest.param("native", marks=needs_kernels)])
+def test_each_text_of_a_pass_has_the_change_of_its_own_adapter(model: Transformer, kernels: str) -> None:
+    fresh = hybrid(model.config.model_type)
     engine = Engine(
-        hybrid(model.config.model_type), EngineConfig(positions=1024, pass_tokens=40, max_texts=4)
+        pack_model(fresh) if kernels == "native" else fresh,
+        EngineConfig(positions=1024, pass_tokens=40, max_texts=4),
     )
     alone: dict[str | None, Transformer] = {None: model}
     for seed, name in enumerate(("one", "two"), 1):

@@ -23,16 +23,17 @@ def test_additions_stand_layer_by_layer_in_their_order() -> None:
     layers: list[list[LowRankWeights | None]] = [[None] * len(ADDITIONS) for _ in range(2)]
     layers[1][ADDITIONS.index("o")] = low
     made = AdapterStructs(layers)
-    structs = (LowRankStruct * 14).from_address(made.address)
-    assert [one.rank for one in structs] == [0] * 10 + [3] + [0] * 3
-    assert structs[10].a == low.a.ctypes.data
-    assert structs[10].b == low.b.ctypes.data
-    assert structs[10].factors is None
+    structs = (LowRankStruct * 16).from_address(made.address)
+    assert [one.rank for one in structs] == [0] * 11 + [3] + [0] * 4
+    assert structs[11].a == low.a.ctypes.data
+    assert structs[11].b == low.b.ctypes.data
+    assert structs[11].factors is None
     assert structs[0].a is None
 
 
 def test_a_table_has_an_address_for_each_text_and_none_where_nothing_is_added() -> None:
-    one, two = AdapterStructs([[weights(2)] * 7]), AdapterStructs([[weights(5, True)] * 7])
+    all_ = len(ADDITIONS)
+    one, two = AdapterStructs([[weights(2)] * all_]), AdapterStructs([[weights(5, True)] * all_])
     most, factors, address = AdapterTable([one, None, two]).fields
     assert (most, factors) == (5, True)
     assert AdapterTable([one]).fields[:2] == (2, False)

@@ -4,34 +4,30 @@ Shapes: r rank.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from torch import Tensor
 
-from llmkit.engine.adapters.values import Adapter, Addition
-from llmkit.engine.native.vectors import half_by_half
+from llmkit.engine.adapters.values import Adapter
+from llmkit.engine.native.state_layers import inputs_by_head, rates_by_head
+from llmkit.engine.native.vectors import half_by_half, queries_and_gates
+from llmkit.kernels.coded import Order
 from llmkit.kernels.forward_adapters import ADDITIONS, AdapterStructs, LowRankWeights
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import DeltaConfig
 
-_MODULES = {
-    **{name: f"self_attn.{name}_proj" for name in "qkvo"},
-    **{name: f"mlp.{name}_proj" for name in ("gate", "up", "down")},
-}
-_KNOWN = re.compile(rf"model\.layers\.\d+\.({'|'.join(map(re.escape, _MODULES.values()))})")
+_MLP = {name: (f"mlp.{name}_proj", None) for name in ("gate", "up", "down")}
+_LAYER = re.compile(r"(model\.layers\.(\d+))\.(.+)")
+Places = Mapping[str, tuple[str, Order | None]]
+"""Of each product that is added to the module of a layer, and which of its rows; None: all."""
 
 
 def why_not_added_natively(modules: Iterable[str], config: ModelConfig) -> str | None:
     """Why the kernels cannot add to modules' products, to follow "the native library"; None: they can."""
     wrong = next((module for module in modules if not _is_added_to(module, config)), None)
     return None if wrong is None else f"adds nothing to {wrong}"
-
-
-def _is_added_to(module: str, config: ModelConfig) -> bool:
-    """Queries that come with attention's gate are two products there."""
-    gated = config.attention_gate and module.endswith("q_proj")
-    return _KNOWN.fullmatch(module) is not None and not gated
 
 
 def native_adapter(adapter: Adapter, config: ModelConfig) -> AdapterStructs:
@@ -43,19 +39,58 @@ def native_adapter(adapter: Adapter, config: ModelConfig) -> AdapterStructs:
     """
     layers = []
     for layer in range(config.num_hidden_layers):
-        places = [f"model.layers.{layer}.{_MODULES[name]}" for name in ADDITIONS]
-        layers.append([_weights(adapter.additions.get(place), config, place) for place in places])
+        places, begin = _places(config, layer), f"model.layers.{layer}"
+        layers.append([_weights(adapter, begin, places.get(name)) for name in ADDITIONS])
     return AdapterStructs(layers)
 
 
-def _weights(addition: Addition | None, config: ModelConfig, place: str) -> LowRankWeights | None:
-    if addition is None:
+def _is_added_to(module: str, config: ModelConfig) -> bool:
+    found = _LAYER.fullmatch(module)
+    if found is None or int(found[2]) >= config.num_hidden_layers:
+        return False
+    return found[3] in {place for place, _ in _places(config, int(found[2])).values()}
+
+
+def _places(config: ModelConfig, layer: int) -> Places:
+    if layer not in config.state_layers:
+        return {**_MLP, **_attention(config)}
+    if config.delta is not None:
+        return {**_MLP, **_rule(config.delta), "o": ("linear_attn.out_proj", None)}
+    return {**_MLP, "q": ("conv.in_proj", None), "o": ("conv.out_proj", None)}
+
+
+def _rule(delta: DeltaConfig) -> Places:
+    """Inputs, gates, rates and decays of the gated delta rule."""
+    modules = ["qkv", "z", "b", "a"]
+    orders: list[Order | None] = [None] * 4
+    if delta.inputs_by_head:
+        modules, orders = ["qkvz", "qkvz", "ba", "ba"], [*inputs_by_head(delta), *rates_by_head(delta)]
+    places = zip((f"linear_attn.in_proj_{one}" for one in modules), orders, strict=True)
+    return dict(zip(("q", "k", "v", "attention_gate"), places, strict=True))
+
+
+def _attention(config: ModelConfig) -> Places:
+    """Rows of queries and keys as the base's own are turned."""
+    E = config.head_dim
+    orders = {
+        name: half_by_half(config, np.arange(heads * E)) if config.rope_interleaved else None
+        for name, heads in {"q": config.num_attention_heads, "k": config.num_key_value_heads}.items()
+    }
+    places = {name: (f"self_attn.{name}_proj", orders.get(name)) for name in "qkvo"}
+    if config.attention_gate:
+        asked, gates = queries_and_gates(config)
+        places |= {"q": ("self_attn.q_proj", asked), "attention_gate": ("self_attn.q_proj", gates)}
+    return places
+
+
+def _weights(adapter: Adapter, layer: str, place: tuple[str, Order | None] | None) -> LowRankWeights | None:
+    if place is None or (addition := adapter.additions.get(f"{layer}.{place[0]}")) is None:
         return None
     a, b = _floats(addition.a), _floats(addition.b)
     factors = None if addition.factors is None else _floats(addition.factors)
-    if config.rope_interleaved and place.endswith(("q_proj", "k_proj")):  # as the base's own rows
-        b = np.ascontiguousarray(half_by_half(config, b.T).T)
-        factors = None if factors is None else half_by_half(config, factors)
+    if (order := place[1]) is not None:
+        b = np.ascontiguousarray(b[:, order])
+        factors = None if factors is None else factors[order]
     return LowRankWeights(a, b, factors)
 
 

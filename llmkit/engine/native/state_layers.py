@@ -42,10 +42,8 @@ def _rule(config: ModelConfig, delta: DeltaConfig, module: str, matrices: Matric
     over."""
     vectors = matrices.vectors
     if delta.inputs_by_head:
-        inputs, gate = matrices.shared_out(f"{module}.in_proj_qkvz.weight", _by_head(delta))
-        both = _taken(vectors, f"{module}.in_proj_ba.weight")
-        b, a = both.reshape(delta.num_key_heads, 2, -1, config.hidden_size).swapaxes(0, 1)
-        rates = np.concatenate((b, a)).reshape(both.shape)
+        inputs, gate = matrices.shared_out(f"{module}.in_proj_qkvz.weight", inputs_by_head(delta))
+        rates = _taken(vectors, f"{module}.in_proj_ba.weight")[np.concatenate(rates_by_head(delta))]
     else:
         inputs, gate = (matrices.pack(f"{module}.in_proj_{one}.weight") for one in ("qkv", "z"))
         rates = np.concatenate([_taken(vectors, f"{module}.in_proj_{one}.weight") for one in "ba"])
@@ -61,7 +59,7 @@ def _rule(config: ModelConfig, delta: DeltaConfig, module: str, matrices: Matric
     )
 
 
-def _by_head(delta: DeltaConfig) -> tuple[Order, Order]:
+def inputs_by_head(delta: DeltaConfig) -> tuple[Order, Order]:
     """Rows of a matrix that has each key head's query, key, values and gates together: all queries, then all
     keys, then all values; and the gates."""
     values = delta.value_width // delta.num_key_heads
@@ -69,6 +67,12 @@ def _by_head(delta: DeltaConfig) -> tuple[Order, Order]:
     ends = np.cumsum((delta.key_head_dim, delta.key_head_dim, values))
     *convolved, gates = (part.reshape(-1) for part in np.split(rows, ends, axis=1))
     return np.concatenate(convolved), gates
+
+
+def rates_by_head(delta: DeltaConfig) -> tuple[Order, Order]:
+    """Rows of a matrix that has each key head's rates and decays together: all rates, and all decays."""
+    rows = np.arange(2 * delta.num_value_heads).reshape(delta.num_key_heads, 2, -1)
+    return rows[:, 0].reshape(-1), rows[:, 1].reshape(-1)
 
 
 def _taps(vectors: Vectors, name: str) -> Floats:

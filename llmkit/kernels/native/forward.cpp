@@ -189,6 +189,8 @@ struct Run {
       if (l.attention_gate.format != l.v.format)
         prepared = prepare(l.attention_gate.format, x, p.tokens, m.hidden);
       multiply(l.attention_gate, prepared, at(plan.gates), l.attention_gate_bias, false);
+      adapt(number, kAddAttentionGate, x, m.hidden, m.hidden,
+            {{at(plan.gates), l.attention_gate.rows, l.attention_gate.rows, l.attention_gate_bias}});
     }
     turn(at(plan.q), l.q_norm, m.heads, l.angles);
     if (p.query_scales && !(m.grows_unrotated && l.angles >= 0)) grow(at(plan.q));
@@ -232,7 +234,7 @@ struct Run {
     const Layer& l = m.layers[number];
     const float* x = norm(stream(), l.before_attention, at(plan.normed), p.tokens, m.hidden);
     if (l.state)
-      StateRun{kernel, m, *l.state, p, plan, worker, memory, p.states[number]}.run(x);
+      StateRun<Run>{*this, *l.state, number}.mix(x);
     else
       look(l, number, x);
     if (m.residual == kParallel) x = norm(stream(), l.before_mlp, at(plan.fed), p.tokens, m.hidden);

@@ -80,8 +80,9 @@ struct Layer {
 
 constexpr int kAngleTables = 2;
 
-// The products of a layer that an adapter may add to, in the order of its additions.
-enum Addition : int32_t { kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAdditions };
+// The products of a layer that an adapter may add to, in the order of its additions. Where a state is kept, the first
+// are those of its inputs and of its gate, V is that of rates and the attention gate that of decays.
+enum Addition : int32_t { kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAddAttentionGate, kAdditions };
 
 struct Model {
   const void* embedding;      // (V, D) rows of embedding_type; kCoded: a Weight

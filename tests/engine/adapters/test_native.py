@@ -20,7 +20,7 @@ from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
-from tests.model.recurrent.conftest import hybrid
+from tests.model.recurrent.conftest import DELTA, hybrid, no_family
 
 Make = Callable[..., Transformer]
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -116,18 +116,21 @@ def test_what_the_kernels_add_nothing_to_is_named(make_model: Make) -> None:
     assert why_not_added_natively([place], model.config) == f"adds nothing to {place}"
 
 
-@pytest.mark.parametrize(
-    ("family", "place"),
-    [
-        ("lfm2", "model.layers.0.conv.in_proj"),
-        ("qwen3_5_text", "model.layers.0.linear_attn.out_proj"),
-        ("qwen3_5_text", "model.layers.1.self_attn.q_proj"),  # the gate's rows stand among the queries'
-    ],
-)
-def test_layers_of_state_and_gated_queries_are_named(family: str, place: str) -> None:
-    config = hybrid(family).config
-    assert why_not_added_natively([place], config) == f"adds nothing to {place}"
-    assert why_not_added_natively(["model.layers.1.self_attn.k_proj"], config) is None
+WITH_STATES = {  # every place of theirs: inputs apart and by head, gated queries, a convolution's products
+    **{"lfm2": hybrid("lfm2"), "qwen3_5_text": hybrid("qwen3_5_text")},
+    "by head": no_family("qwen3_5_text", delta=replace(DELTA, inputs_by_head=True)),
+}
+
+
+@pytest.mark.parametrize("name", WITH_STATES)
+def test_every_product_of_a_layer_of_state_and_of_gated_attention_is_added_to(name: str) -> None:
+    model = WITH_STATES[name]
+    assert why_not_added_natively(adapter(model, 1).modules, model.config) is None
+    ours, theirs = (write(bank(model, native=native), asked()) for native in (True, False))
+    assert ours == theirs
+    assert len({tuple(text) for text in ours}) > 3
+    wrong = "model.layers.0.self_attn.k_proj"  # that layer keeps a state
+    assert why_not_added_natively([wrong], model.config) == f"adds nothing to {wrong}"
 
 
 def test_a_running_engine_refuses_it_and_goes_on(make_model: Make) -> None:

@@ -1,5 +1,6 @@
 """Small models with layers of state."""
 
+from copy import copy
 from typing import Any
 
 import pytest
@@ -39,6 +40,16 @@ BY_KERNELS = [name for name in FIELDS if name != "granitemoehybrid"]
 def hybrid(name: str, **changes: Any) -> Transformer:
     """A model of one of the families, whose scores differ from token to token."""
     config = ModelConfig(model_type=name, initializer_range=0.2, **(SHAPE | FIELDS[name] | changes))
+    model = Transformer(config).eval()
+    initialise(model, torch.Generator().manual_seed(0))
+    return model
+
+
+def no_family(name: str, **changes: Any) -> Transformer:
+    """One that differs from its family in what its config.json cannot say."""
+    config = copy(hybrid(name).config)
+    for field, value in changes.items():
+        object.__setattr__(config, field, value)
     model = Transformer(config).eval()
     initialise(model, torch.Generator().manual_seed(0))
     return model
