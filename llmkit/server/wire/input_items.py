@@ -28,6 +28,13 @@ class InputItems(msgspec.Struct):
     has_more: bool
 
 
+class InputTokens(msgspec.Struct):
+    """How many tokens a response would read."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
 class DeletedResponse(msgspec.Struct):
     """A response that is kept no longer."""
 

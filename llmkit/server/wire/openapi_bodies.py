@@ -60,7 +60,7 @@ def body_schema(kind: type[msgspec.Struct], facts: Facts, *, counts: bool = Fals
         counts: whether its tokens are only counted.
     """
     fields, clashes = _NARROWED[kind](facts)
-    if counts:
+    if counts and "max_tokens" in fields:
         fields["max_tokens"] = or_null(fields["max_tokens"])
     schema = as_decoded(kind, fields)
     if kind is messages.MessagesRequest and not counts:
