@@ -51,7 +51,7 @@ def test_settings_of_a_llama_cpp_server_that_are_sent_back_to_it_ask_for_nothing
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n_probs": 5}, "n_probs"),
+        ({"n_probs": -1}, "n_probs"),
         ({"dynatemp_range": 0.5}, "dynatemp_range"),
         ({"min_keep": 2}, "min_keep"),
         ({"top_n_sigma": -2}, "top_n_sigma"),
