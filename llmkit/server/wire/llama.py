@@ -170,8 +170,9 @@ def llama_object(
         seconds: from the request's arrival to the first token, and from there on.
         streamed: the text came before, and is not told again.
     """
-    text = "".join(piece.text for piece in pieces) if told.n_predict != 0 else ""
     last = pieces[-1]
+    pieces = () if told.n_predict == 0 else pieces
+    text = "".join(piece.text for piece in pieces)
     ended = "limit" if last.finish != "stop" else "eos" if last.matched is None else "word"
     answer = {
         "stop": True,

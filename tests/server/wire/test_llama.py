@@ -109,5 +109,6 @@ def test_fields_that_are_asked_for_come_alone_by_their_paths_and_what_is_not_the
 
 
 def test_of_no_tokens_no_text_comes_out_and_an_event_is_one_that_goes_on() -> None:
-    assert llama_object("m", PIECES, USAGE, body(n_predict=0), (0, 0))["content"] == ""
+    told = llama_object("m", PIECES, USAGE, body(n_predict=0, n_probs=1), (0, 0))
+    assert told["content"] == "" and told["completion_probabilities"] == []
     assert llama_chunk(PIECES[0]) == {"index": 0, "content": "x\n", "stop": False}
