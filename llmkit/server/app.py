@@ -16,7 +16,7 @@ from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.props import show_props
 from llmkit.server.rerank import rerank
-from llmkit.server.tokens_api import apply_template, count_tokens, detokenize, tokenize
+from llmkit.server.tokens_api import apply_template, count_input, count_tokens, detokenize, tokenize
 from llmkit.server.wire.rerank import RERANK
 from llmkit.server.worker_api import load_adapter, show_adapters, take_left, unload_adapter
 
@@ -50,6 +50,7 @@ def build_app(
         route("/v1/chat/completions", chat, "POST"),
         route("/v1/responses", responses, "POST"),
         *(route(path, handler, method) for method, path, handler in KEPT),
+        route("/v1/responses/input_tokens", count_input, "POST"),
         route("/v1/embeddings", embeddings, "POST"),
         *(route(path, rerank, "POST") for path in RERANK),
         route("/completion", completion, "POST"),

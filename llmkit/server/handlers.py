@@ -230,7 +230,7 @@ def _check_scores(ask: Ask, prepared: Prepared, limits: WireLimits) -> None:
     if (count := ask.sampling.logprobs) is None:
         return
     scored = sum(len(one.prompt) for one in prepared.requests if one.scores_prompt is not None)
-    name = "top_logprobs" if ask.kind == "chat" and count else "logprobs"
+    name = "top_logprobs" if ask.kind == "chat" and count else ask.names.get("logprobs", "logprobs")
     check_scores(name, count, prepared.max_tokens + scored, limits)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -38,10 +39,17 @@ async def delete_response(request: Request) -> Response:
     return as_json(DeletedResponse(name, "response", deleted=True))
 
 
+class _ResponseId(StringConvertor):
+    """A name that is not one of the API's own words."""
+
+    regex = "(?!(?:input_tokens|compact)(?:/|$))[^/]+"
+
+
+register_url_convertor("response", _ResponseId())
 KEPT = (
-    ("GET", "/v1/responses/{response_id}", show_response),
-    ("DELETE", "/v1/responses/{response_id}", delete_response),
-    ("GET", "/v1/responses/{response_id}/input_items", list_input_items),
+    ("GET", "/v1/responses/{response_id:response}", show_response),
+    ("DELETE", "/v1/responses/{response_id:response}", delete_response),
+    ("GET", "/v1/responses/{response_id:response}/input_items", list_input_items),
 )
 """Methods, paths and handlers."""
 

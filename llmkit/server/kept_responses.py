@@ -15,6 +15,7 @@ import msgspec
 
 from llmkit.server.config import ServeConfig
 from llmkit.server.errors import ApiError, refused
+from llmkit.server.front import MOST_BODY_BYTES
 from llmkit.server.wire.input_items import Item
 
 _OBJECT_BYTES = 512
@@ -106,7 +107,7 @@ class KeptResponses:
             what = _gone(gone) if not chain else f"{_gone(gone)}, from which {response_id} goes on"
             raise ApiError(404, what, code="not_found")
         *before, last = chain
-        return [*_items(before), *_decoded(last.items)]
+        return [item for text in (*_said(before), last.items) for item in _decoded(text)]
 
     def conversation(self, tenant: str, response_id: str | None) -> list[Item]:
         """The items of a conversation up to a response, and of this itself: what the next turn goes on from.
@@ -116,7 +117,7 @@ class KeptResponses:
             response_id: as a request names it; None: it goes on from none.
 
         Raises:
-            ApiError: 400: it is not here, or one that it goes on from itself is not.
+            ApiError: 400: it is not here, or one that it goes on from itself is not; 413: it is too long.
         """
         if response_id is None:
             return []
@@ -125,7 +126,11 @@ class KeptResponses:
             kept = "; send the conversation as input" if self.keeps else ": this server keeps none"
             problem = f"previous_response_id: {_gone(gone)}{kept}"
             raise ApiError(400, problem, code="previous_response_not_found", param="previous_response_id")
-        return _items(chain)
+        texts = list(_said(chain))
+        if sum(map(len, texts)) > MOST_BODY_BYTES:  # as its client could not send it either
+            problem = f"previous_response_id: the conversation has more than {MOST_BODY_BYTES:,} bytes"
+            raise ApiError(413, problem, code="request_too_large", param="previous_response_id")
+        return [item for text in texts for item in _decoded(text)]
 
     def delete(self, tenant: str, response_id: str) -> None:
         """Forget one, and with it what conversations that go on from it can know of it.
@@ -176,15 +181,15 @@ def keeps_nothing() -> ApiError:
     return refused("store", "this server keeps no responses", code="unsupported_parameter")
 
 
-def _items(chain: Iterable[_Kept]) -> list[Item]:
-    """What was said in some responses: asked and answered."""
+class _Answer(msgspec.Struct):
+    output: msgspec.Raw
 
-    def told() -> Iterator[Item]:
-        for one in chain:
-            yield from _decoded(one.items)
-            yield from msgspec.json.decode(one.response)["output"]
 
-    return list(told())
+def _said(chain: Iterable[_Kept]) -> Iterator[bytes]:
+    """What was asked and answered, each as JSON: of a response, tools and instructions are no part of it."""
+    for one in chain:
+        yield one.items
+        yield bytes(msgspec.json.decode(one.response, type=_Answer).output)
 
 
 def _decoded(items: bytes) -> list[Item]:

@@ -82,7 +82,8 @@ class LlamaStream:
     def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
         """An event where there is something to tell."""
         self._pieces.append(piece)
-        return [data(llama_chunk(piece))] if piece.text and not self._is_silent else []
+        is_told = bool(piece.text or piece.scores) and not self._is_silent
+        return [data(llama_chunk(piece))] if is_told else []
 
     def end(self, usage: Usage) -> list[bytes]:
         """How it ended, how many tokens there were, and how long they took."""

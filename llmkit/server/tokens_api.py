@@ -11,9 +11,11 @@ from llmkit.server.ask import Ask
 from llmkit.server.errors import refused
 from llmkit.server.front import as_json, until_gone
 from llmkit.server.handlers import State
+from llmkit.server.served import Served
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.messages import MessagesRequest, read_anthropic
 from llmkit.server.wire.messages_in import read_messages, read_template_kwargs
+from llmkit.server.wire.responses import ResponsesRequest, read_response
 from llmkit.server.wire.tokenize import (
     MOST_TOKENS,
     DetokenizeRequest,
@@ -112,7 +114,29 @@ async def count_tokens(request: Request) -> Response:
     state: State = request.app.state.serve
     body = decode(await request.body(), MessagesRequest)
     served = state.models.find(body.model, request.state.caller)
-    ask: Ask = read_anthropic(body, served.base, state.limits, functions=state.functions, counts=True)
+    ask = read_anthropic(body, served.base, state.limits, functions=state.functions, counts=True)
+    return as_json({"input_tokens": await _tokens_of(request, served, ask)})
+
+
+async def count_input(request: Request) -> Response:
+    """POST /v1/responses/input_tokens: OpenAI's, of all that a response would go on from."""
+    state: State = request.app.state.serve
+    body = decode(await request.body(), ResponsesRequest)
+    served = state.models.find(body.model, request.state.caller)
+    ask = read_response(
+        body,
+        served.base,
+        state.limits,
+        max_tokens=served.context,
+        functions=state.functions,
+        earlier=state.kept.conversation(request.state.caller.tenant, body.previous_response_id),
+    )
+    count = await _tokens_of(request, served, ask)
+    return as_json({"object": "response.input_tokens", "input_tokens": count})
+
+
+async def _tokens_of(request: Request, served: Served, ask: Ask) -> int:
+    """Of a conversation as its template writes it."""
     work = partial(
         served.prompts.encode_chat,
         ask.messages,
@@ -122,4 +146,4 @@ async def count_tokens(request: Request) -> Response:
         tenant=request.state.caller.tenant,
     )
     ids, _ = await counted(request, work)
-    return as_json({"input_tokens": len(ids)})
+    return len(ids)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from llmkit.server.errors import ApiError
+from llmkit.server.front import MOST_BODY_BYTES
 from llmkit.server.kept_responses import KeptResponses
 
 
@@ -101,6 +102,19 @@ def test_one_that_nobody_used_for_so_long_is_gone_and_a_conversation_stays_as_a_
     clock.now = 38.0
     kept.keep("bob", response("x"), [], None)  # whoever asks
     assert ids_of(kept) == []
+
+
+def test_a_conversation_is_no_longer_than_a_client_could_send_it_and_tools_are_no_part_of_it() -> None:
+    kept = KeptResponses()
+    before = None
+    for name in ("a", "b", "c", "d", "e"):
+        echoed = {"tools": [{"description": "x" * 600_000}]}
+        kept.keep("alice", response(name, "x" * 500_000) | echoed, asked(name), before)
+        before = name
+    assert len(kept.conversation("alice", "d")) == 8 and 4 * 500_000 < MOST_BODY_BYTES < 5 * 500_000
+    error = refusal(kept.conversation, "alice", "e")
+    assert (error.status, error.param) == (413, "previous_response_id")
+    assert len(kept.input_items("alice", "e")) == 9
 
 
 def test_where_nothing_is_kept_nothing_is_there_and_the_client_is_told_that() -> None:

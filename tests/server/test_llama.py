@@ -76,7 +76,8 @@ def test_a_stream_says_in_the_end_whether_there_were_several_lines(serving: Serv
     ("more", "param"),
     [
         ({"input_suffix": "x" * 400}, "input_prefix"),  # both sides and the answer share the context
-        ({"n_probs": 2}, "n_probs"),
+        ({"n_probs": 21}, "n_probs"),
+        ({"return_tokens": True}, "return_tokens"),
         ({"input_extra": [{"filename": "a"}]}, "input_extra[0].text"),
         ({"input_prefix": None}, "input_prefix"),
         ({"n_predictt": 3}, "n_predictt"),
@@ -87,6 +88,30 @@ def test_what_cannot_be_followed_is_refused_by_name(
 ) -> None:
     (answer,) = post(serving, (PATH, GAP | more))
     assert answer.status_code == 400 and answer.json()["error"]["param"] == param
+
+
+def test_probabilities_are_those_of_completions_in_one_piece_and_streamed(serving: Serving) -> None:
+    asked = {"prompt": "the fox", "seed": 5, "ignore_eos": True}
+    openai, whole, streamed, none = post(
+        serving,
+        ("/v1/completions", asked | {"max_tokens": 9, "logprobs": 3}),
+        ("/completion", asked | {"n_predict": 9, "n_probs": 3}),
+        ("/completion", asked | {"n_predict": 9, "n_probs": 3, "stream": True}),
+        ("/completion", asked | {"n_predict": 9, "n_probs": 0}),
+    )
+    columns = openai.json()["choices"][0]["logprobs"]
+    told = whole.json()["completion_probabilities"]
+    assert [one["logprob"] for one in told] == columns["token_logprobs"] and len(told) == 9
+    assert [one["token"] for one in told] == columns["tokens"]
+    for row, top in zip(told, columns["top_logprobs"], strict=True):
+        best = [one["logprob"] for one in row["top_logprobs"]]
+        assert len(best) == 3 and best == sorted(best, reverse=True)
+        assert set(top.values()) <= {*best, row["logprob"]}  # parts of characters have one name there
+    spelled = b"".join(bytes(one["bytes"]) for one in told)
+    assert spelled.decode(errors="replace") == whole.json()["content"]
+    events = [json.loads(one.removeprefix("data: ")) for one in streamed.text.strip().split("\n\n")]
+    assert [row for one in events for row in one.get("completion_probabilities", [])] == told
+    assert "completion_probabilities" not in events[-1] and "completion_probabilities" not in none.json()
 
 
 def test_marks_in_a_prompt_of_completion_are_those_of_a_chat(serving: Serving) -> None:

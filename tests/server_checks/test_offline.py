@@ -14,6 +14,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": "a", "max_tokens": 2},
     "/v1/chat/completions": {"messages": SAID, "max_tokens": 2},
     "/v1/responses": {"input": "a", "max_output_tokens": 2},
+    "/v1/responses/input_tokens": {"input": "a"},
     "/v1/embeddings": {"input": "a"},
     **{key: {"query": "a", "documents": ["https://example.invalid/b"]} for key in RERANK},
     "/completion": {"prompt": "a", "n_predict": 1},
@@ -39,7 +40,7 @@ def test_every_endpoint_answers_and_opens_no_connection(
     monkeypatch.setattr(socket.socket, "connect_ex", no_network)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     for one in OPERATIONS:
-        path = one.path.replace("{name:path}", "tiny").replace("{response_id}", shared.kept_id())
+        path = one.path.replace("{name:path}", "tiny").replace("{response_id:response}", shared.kept_id())
         if one.body:
             answer = shared.post(path, ASKED[path])
         else:

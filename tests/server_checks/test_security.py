@@ -36,6 +36,7 @@ WITH_BODY = {
     COMPLETIONS: {"prompt": IDS, "max_tokens": 1},
     CHAT: {"messages": HELLO, "max_tokens": 1},
     "/v1/responses": {"input": "hello", "max_output_tokens": 1},
+    "/v1/responses/input_tokens": {"input": "hello"},
     "/v1/embeddings": {"input": "hello"},
     **{key: {"query": "hello", "documents": ["hello"]} for key in RERANK},
     "/completion": {"prompt": "a", "n_predict": 1},

@@ -31,6 +31,17 @@ def test_turns_by_the_id_of_the_last_are_those_of_the_whole_conversation(serving
     assert [one.previous_response_id for one in by_id] == [None, by_id[0].id, by_id[1].id]
 
 
+def test_the_sdk_counts_what_a_turn_would_read(serving: Serving) -> None:
+    async def work(client: Any) -> Any:
+        first = await client.responses.create(input="hello", **OPTIONS)
+        turn = {"input": "b", "instructions": "be brief", "previous_response_id": first.id, "model": "tiny"}
+        counted = await client.responses.input_tokens.count(**turn)
+        return counted, await client.responses.create(**turn, max_output_tokens=2)
+
+    counted, told = with_openai(serving, work)
+    assert (counted.object, counted.input_tokens) == ("response.input_tokens", told.usage.input_tokens)
+
+
 def test_instructions_are_those_of_the_turn_and_not_of_the_one_before(serving: Serving) -> None:
     async def work(client: Any) -> Any:
         first = await client.responses.create(input="hello", instructions="be brief", **OPTIONS)

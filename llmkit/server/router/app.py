@@ -17,7 +17,7 @@ from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.router.asked import UNWRITTEN
 from llmkit.server.router.fleet import Fleet
-from llmkit.server.router.keeping import responses
+from llmkit.server.router.keeping import count_input, responses
 from llmkit.server.router.listing import list_models, show_load, show_model, show_openapi, show_props
 from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
@@ -57,6 +57,7 @@ def build_router(
         route("/v1/models", list_models, "GET"),
         route("/v1/models/{name:path}", show_model, "GET"),
         route("/v1/responses", responses, "POST"),
+        route("/v1/responses/input_tokens", count_input, "POST"),
         *(route(path, handler, method) for method, path, handler in KEPT),
         *(route(path, write_text, "POST") for path in CHARGED if path != "/v1/responses"),
         *(route(path, forward, "POST") for path in FREE),

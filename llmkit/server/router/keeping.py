@@ -17,7 +17,7 @@ from starlette.responses import Response
 from llmkit.server.front import HeldStream
 from llmkit.server.gate import Caller
 from llmkit.server.kept_responses import KeptResponses, keeps_nothing
-from llmkit.server.router.proxy import write_text
+from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
 from llmkit.server.sse import event
 from llmkit.server.strict_json import decode
@@ -42,6 +42,17 @@ async def responses(request: Request) -> Response:
         answer.body_iterator = turn.events(answer.body_iterator)
         return answer
     return turn.whole(answer)
+
+
+async def count_input(request: Request) -> Response:
+    """POST /v1/responses/input_tokens."""
+    state: RouterState = request.app.state.serve
+    caller: Caller = request.state.caller
+    body = await request.body()
+    turn = begin(state.kept, caller.tenant, decode(body, dict[str, Any]))
+    if turn is None:
+        return await forward(request, body)
+    return turn.in_own_places(await forward(request, turn.body))
 
 
 def begin(kept: KeptResponses, tenant: str, content: dict[str, Any]) -> "Turn | None":
@@ -84,13 +95,9 @@ class Turn:
 
     def whole(self, answer: Response) -> Response:
         """An answer in one piece, kept where it is one."""
-        content = bytes(answer.body)
-        if answer.status_code == 400 and self.earlier:
-            answer.body = self._in_own_places(content)
-        elif answer.status_code == 200 and (response := _object(content)):
-            answer.body = msgspec.json.encode(self._told(response, is_over=True))
-        answer.headers["content-length"] = str(len(answer.body))
-        return answer
+        if answer.status_code == 200 and (response := _object(bytes(answer.body))):
+            return _with_body(answer, msgspec.json.encode(self._told(response, is_over=True)))
+        return self.in_own_places(answer)
 
     async def events(self, chunks: AsyncIterable[Any]) -> AsyncIterator[bytes]:
         """Events of a stream, each chunk of whole ones; the response is kept before its last one goes on."""
@@ -118,14 +125,22 @@ class Turn:
             self.kept.keep(self.tenant, response, own, self.previous)
         return response
 
-    def _in_own_places(self, refusal: bytes) -> bytes:
-        """What is wrong with an item of the request, by its place in that."""
+    def in_own_places(self, answer: Response) -> Response:
+        """A refusal that names an item by its place in the client's own input; any other answer as it is."""
 
         def own(found: re.Match[str]) -> str:
             place = int(found[1]) - self.earlier
             return f"input[{place}]" if place >= 0 else "previous_response_id"
 
-        return _PLACE.sub(own, refusal.decode()).encode()
+        if answer.status_code != 400 or not self.earlier:
+            return answer
+        return _with_body(answer, _PLACE.sub(own, bytes(answer.body).decode()).encode())
+
+
+def _with_body(answer: Response, body: bytes) -> Response:
+    answer.body = body
+    answer.headers["content-length"] = str(len(body))
+    return answer
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -76,10 +76,10 @@ async def write_text(request: Request, body: bytes | None = None) -> Response:
     return HeldStream(_events(state, job, begun, request.state.request_id), stack)
 
 
-async def forward(request: Request) -> Response:
-    """POST to an endpoint whose answers cost no tokens."""
+async def forward(request: Request, body: bytes | None = None) -> Response:
+    """POST to an endpoint whose answers cost no tokens; a body as for `write_text`."""
     state: RouterState = request.app.state.serve
-    job = await _job(request, state)
+    job = await _job(request, state, body)
     async with AsyncExitStack() as stack:
         stack.enter_context(state.gate.begin(job.caller))
         begun = await until_gone(request, _begin(state, job, request.state.request_id))

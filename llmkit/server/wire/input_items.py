@@ -28,6 +28,13 @@ class InputItems(msgspec.Struct):
     has_more: bool
 
 
+class InputTokens(msgspec.Struct):
+    """How many tokens a response would read."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
 class DeletedResponse(msgspec.Struct):
     """A response that is kept no longer."""
 
@@ -67,12 +74,12 @@ def page_of(items: Sequence[Item], query: Mapping[str, str]) -> InputItems:
     ordered = list(items) if order == "asc" else list(reversed(items))
     begin = 0
     if (after := query.get("after")) is not None:
-        places = [place for place, one in enumerate(ordered) if one["id"] == after]
+        places = [place for place, one in enumerate(ordered) if one.get("id") == after]
         if not places:
             raise refused("after", f"no item is called {after!r}")
         begin = places[0] + 1
     page = ordered[begin : begin + int(limit)]
-    first_id, last_id = (page[0]["id"], page[-1]["id"]) if page else (None, None)
+    first_id, last_id = (page[0].get("id"), page[-1].get("id")) if page else (None, None)
     return InputItems("list", page, first_id, last_id, has_more=begin + len(page) < len(ordered))
 
 
@@ -96,7 +103,8 @@ def check_query(query: Mapping[str, str], known: Sequence[str]) -> None:
 
 def _as_item(told: Item, own_id: str) -> Item:
     kind = told.get("type", "message")
-    item = {"type": kind, "id": f"{_PREFIXES.get(kind, 'item_')}{own_id}", "status": "completed"}
+    prefix = _PREFIXES.get(str(kind), "item_")
+    item = {"type": kind, "id": f"{prefix}{own_id}", "status": "completed"}
     item |= {name: value for name, value in told.items() if value is not None}
     if isinstance(content := item.get("content"), str):
         part = "output_text" if item.get("role") == "assistant" else "input_text"

@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 
 from llmkit.engine.config import SAMPLERS, SamplingConfig
-from llmkit.server.answer import Piece, Usage
+from llmkit.server.answer import Piece, TokenScore, Usage
 from llmkit.server.ask import Ask, LineRule
 from llmkit.server.errors import refused
-from llmkit.server.wire.completions import read_prompts
+from llmkit.server.wire.completions import LEAST_LOGPROB, read_prompts
 from llmkit.server.wire.sampling import (
     SAYS_NOTHING,
     SamplingFields,
     WireLimits,
+    check_logprobs,
     read_alike,
     read_sampling,
     refuse_what_is_not_done,
@@ -27,7 +28,7 @@ from llmkit.server.wire.sampling import (
 LLAMA = ("/completion", "/infill")
 """Paths whose answers are told in llama.cpp's words."""
 HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
-    **{"n_probs": (0,), "lora": ([],), "return_tokens": (False,), "timings_per_token": (False,)},
+    **{"lora": ([],), "return_tokens": (False,), "timings_per_token": (False,)},
     **{"post_sampling_probs": (False,), "return_progress": (False,), "n_cmpl": (1,), "min_keep": (0,)},
     **{"dynatemp_range": (0,), "dynatemp_exponent": (1,)},
 }
@@ -52,6 +53,8 @@ class LlamaFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     t_max_predict_ms: int | None = None
     repeat_penalty: float | None = None
     """Ours is repetition_penalty."""
+    n_probs: int | None = None
+    """Alternatives that come with each token's log probability; 0: neither do."""
     response_fields: list[str] | None = None
     id_slot: int | None = None
     cache_prompt: bool | None = None
@@ -60,7 +63,6 @@ class LlamaFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     t_max_prompt_ms: int | None = None
     """Of these five none changes a text: the cache is always looked into, and llama.cpp bounds no prompt
     either."""
-    n_probs: Any = None
     lora: Any = None
     return_tokens: Any = None
     timings_per_token: Any = None
@@ -123,9 +125,12 @@ def read_alike_llama(
         if (getattr(told, name) or 0) < 0:
             raise refused(name, f"0 (off) or above (found {getattr(told, name)})")
     _read_order(told)
-    sampling = replace(read_sampling(told, base, limits, max_tokens=max_tokens), logprobs=None)
+    scores = check_logprobs("n_probs", told.n_probs or 0, limits) or None
+    sampling = replace(read_sampling(told, base, limits, max_tokens=max_tokens), logprobs=scores)
     lines = LineRule(told.n_indent or 0, (told.t_max_predict_ms or 0) / 1000)
-    return {"lines": lines, **read_alike(told, sampling, limits)}
+    alike = read_alike(told, sampling, limits)
+    alike["names"] = {**alike["names"], "logprobs": "n_probs"}
+    return {"lines": lines, **alike}
 
 
 def _read_order(told: LlamaFields) -> None:
@@ -165,8 +170,9 @@ def llama_object(
         seconds: from the request's arrival to the first token, and from there on.
         streamed: the text came before, and is not told again.
     """
-    text = "".join(piece.text for piece in pieces) if told.n_predict != 0 else ""
     last = pieces[-1]
+    pieces = () if told.n_predict == 0 else pieces
+    text = "".join(piece.text for piece in pieces)
     ended = "limit" if last.finish != "stop" else "eos" if last.matched is None else "word"
     answer = {
         "stop": True,
@@ -182,12 +188,30 @@ def llama_object(
         "stopping_word": last.matched or "",
         "timings": _timings(usage, *seconds),
     }
+    if told.n_probs and not streamed:
+        answer["completion_probabilities"] = _probabilities(pieces)
     return answer if told.response_fields is None else _some(answer, told.response_fields)
 
 
 def llama_chunk(piece: Piece) -> dict[str, Any]:
     """A piece of the answer, as an event."""
-    return {"index": 0, "content": piece.text, "stop": False}
+    told = {"completion_probabilities": _probabilities([piece])} if piece.scores else {}
+    return {"index": 0, "content": piece.text, "stop": False, **told}
+
+
+def _probabilities(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    """The model's own, in nats, whatever the sampler made of them; of each token and the likeliest ones."""
+    scores = [score for piece in pieces for score in piece.scores]
+    return [_spelled(one) | {"top_logprobs": list(map(_spelled, one.top))} for one in scores]
+
+
+def _spelled(score: TokenScore) -> dict[str, Any]:
+    return {
+        "id": score.id,
+        "token": score.text,
+        "bytes": list(score.content),
+        "logprob": LEAST_LOGPROB if score.logprob is None else max(score.logprob, LEAST_LOGPROB),
+    }
 
 
 def _timings(usage: Usage, reading: float, writing: float) -> dict[str, Any]:

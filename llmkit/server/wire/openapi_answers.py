@@ -271,3 +271,4 @@ class LlamaAnswer(msgspec.Struct):
     stop_type: Literal["eos", "word", "limit"]
     stopping_word: str
     timings: dict[str, float]
+    completion_probabilities: list[Object] | UnsetType = UNSET

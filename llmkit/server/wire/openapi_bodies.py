@@ -60,7 +60,7 @@ def body_schema(kind: type[msgspec.Struct], facts: Facts, *, counts: bool = Fals
         counts: whether its tokens are only counted.
     """
     fields, clashes = _NARROWED[kind](facts)
-    if counts:
+    if counts and "max_tokens" in fields:
         fields["max_tokens"] = or_null(fields["max_tokens"])
     schema = as_decoded(kind, fields)
     if kind is messages.MessagesRequest and not counts:
@@ -235,7 +235,7 @@ def _llama_fields(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "repeat_penalty": fields["repetition_penalty"],
         "top_n_sigma": either(fields["top_n_sigma"], {"const": -1}),
         "response_fields": or_null(array(TEXT)),
-        "n": one_of(None, 1),
+        **{"n": one_of(None, 1), "n_probs": or_null(integer(minimum=0, maximum=LIMITS.logprobs))},
         "samplers": or_null({**array(steps), "uniqueItems": True}),
         **{name: or_null(integer()) for name in ("id_slot", "n_keep", "n_cache_reuse", "t_max_prompt_ms")},
     }

@@ -11,7 +11,7 @@ from llmkit.server.wire.chat import ChatRequest
 from llmkit.server.wire.completions import CompletionRequest
 from llmkit.server.wire.embeddings import EmbeddingRequest
 from llmkit.server.wire.infill import InfillRequest
-from llmkit.server.wire.input_items import MOST_LISTED, DeletedResponse, InputItems
+from llmkit.server.wire.input_items import MOST_LISTED, DeletedResponse, InputItems, InputTokens
 from llmkit.server.wire.json_schema import TEXT, Schema, integer, one_of
 from llmkit.server.wire.llama import LlamaRequest
 from llmkit.server.wire.messages import MessagesRequest
@@ -91,7 +91,7 @@ _PAGE = {"after": TEXT, "limit": integer(minimum=1, maximum=MOST_LISTED), "order
 
 
 def _kept(method: str, of_it: str, summary: str, answer: type[msgspec.Struct], **query: Schema) -> Operation:
-    path = f"/v1/responses/{{response_id}}{of_it}"
+    path = f"/v1/responses/{{response_id:response}}{of_it}"
     return Operation(method, path, summary, None, answer, refusals=(400, 404), query=query)
 
 
@@ -112,6 +112,12 @@ OPERATIONS = (
     _text("/v1/completions", "Go on with a text", CompletionRequest, answers.Completion),
     _text("/v1/chat/completions", "Reply in a conversation", ChatRequest, answers.ChatCompletion),
     _text("/v1/responses", "Reply, by OpenAI's newer endpoint", ResponsesRequest, answers.ResponseAnswer),
+    Operation(
+        *("POST", "/v1/responses/input_tokens", "Tokens that a response would read"),
+        *(ResponsesRequest, InputTokens),
+        refusals=_COUNTED,
+        counts=True,
+    ),
     _kept("GET", "", "A response that was kept", answers.ResponseAnswer),
     _kept("DELETE", "", "Keep a response no longer", DeletedResponse),
     _kept("GET", "/input_items", "What a response was asked", InputItems, **_PAGE),

@@ -119,7 +119,7 @@ def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
         if kind == "jsonl":
             yield from _line_batches(stream, name, piece, waits=path == STDIO)
         elif kind == "pages":
-            yield from _pages(stream, name, skips_bad, warc=not is_html(path))
+            yield from _pages(stream, name, skips_bad, warc=is_warc(path) or is_stream(path))
         else:
             yield _text_entry(path, stream.read(), field, skips_bad)
 

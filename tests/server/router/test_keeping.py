@@ -110,6 +110,27 @@ def test_a_refusal_names_the_place_in_the_clients_own_input() -> None:
     assert asyncio.run(go()) == {"message": "input[0]: no", "param": "input[0]"}
 
 
+def test_a_count_is_of_the_whole_conversation_and_is_charged_nothing() -> None:
+    async def count(request: Request, body: dict[str, Any]) -> Response:
+        return JSONResponse({"input_tokens": len(body["input"])})
+
+    worker = FakeWorker(answering("b"))
+
+    async def go() -> tuple[Any, Any, dict[str, Any]]:
+        router = routed(worker)
+        await router.client.post(PATH, json={"input": "a"})
+        worker.answer = count
+        body = {"input": "c", "previous_response_id": "resp_1"}
+        counted = await router.client.post(f"{PATH}/input_tokens", json=body)
+        worker.answer = refusing(400)
+        refused = await router.client.post(f"{PATH}/input_tokens", json={"input": 3})
+        return counted.json(), refused.status_code, router.log[1]
+
+    counted, refused, record = asyncio.run(go())
+    assert (counted, refused) == ({"input_tokens": 3}, 400)
+    assert "prompt_tokens" not in record
+
+
 def test_what_is_not_of_its_form_is_for_a_worker_to_refuse_as_it_came() -> None:
     worker = FakeWorker(refusing(400))
     bodies: list[dict[str, Any]] = [

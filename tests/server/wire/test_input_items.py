@@ -51,6 +51,12 @@ def test_pages_are_newest_first_unless_said_otherwise_and_go_on_behind_an_item()
     assert (empty.data, empty.first_id, empty.last_id, empty.has_more) == ([], None, None, False)
 
 
+def test_items_of_servers_that_are_not_ours_need_no_id() -> None:
+    page = page_of([{"id": "a"}, {}], {"order": "asc"})
+    assert (page.first_id, page.last_id, page.has_more) == ("a", None, False)
+    assert page_of([{}, {"id": "a"}], {"after": "a"}).data == [{}]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("order", "up"), ("limit", "0"), ("limit", "101"), ("limit", "-1"), ("limit", "²"), ("after", "x")],

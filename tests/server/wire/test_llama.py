@@ -51,7 +51,7 @@ def test_settings_of_a_llama_cpp_server_that_are_sent_back_to_it_ask_for_nothing
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n_probs": 5}, "n_probs"),
+        ({"n_probs": -1}, "n_probs"),
         ({"dynatemp_range": 0.5}, "dynatemp_range"),
         ({"min_keep": 2}, "min_keep"),
         ({"top_n_sigma": -2}, "top_n_sigma"),
@@ -109,5 +109,6 @@ def test_fields_that_are_asked_for_come_alone_by_their_paths_and_what_is_not_the
 
 
 def test_of_no_tokens_no_text_comes_out_and_an_event_is_one_that_goes_on() -> None:
-    assert llama_object("m", PIECES, USAGE, body(n_predict=0), (0, 0))["content"] == ""
+    told = llama_object("m", PIECES, USAGE, body(n_predict=0, n_probs=1), (0, 0))
+    assert told["content"] == "" and told["completion_probabilities"] == []
     assert llama_chunk(PIECES[0]) == {"index": 0, "content": "x\n", "stop": False}

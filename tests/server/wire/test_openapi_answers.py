@@ -18,6 +18,7 @@ ASKED: dict[str, list[dict[str, Any]]] = {
     "/v1/completions": [PROMPT, {**PROMPT, "logprobs": 2, "echo": True}, {**PROMPT, "regex": "a"}],
     "/v1/chat/completions": [{"messages": SAID, "max_tokens": 2, "logprobs": True, "top_logprobs": 1}],
     "/v1/responses": [{"input": "a", "max_output_tokens": 2}, {"input": "a", "text": {"format": None}}],
+    "/v1/responses/input_tokens": [{"input": "a"}],
     "/v1/embeddings": [{"input": "a"}, {"input": ["a", "b"], "encoding_format": "base64"}],
     **{key: [RANK, {**RANK, "return_documents": True}] for key in RERANK},
     "/completion": [{"prompt": "a", "n_predict": 1}],
@@ -34,7 +35,7 @@ TOLD = [one for one in OPERATIONS if one.answer is not None]
 
 @pytest.mark.parametrize("one", TOLD, ids=lambda one: one.path)
 def test_an_answer_is_what_the_document_says_and_has_no_more(one: Operation, shared: Shared) -> None:
-    path = one.path.replace("{name:path}", "tiny").replace("{response_id}", shared.kept_id())
+    path = one.path.replace("{name:path}", "tiny").replace("{response_id:response}", shared.kept_id())
     for body in ASKED.get(one.path, [{}]):
         answer = shared.post(path, body) if one.body else shared(shared.client.request(one.method, path))
         assert answer.status_code == 200, answer.text

@@ -25,6 +25,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": [5], "max_tokens": 1},
     "/v1/chat/completions": {"messages": SAID, "max_tokens": 1},
     "/v1/responses": {"input": "a", "max_output_tokens": 1},
+    "/v1/responses/input_tokens": {"input": "a"},
     "/v1/embeddings": {"input": "a"},
     **{key: {"query": "a", "documents": ["b"]} for key in RERANK},
     "/completion": {"prompt": "a", "n_predict": 1},
