@@ -29,6 +29,7 @@ _MODULES = {
     "gpt2": ("gpt2",),
     "neox_like": ("gpt_neox", "falcon"),
     "gemma3n": ("gemma3n_text",),
+    "gemma4": ("gemma4_text",),
     "mamba": ("mamba", "mamba2"),
 }
 FAMILIES = {name: module for module, names in _MODULES.items() for name in names}
@@ -36,6 +37,7 @@ FAMILIES = {name: module for module, names in _MODULES.items() for name in names
 WRAPPERS = {
     "gemma3": ("gemma3_text", "language_model."),
     "gemma3n": ("gemma3n_text", "model.language_model."),
+    "gemma4": ("gemma4_text", "model.language_model."),
     "llama4": ("llama4_text", "language_model."),
     "mistral3": ("mistral", "language_model."),
     "qwen3_5": ("qwen3_5_text", ""),

@@ -47,6 +47,8 @@ FOREIGN = {
     "is_causal": (False, "attention to later tokens"),
 }
 """Refused when set to this, whatever the family, and what it means."""
+OF_PICTURES = "vision"
+"""Gemma 4's use_bidirectional_attention where only a picture's own tokens see later ones."""
 MOST = 10_000
 """Beyond this a number of layers is a damaged file."""
 LARGEST = 2**31 - 1
@@ -192,7 +194,7 @@ class Keys:
         """
         for name, (refused, meaning) in FOREIGN.items():
             value = self.config.get(name)
-            if value is not None and bool(value) == refused:
+            if value is not None and bool(value) == refused and value != OF_PICTURES:
                 raise ConfigError(
                     f"{self.source}: {name} {json.dumps(value)} ({meaning}) is not supported",
                     hint="give a decoder-only language model",

@@ -7,6 +7,7 @@ Shapes: N experts, H heads.
 import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 
 from llmkit.model.arrays import Array, compact, divided, empty, joined
 from llmkit.model.config import ModelConfig
@@ -122,9 +123,20 @@ def groups(config: ModelConfig, names: Iterable[str]) -> list[Group]:
 
 
 def as_kept(group: Group, names: Container[str]) -> Group:
-    """The experts of a file with these names: one by one, or in one stack as the model has them (Qwen3.5)."""
+    """The experts of a file with these names: one by one, or in one stack as the model has them (Qwen3.5);
+    stacks one by one, as llm-compressor takes those of Llama 4 apart to quantise them."""
+    if group.how == "stack_turned" and (each := _one_by_one(group.theirs[0], names)):
+        return Group(group.ours, each, "experts", 0)
     is_stack = group.how == "experts" and group.theirs[0] not in names and group.ours[0] in names
     return Group(group.ours, group.ours, "same", 0) if is_stack else group
+
+
+def _one_by_one(stack: str, names: Container[str]) -> tuple[str, ...]:
+    """The matrices of each expert that make a stack, as far as there are any among these names."""
+    module, _, kind = stack.rpartition(".")
+    parts = ("gate_proj", "up_proj") if kind == "gate_up_proj" else (kind,)
+    each = ([f"{module}.{expert}.{part}.weight" for part in parts] for expert in count())
+    return tuple(name for one in takewhile(lambda one: one[0] in names, each) for name in one)
 
 
 def _group(config: ModelConfig, name: str, tables: dict[str, Stored]) -> Group:

@@ -13,10 +13,12 @@ from llmkit.errors import DataError
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.model.config import ModelConfig
 from llmkit.model.folder_store import FolderStore
+from llmkit.model.load import load_model
 from llmkit.model.mapped import FileMappings
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
+from tests.parity.family_models import LLAMA4, SIZES
 from tests.quant.small_folders import write_folders
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -135,6 +137,24 @@ def test_experts_are_read_one_by_one_and_out_of_one_stack(saved: Callable[..., P
             tensors[f"{experts}.{name}"] = torch.stack(made)
     save_file(tensors, path / "model.safetensors")
     assert np.array_equal(FolderStore(path).read(stack, "float32", mapped=False)[stack], one_by_one)
+
+
+def test_stacks_of_llama_4_are_read_out_of_matrices_that_llm_compressor_took_apart(tmp_path: Path) -> None:
+    sizes = {**LLAMA4, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "head_dim": 16}
+    model = Transformer(ModelConfig.from_hf({"model_type": "llama4_text", **SIZES, **sizes}))
+    save_model(model, tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    for layer in range(2):
+        experts = f"model.layers.{layer}.feed_forward.experts"
+        for number, one in enumerate(tensors.pop(f"{experts}.gate_up_proj")):  # (D, 2 F)
+            for half, name in zip(one.T.chunk(2), ("gate_proj", "up_proj"), strict=True):
+                tensors[f"{experts}.{number}.{name}.weight"] = half.contiguous()
+        for number, one in enumerate(tensors.pop(f"{experts}.down_proj")):  # (F, D)
+            tensors[f"{experts}.{number}.down_proj.weight"] = one.T.contiguous()
+    save_file(tensors, tmp_path / "model.safetensors")
+    again = load_model(tmp_path).state_dict()
+    assert again.keys() == model.state_dict().keys()
+    assert all(torch.equal(one, again[name]) for name, one in model.state_dict().items())
 
 
 def test_layers_that_predict_further_tokens_and_parts_for_images_are_left_out(

@@ -251,9 +251,9 @@ def _scales(keys: GgufKeys, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _windows(keys: GgufKeys, architecture: GgufArchitecture, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Which layers slide, and how far they see."""
     layers = fields["num_hidden_layers"]
-    rotates = {"no_rope_layers": tuple(range(3, layers, 4))} if architecture.name == "smollm3" else {}
     if architecture.name == "llama4":
         return llama4_attention(keys, layers)
+    rotates = {"no_rope_layers": tuple(range(3, layers, 4))} if architecture.name == "smollm3" else {}
     window = keys.whole("attention.sliding_window", 0)
     seen = window and layers in _WINDOWED.get(architecture.name, (layers,))
     if architecture.windows == "none" or not seen:
