@@ -89,8 +89,8 @@ class LayerGroups:
 
 def one_group(config: ModelConfig) -> LayerGroups:
     """All layers together; they keep every position."""
-    states, places = set(config.state_layers), count()
-    place_of = [-1 if layer in states else next(places) for layer in range(config.num_hidden_layers)]
+    without, places = set(config.layers_without_keys), count()
+    place_of = [-1 if layer in without else next(places) for layer in range(config.num_hidden_layers)]
     return LayerGroups(tuple(min(place, 0) for place in place_of), tuple(place_of), (None,))
 
 

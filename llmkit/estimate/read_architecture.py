@@ -30,6 +30,7 @@ _MODULES = {
     "neox_like": ("gpt_neox", "falcon"),
     "gemma3n": ("gemma3n_text",),
     "mamba": ("mamba", "mamba2"),
+    "nemotron_h": ("nemotron_h",),
 }
 FAMILIES = {name: module for module, names in _MODULES.items() for name in names}
 """Every model_type, and the module of `families` that reads it: loaded by need, as all take long to load."""

@@ -31,7 +31,7 @@ def why_not_natively(config: ModelConfig, dtype: str, device: str) -> str | None
         return f"does not compute in {dtype}, but in float32 and bfloat16"
     if config.latent is not None:
         return f"does not compute latent attention, which {config.model_type} has"
-    if config.state_layers or config.attention_gate:
+    if config.layers_without_keys or config.attention_gate:
         return f"does not compute layers of state, which {config.model_type} has"
     return None
 

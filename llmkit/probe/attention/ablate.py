@@ -107,7 +107,7 @@ def without_head(model: Transformer, ids: Tensor, layer: int, head: int, *, by: 
     """
     heads = model.config.num_attention_heads
     check_head(layer, head, model.config.num_hidden_layers, heads)
-    check_attends(layer, model.config.num_hidden_layers, model.config.state_layers)
+    check_attends(layer, model.config.num_hidden_layers, model.config.layers_without_keys)
 
     def replace(mixed: Tensor) -> Tensor:  # (1, T, H E), what each head takes home, side by side
         columns = head_columns(mixed.shape[-1], heads, head)

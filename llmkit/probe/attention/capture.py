@@ -95,7 +95,7 @@ def capture(
         UsageError: no ids, no such layer, one without attention, or a text longer than the model's positions.
     """
     decoder, T = model.model, len(ids)
-    wanted = wanted_layers(layers, len(decoder.layers), decoder.config.state_layers)
+    wanted = wanted_layers(layers, len(decoder.layers), decoder.config.layers_without_keys)
     if not T:
         raise UsageError("a text of no tokens has no attention", hint="give a text of one token or more")
     device = decoder.embed_tokens.weight.device

@@ -107,7 +107,7 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
 
 def _block(config: ModelConfig, kv_dtype: str, groups: LayerGroups) -> int:
     """Bytes of a block, which has room for a group of layers; none where all of them keep a state."""
-    layers = max(1, config.num_hidden_layers - len(config.state_layers))
+    layers = max(1, config.num_hidden_layers - len(config.layers_without_keys))
     return (_kept(config, kv_dtype, blocks=1) - _state(config, kv_dtype)) * groups.layers_in_block // layers
 
 

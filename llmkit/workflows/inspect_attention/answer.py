@@ -97,7 +97,7 @@ def heads_to_ablate(opened: Inspected, views: InspectViews) -> list[Head]:
     config = opened.job.model
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     if views.ablate is None or views.ablate == "all":
-        attend = [layer for layer in range(layers) if layer not in config.state_layers]
+        attend = [layer for layer in range(layers) if layer not in config.layers_without_keys]
         return [(layer, head) for layer in attend for head in range(heads)]
     check_heads(views.ablate, layers, heads)
     return list(views.ablate)

@@ -62,7 +62,9 @@ def inspect_attention(asked: Inspection, progress: Progress = SILENT) -> Inspect
     opened = open_inspected(asked.options)
     config = opened.job.model
     views, files = asked.views, asked.files
-    heads = chosen_heads(views, config.num_hidden_layers, config.num_attention_heads, config.state_layers)
+    heads = chosen_heads(
+        views, config.num_hidden_layers, config.num_attention_heads, config.layers_without_keys
+    )
     count = sum(map(len, heads.values()))
     if views.map and count > MOST_MAPS:
         raise UsageError(

@@ -125,6 +125,11 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
         attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
     gated = 3 if native and model.hidden_act == "silu" else 4
     states = len(model.state_layers)
+    if (mlps := model.lone_mlps) is not None:  # each behind one norm, and no positions are rotated
+        attention = (6 if half else 8) * model.hidden_size + (2 if half else 4) * kv
+        mixed = 8 * model.num_hidden_layers * model.hidden_size + 4 * states * _state_values(model)
+        mixed += (model.num_hidden_layers - states - len(mlps)) * attention
+        return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
     mixed = (model.num_hidden_layers - states) * attention
     mixed += states * (12 * model.hidden_size + 4 * _state_values(model))
     return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
@@ -217,7 +222,8 @@ def _mlp_values(model: ModelConfig, *, gated: int) -> int:
     experts = model.experts
     dense = (gated if model.gated_mlp else 2) * model.intermediate_size
     if experts is None:
-        return model.num_hidden_layers * dense
+        mlps = model.num_hidden_layers if model.lone_mlps is None else len(model.lone_mlps)
+        return mlps * dense
     k = experts.num_experts_per_tok
     inside = 4 * k * experts.intermediate_size + gated * experts.shared_intermediate_size
     sparse = inside + _EXPERT_STREAM * k * model.hidden_size
