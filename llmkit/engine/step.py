@@ -45,7 +45,7 @@ class _Layer:
 
 def is_flat(config: ModelConfig) -> bool:
     """Whether a model has no part but those that `FlatStep` lays out."""
-    parts = (config.latent, config.delta, config.short_conv, config.mamba, config.experts)
+    parts = (config.latent, config.delta, config.short_conv, config.mamba, config.lone_mlps, config.experts)
     caps = (config.attn_logit_softcapping, config.final_logit_softcapping)
     scales = (config.embedding_scale, config.residual_scale, config.logit_scale)
     return (

@@ -156,7 +156,7 @@ class PagedCache:
         self._rows: dict[tuple[int, int, int], slice | Tensor] = {}
         self._masks: dict[tuple[int, int | None], Tensor | None] = {}
         self.layers: list[PagedLayer | PagedState] = [
-            PagedState(self, index) if index in store.config.state_layers else PagedLayer(self, index)
+            PagedState(self, index) if index in store.config.layers_without_keys else PagedLayer(self, index)
             for index in range(store.config.num_hidden_layers)
         ]
         self._state_groups: list[StateGroup] = []

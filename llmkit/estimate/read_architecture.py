@@ -31,6 +31,7 @@ _MODULES = {
     "gemma3n": ("gemma3n_text",),
     "gemma4": ("gemma4_text",),
     "mamba": ("mamba", "mamba2"),
+    "nemotron_h": ("nemotron_h",),
 }
 FAMILIES = {name: module for module, names in _MODULES.items() for name in names}
 """Every model_type, and the module of `families` that reads it: loaded by need, as all take long to load."""

@@ -41,9 +41,12 @@ class Block(nn.Module):
         super().__init__()
         sparse = config.experts is not None and layer in config.experts.layers
         self.mixer_name = mixer_name(config, layer)
-        """Of the module by which positions learn of each other."""
-        setattr(self, self.mixer_name, _mixer(config, layer))
-        self.mlp = MixtureOfExperts(config) if sparse else build_mlp(config)
+        """Of the module by which positions learn of each other, or of an MLP that is all there is."""
+        self.is_lone = config.lone_mlps is not None
+        if self.mixer_name != "mlp":
+            setattr(self, self.mixer_name, _mixer(config, layer))
+        if self.mixer_name == "mlp" or not self.is_lone:
+            self.mlp = MixtureOfExperts(config) if sparse else build_mlp(config)
         self.residual, self.residual_scale = config.residual, config.residual_scale
         self.placement = config.norm_placement
         for name in branch_norms(config):
@@ -58,6 +61,10 @@ class Block(nn.Module):
     ) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
         mix: nn.Module = getattr(self, self.mixer_name)
+        if self.is_lone:
+            normed = self.input_layernorm(x)
+            y = self._feed(normed, routing) if self.mixer_name == "mlp" else mix(normed, layout, cache)
+            return x + self._scaled(y)
         if self.residual != "serial":
             return self._parallel(x, mix, layout, cache, routing)
         if self.placement == "before":

@@ -14,7 +14,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.held import Held
 from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, Span
-from llmkit.model.recurrent.held import HeldState, StateLayer
+from llmkit.model.recurrent.held import HeldNothing, HeldState, StateLayer
 
 
 class HeldLayer(Protocol):
@@ -64,7 +64,9 @@ class KVCache:
         device: torch.device | str = "cpu",
     ) -> None:
         self.layers = [
-            HeldState(config, batch, dtype, device)
+            HeldNothing()
+            if layer in (config.lone_mlps or ())
+            else HeldState(config, batch, dtype, device)
             if layer in config.state_layers
             else _layer_cache(config, batch, capacity, dtype, device)
             for layer in range(config.num_hidden_layers)

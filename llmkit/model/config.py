@@ -65,7 +65,7 @@ class ModelConfig:
     """Whether the MLP reads what attention has added, or the same stream as attention does, through a norm of
     its own or through attention's."""
 
-    position: Literal["rope", "learned", "sinusoidal"] = "rope"
+    position: Literal["rope", "learned", "sinusoidal", "none"] = "rope"
     rope_theta: float = 10_000.0
     rope_scaling: dict[str, Any] | None = None
     """None, or `rope_type` with its numbers under Hugging Face's names (model/rope_scaling.py)."""
@@ -112,6 +112,8 @@ class ModelConfig:
     short_conv: ShortConvConfig | None = None
     mamba: Mamba2Config | None = None
 
+    lone_mlps: tuple[int, ...] | None = None
+    """Where each layer is one branch alone, those that are an MLP. None: every layer has both branches."""
     mlp_bias: bool = False
     gated_mlp: bool = True
     """down(act(gate(x)) * up(x)), as in SwiGLU; otherwise down(act(up(x)))."""
@@ -180,10 +182,15 @@ class ModelConfig:
         return () if part is None else part.layers
 
     @property
+    def layers_without_keys(self) -> tuple[int, ...]:
+        """Layers that keep no keys and values: those that keep a state, and MLPs alone."""
+        return tuple(sorted((*self.state_layers, *(self.lone_mlps or ()))))
+
+    @property
     def attention_layers(self) -> tuple[int, ...]:
-        """Layers that attend, and keep keys and values: all that are not `state_layers`."""
-        states = self.state_layers
-        return tuple(layer for layer in range(self.num_hidden_layers) if layer not in states)
+        """Layers that attend, and keep keys and values: all others."""
+        without = self.layers_without_keys
+        return tuple(layer for layer in range(self.num_hidden_layers) if layer not in without)
 
     def _check_sizes(self) -> None:
         for name in _SIZES:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig, Mamba2Config, check_whole
 from llmkit.model.families.table import FAMILIES
 
+_Kind = TypeVar("_Kind")
 EXPERT_FIELDS = {
     "num_experts": "num_experts",
     "num_experts_per_tok": "num_experts_per_tok",
@@ -116,6 +117,11 @@ def _with_layers(config: ModelConfig, count: int, mamba: Mamba2Config | None) ->
         layers = _continued(config.experts.layers, config.num_hidden_layers, count)
         fields["experts"] = replace(config.experts, layers=layers)
     states = _continued(config.state_layers, config.num_hidden_layers, count)
+    if (mlps := config.lone_mlps) is not None:  # together: no layer is to be of two kinds
+        kinds = [(layer in config.state_layers, layer in mlps) for layer in range(config.num_hidden_layers)]
+        after = _go_on(kinds, count)
+        states = tuple(layer for layer, (keeps, _) in enumerate(after) if keeps)
+        fields["lone_mlps"] = tuple(layer for layer, (_, is_mlp) in enumerate(after) if is_mlp)
     for name, part in (("delta", config.delta), ("short_conv", config.short_conv)):
         if part is not None:
             fields[name] = replace(part, layers=states)
@@ -125,8 +131,14 @@ def _with_layers(config: ModelConfig, count: int, mamba: Mamba2Config | None) ->
 
 
 def _continued(layers: tuple[int, ...], count: int, wanted: int) -> tuple[int, ...]:
-    """Layers of a kind, cut off or gone on with by the shortest period that the second half of them has."""
-    kinds = [layer in layers for layer in range(count)]
+    """Layers of a kind among `count`, cut off or gone on with."""
+    after = _go_on([layer in layers for layer in range(count)], wanted)
+    return tuple(layer for layer, is_one in enumerate(after) if is_one)
+
+
+def _go_on(kinds: list[_Kind], wanted: int) -> list[_Kind]:
+    """What each layer is, cut off or gone on with by the shortest period that the second half of them has."""
+    count, kinds = len(kinds), [*kinds]
     period = next(
         period
         for period in range(1, count + 1)
@@ -134,4 +146,4 @@ def _continued(layers: tuple[int, ...], count: int, wanted: int) -> tuple[int, .
     )
     while len(kinds) < wanted:
         kinds.append(kinds[-period])
-    return tuple(layer for layer in range(wanted) if kinds[layer])
+    return kinds[:wanted]

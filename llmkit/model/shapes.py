@@ -39,11 +39,14 @@ def tensor_shapes(config: ModelConfig) -> Shapes:
 
 def branch_norms(config: ModelConfig) -> tuple[str, ...]:
     """Names of a layer's norms around its two branches."""
-    return _NORMS[config.norm_placement][: 1 if config.residual == "parallel_one_norm" else None]
+    one = config.residual == "parallel_one_norm" or config.lone_mlps is not None
+    return _NORMS[config.norm_placement][: 1 if one else None]
 
 
 def mixer_name(config: ModelConfig, layer: int) -> str:
-    """What the module of a layer is called by which positions learn of each other."""
+    """What the module of a layer is called by which positions learn of each other, or the MLP that it is."""
+    if layer in (config.lone_mlps or ()):
+        return "mlp"
     if layer not in config.state_layers:
         return "self_attn"
     if config.mamba is not None:
@@ -57,7 +60,10 @@ def _layer(config: ModelConfig, layer: int) -> Shapes:
         mlp = _experts(config, experts)
     else:
         mlp = _mlp(config, F, gated=config.gated_mlp)
-    shapes = _inside(mixer_name(config, layer), _mixer(config, layer)) | _inside("mlp", mlp)
+    name = mixer_name(config, layer)
+    shapes = _inside(name, mlp if name == "mlp" else _mixer(config, layer))
+    if config.lone_mlps is None:
+        shapes |= _inside("mlp", mlp)
     for name in branch_norms(config):
         shapes |= _inside(name, _norm(config, D))
     return shapes

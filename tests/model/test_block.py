@@ -11,6 +11,7 @@ from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.layout import Layout
 from llmkit.model.moe import MixtureOfExperts
 from llmkit.model.norm import RMSNorm
+from tests.model.recurrent.conftest import hybrid
 
 Make = Callable[..., ModelConfig]
 EXPERTS = ExpertsConfig(num_experts=4, num_experts_per_tok=2, intermediate_size=6, layers=(1,))
@@ -95,6 +96,16 @@ def test_a_branch_is_scaled_before_it_is_added(make_config: Make) -> None:
     middle = x + 0.25 * attended
     expected = middle + 0.25 * whole.mlp(whole.post_attention_layernorm(middle))
     torch.testing.assert_close(scaled(x, Layout()), expected)
+
+
+@torch.no_grad()
+def test_a_layer_of_one_branch_has_one_norm_and_adds_to_the_bare_stream() -> None:
+    config, x = hybrid("nemotron_h").config, torch.randn(1, 5, 32)
+    mlp, mixer = Block(config, 1), Block(config, 3)
+    assert [name for name, _ in mlp.named_children()] == ["mlp", "input_layernorm"]
+    assert [name for name, _ in mixer.named_children()] == ["self_attn", "input_layernorm"]
+    torch.testing.assert_close(mlp(x, Layout()), x + mlp.mlp(mlp.input_layernorm(x)))
+    torch.testing.assert_close(mixer(x, Layout()), x + mixer.self_attn(mixer.input_layernorm(x), Layout()))
 
 
 def test_layers_named_by_the_config_have_experts_and_the_others_an_mlp(make_config: Make) -> None:

@@ -87,11 +87,19 @@ def test_a_mixture_of_more_layers_has_experts_in_them() -> None:
         assert experts is not None and experts.layers == tuple(range(first, 7))
 
 
-@pytest.mark.parametrize("family", FIELDS)
+@pytest.mark.parametrize("family", [name for name in FIELDS if name != "nemotron_h"])
 def test_layers_that_keep_a_state_are_cut_off_or_go_on(family: str) -> None:
     config = hybrid(family).config
     assert reshape(config, {"num_hidden_layers": 6}).state_layers == (0, 2, 4)
     assert reshape(config, {"num_hidden_layers": 1}).state_layers == (0,)
+
+
+def test_layers_of_one_branch_go_on_together() -> None:
+    config = hybrid("nemotron_h").config  # M - M * -
+    more = reshape(config, {"num_hidden_layers": 9})
+    assert (more.state_layers, more.lone_mlps) == ((0, 2, 5, 7), (1, 4, 6))
+    less = reshape(config, {"num_hidden_layers": 2})
+    assert (less.state_layers, less.lone_mlps) == ((0,), (1,))
 
 
 def test_mamba_2_stays_as_many_times_as_wide_as_the_model() -> None:

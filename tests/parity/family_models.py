@@ -51,6 +51,10 @@ LLAMA4 = {
     **{"num_local_experts": 8, "intermediate_size_mlp": 48, "attention_chunk_size": 16},
     **{"floor_scale": 6, "attn_scale": 0.3},
 }
+ONE_BRANCH = {
+    **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 8},
+    **{"mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 12, "chunk_size": 32},
+}
 GROUPS = {"n_group": 4, "topk_group": 2}
 DELTA = {
     **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16},
@@ -268,6 +272,15 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         {**{"num_experts": 6, "moe_topk": [2] * 4}, **MHA, **TIED, **rope("dynamic", alpha=50.0, factor=1.0)},
     ),
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
+    ("nemotron_h", ONE_BRANCH),
+    (
+        "nemotron_h",
+        {
+            **{**ONE_BRANCH, **MHA, "layers_block_type": ["attention", "mamba", "mamba", "mlp"]},
+            **{"use_bias": True, "mlp_bias": True, "use_conv_bias": False, "conv_kernel": 3},
+            **{"mlp_hidden_act": "silu", "n_groups": 1, "mamba_num_heads": 3, "head_dim": 12},
+        },
+    ),
     ("granitemoehybrid", MAMBA),
     ("granitemoehybrid", {**MAMBA, **LOCAL, **TIED, "mamba_n_groups": 2, "position_embedding_type": "rope"}),
     (

@@ -21,6 +21,8 @@ from llmkit.model.transformer import TiedHead, Transformer
 _Value = TypeVar("_Value")
 _WEIGHT = ".weight"
 _IN_MEMORY = {"embed_out": "lm_head"}
+_NEMOTRON_H = "backbone."
+"""What its files have for `model.`"""
 _BY_ROWS: dict[How, How] = {"joined_turned": "joined", "turned": "same"}
 """How factors are joined: those of a matrix that is kept as (in, out) are as all others are."""
 
@@ -43,7 +45,9 @@ class PeftModule:
     @property
     def aliases(self) -> tuple[str, ...]:
         """Names of the same module in other releases."""
-        return (self.name, *(theirs for theirs, name in _IN_MEMORY.items() if name == self.name))
+        stored = self.group.theirs[0].removesuffix(_WEIGHT)  # in memory too where a class came with its files
+        others = (theirs for theirs, name in _IN_MEMORY.items() if name == self.name)
+        return tuple(dict.fromkeys((self.name, stored, *others)))
 
     @property
     def layer(self) -> int | None:
@@ -89,7 +93,7 @@ def peft_modules(config: ModelConfig) -> list[PeftModule]:
         theirs = group.theirs[0].removesuffix(_WEIGHT)
         modules.append(
             PeftModule(
-                name=_IN_MEMORY.get(theirs, theirs),
+                name=_loaded(theirs),
                 ours=ours,
                 rows=tuple(rows for rows, _ in shapes),
                 columns=shapes[0][1],
@@ -115,7 +119,14 @@ def whole_groups(config: ModelConfig, names: Iterable[str]) -> list[Group]:
 
 def _in_memory(tensor: str) -> str:
     module, _, kind = tensor.rpartition(".")
-    return f"{_IN_MEMORY.get(module, module)}.{kind}"
+    return f"{_loaded(module)}.{kind}"
+
+
+def _loaded(module: str) -> str:
+    """What transformers calls a module of its files."""
+    if module.startswith(_NEMOTRON_H):
+        module = f"model.{module.removeprefix(_NEMOTRON_H)}"
+    return _IN_MEMORY.get(module, module)
 
 
 def shortest_ends(chosen: Iterable[str], others: Iterable[str]) -> list[str]:

@@ -4,7 +4,19 @@ from llmkit.model.families import stored
 from llmkit.model.families.experts import QwenExperts
 from llmkit.model.families.family import BIAS, Family, rms, sizes
 from llmkit.model.families.mamba import GraniteFeed, GraniteStates, RopeOrNone
-from llmkit.model.families.parts import Constant, Fixed, Heads, Number, Part, SpecialIds, Training
+from llmkit.model.families.nemotron_h import OneBranchLayers
+from llmkit.model.families.parts import (
+    Constant,
+    Fixed,
+    Flag,
+    Heads,
+    Number,
+    Part,
+    SpecialIds,
+    Training,
+    Whole,
+    Word,
+)
 from llmkit.model.families.ranges import Lfm2Experts
 from llmkit.model.families.rope import Rope
 from llmkit.model.families.scales import GraniteScales
@@ -51,6 +63,19 @@ HYBRID: dict[str, Family] = {
             *(GraniteStates(), GraniteFeed(), RopeOrNone()),
         ),
         stored.GRANITE_HYBRID,
+    ),
+    "nemotron_h": Family(
+        "NemotronHForCausalLM",
+        (
+            *(Whole("vocab_size", ("vocab_size",), 131_072), Whole("hidden_size", ("hidden_size",), 4096)),
+            *(Whole("intermediate_size", ("intermediate_size",), 21_504), OneBranchLayers()),
+            Whole("max_position_embeddings", ("max_position_embeddings",), 4096),
+            *(Word("hidden_act", ("mlp_hidden_act",), "relu2"), Flag(("mlp_bias",), "mlp_bias")),
+            *(Heads(kv_heads=8, head_dim=128, heads=32), Number("norm_eps", "layer_norm_epsilon", 1e-5)),
+            *(SpecialIds(1, 2, 0), Constant({"attention_bias": False, "sliding_window": None})),
+            Fixed({"gated_mlp": False, "position": "none"}),
+        ),
+        stored.NEMOTRON_H,
     ),
     "lfm2": Family(
         "Lfm2ForCausalLM",

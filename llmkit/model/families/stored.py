@@ -195,3 +195,20 @@ GPT_OSS = (
     renamed(f"{_LAYER}.mlp.experts.gate_up_proj", f"{_LAYER}.mlp.experts.gate_up_proj", "stack_in_turns"),
     renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_LAYER}.mlp.experts.down_proj", "stack_turned"),
 )
+_NEMOTRON_H = (
+    *(("model.embed_tokens", "backbone.embeddings"), ("model.norm", "backbone.norm_f")),
+    *(
+        (f"{_LAYER}.input_layernorm", "backbone.layers.*.norm"),
+        (f"{_LAYER}.mamba", "backbone.layers.*.mixer"),
+    ),
+    *(
+        (f"{_LAYER}.{branch}.{name}", f"backbone.layers.*.mixer.{name}")
+        for branch, names in (
+            ("mamba", ("in_proj", "conv1d", "norm", "out_proj")),
+            ("self_attn", ("q_proj", "k_proj", "v_proj", "o_proj")),
+            ("mlp", ("up_proj", "down_proj")),
+        )
+        for name in names
+    ),
+)
+NEMOTRON_H = tuple(renamed(ours, theirs) for ours, theirs in _NEMOTRON_H)

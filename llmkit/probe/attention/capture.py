@@ -136,7 +136,7 @@ def check_attends(layer: int, config: ModelConfig) -> None:
     Raises:
         UsageError: it does.
     """
-    if layer in config.state_layers:
+    if layer in config.layers_without_keys:
         others = ", ".join(map(str, config.attention_layers))
         raise UsageError(
             f"layer {layer} keeps a state, and has no heads of attention", hint=f"layers that have: {others}"

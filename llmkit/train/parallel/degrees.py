@@ -102,7 +102,7 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
             f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
         )
     for name, size in (("tp", degrees.tp), ("cp", degrees.cp)):
-        if size > 1 and (model.delta or model.short_conv or model.mamba):
+        if size > 1 and (model.delta or model.short_conv or model.mamba or model.lone_mlps):
             raise ConfigError(
                 f"--{name} {size}: {model.model_type} has layers that keep a state, which are not divided",
                 hint="--fsdp divides any model",

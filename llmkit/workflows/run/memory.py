@@ -127,10 +127,14 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
     if model.latent is None and model.norm == "rms" and native:
         attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
     gated = 3 if native and model.hidden_act == "silu" else 4
+    if model.lone_mlps is not None:  # each behind one norm, and no positions are rotated
+        attention = (6 if half else 8) * model.hidden_size + (2 if half else 4) * kv
+        mixed = 8 * model.num_hidden_layers * model.hidden_size
+        mixed += 4 * len(model.state_layers) * _state_values(model)
+        mixed += len(model.attention_layers) * attention
+        return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
     mixed = len(model.attention_layers) * attention
     mixed += len(model.state_layers) * (12 * model.hidden_size + 4 * _state_values(model))
-    if half and model.experts is not None and model.experts.shared_intermediate_size:
-        mixed += len(model.experts.layers) * 4 * model.hidden_size  # that the shared one's gate and up read
     return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
 
 
@@ -238,7 +242,8 @@ def _mlp_values(model: ModelConfig, *, gated: int) -> int:
     experts = model.experts
     dense = (gated if model.gated_mlp else 2) * model.intermediate_size
     if experts is None:
-        return model.num_hidden_layers * dense
+        mlps = model.num_hidden_layers if model.lone_mlps is None else len(model.lone_mlps)
+        return mlps * dense
     k = experts.num_experts_per_tok
     inside = 4 * k * experts.intermediate_size + gated * experts.shared_intermediate_size
     sparse = inside + _EXPERT_STREAM * k * model.hidden_size

@@ -44,7 +44,8 @@ _PATTERNS = (  # the first pattern that matches a tensor's name decides
     ("positions", re.compile(r"(wpe|embed_positions|position_embeddings|position_embd)\.|^rope_")),
     ("head", re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|bias)$")),
     ("norm", re.compile(r"norm|(^|\.)ln_\w+\.|layernorm", re.I)),
-    ("attention", re.compile(r"attn|attention|\.mamba\.|\.ssm_")),
+    ("mlp", re.compile(r"\.mixer\.(up|down)_proj\.")),
+    ("attention", re.compile(r"attn|attention|\.mamba\.|\.mixer\.|\.ssm_")),
     ("convolution", re.compile(r"\.(short)?conv\.")),
     (
         "experts",

@@ -9,6 +9,7 @@ from torch import nn
 
 from llmkit.model.adapters.names import ends_by_value, peft_modules, shortest_ends
 from llmkit.model.config import ModelConfig
+from tests.model.recurrent.conftest import hybrid
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "olmo2", "phi3", "gpt2", "gpt_neox", "cohere", "mixtral")
 
@@ -32,6 +33,20 @@ def test_every_matrix_of_transformers_has_its_module_here(
         for module in peft_modules(config)
     }
     assert found == expected
+
+
+def test_modules_of_nemotron_h_have_the_names_of_transformers_and_of_its_own_class(
+    transformers: ModuleType,
+) -> None:
+    config = hybrid("nemotron_h").config
+    with torch.device("meta"):
+        theirs = transformers.AutoModelForCausalLM.from_config(
+            transformers.AutoConfig.for_model(**config.to_hf())
+        )
+    kinds = (nn.Linear, nn.Embedding)
+    modules = {module.name: module for module in peft_modules(config)}
+    assert set(modules) == {name for name, one in theirs.named_modules() if isinstance(one, kinds)}
+    assert "backbone.layers.0.mixer.in_proj" in modules["model.layers.0.mixer.in_proj"].aliases
 
 
 def test_rows_are_split_and_joined_without_a_change(make_config: Callable[..., ModelConfig]) -> None:

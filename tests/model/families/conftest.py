@@ -49,6 +49,8 @@ def minimal() -> Callable[[str], dict[str, Any]]:
             experts.pop("moe_intermediate_size")
         if family == "granitemoehybrid":
             sizes |= {"layer_types": ["mamba", "attention", "mamba", "mamba"]}
+        if family == "nemotron_h":
+            sizes |= {"layers_block_type": ["mamba", "mlp", "attention", "mlp"]}
         groups = {"num_key_value_heads": 32} if family == "helium" else {}  # 20 by default
         return {"model_type": family, **sizes, "num_attention_heads": 32, **groups, **experts}
 

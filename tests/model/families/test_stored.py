@@ -16,7 +16,7 @@ def test_no_module_of_ours_or_of_the_file_is_told_twice(family: str) -> None:
     ours = [name for one in FAMILIES[family].stored for name in one.ours]
     theirs = [name for one in FAMILIES[family].stored for name in one.theirs]
     assert len(ours) == len(set(ours))
-    if family != "granitemoehybrid":  # whose shared MLP is ours alone, or stands beside experts
+    if family != "granitemoehybrid":  # whose shared MLP stands alone or beside experts
         assert len(theirs) == len(set(theirs))
 
 

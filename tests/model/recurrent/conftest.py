@@ -32,6 +32,10 @@ FIELDS: dict[str, dict[str, Any]] = {
         **{"mamba": MAMBA, "no_rope_layers": (0, 1, 2), "attention_scale": 0.3, "residual_scale": 0.5},
         "norm_eps": 1e-6,
     },
+    "nemotron_h": {
+        **{"mamba": MAMBA, "lone_mlps": (1, 4), "num_hidden_layers": 5, "position": "none"},
+        **{"gated_mlp": False, "hidden_act": "relu2"},
+    },
 }
 BY_KERNELS = [name for name in FIELDS if name != "granitemoehybrid"]
 """Whose layers of state the native kernels compute too."""

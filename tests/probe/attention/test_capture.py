@@ -23,6 +23,7 @@ from family_models import (
     MHA,
     MSCALE,
     NARROW,
+    ONE_BRANCH,
     QUERIES,
     QWEN,
     ROUTED,
@@ -92,6 +93,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**MAMBA, **LOCAL, **ONE_STATE}),
     ("llama4_text", LLAMA4),
+    ("nemotron_h", {**ONE_BRANCH, "layers_block_type": ["mlp", "attention", "attention", "mamba"]}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
     ("qwen3_next", {**SHARED, **DELTA, **ONE_STATE}),
     ("qwen3_5_text", {**DELTA, **MHA}),
@@ -114,7 +116,7 @@ def test_weights_are_those_that_transformers_gives_out(
                 one.mul_(1.7 if family == "gpt2" else 0.7)  # whose norms are small in `make_pair`
         theirs = pair.theirs(ids[None], output_attentions=True).attentions
     layers = list(capture(pair.ours, ids, run=512 if family == "llama" else 16))
-    states = pair.ours.config.state_layers
+    states = pair.ours.config.layers_without_keys
     assert [one.layer for one in layers] == [
         n for n in range(4 if states else len(theirs)) if n not in states
     ]

@@ -230,3 +230,24 @@ def test_a_layer_that_keeps_a_state_is_told_within_a_twentieth(
     )
     said = layers_bytes(of(3), "float32") - layers_bytes(of(1), "float32")
     assert said == pytest.approx((more - less) / (4 * length), rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["state", "mlp", "attention"])
+def test_a_layer_of_one_branch_is_told_within_a_twentieth(kind: str) -> None:
+    def of(count: int) -> ModelConfig:
+        states, mlps = (count if kind == one else 1 for one in ("state", "mlp"))
+        return hybrid(
+            "nemotron_h",
+            **{"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": count + 2},
+            mamba=replace(WIDE_MAMBA, layers=tuple(range(states))),
+            lone_mlps=tuple(range(states, states + mlps)),
+        ).config
+
+    packed = kind == "state"  # whose documents cost memory, and those of attention do where no kernel reads
+    less, more = (
+        kept_bytes(of(3), rows, "float32", packed=packed, length=512)
+        - kept_bytes(of(1), rows, "float32", packed=packed, length=512)
+        for rows in (2, 6)
+    )
+    said = layers_bytes(of(3), "float32") - layers_bytes(of(1), "float32")
+    assert said == pytest.approx((more - less) / (4 * 512), rel=0.05)

@@ -115,6 +115,8 @@ def test_names_of_several_families_fall_into_their_parts() -> None:
         "transformer.h.0.attn.c_attn.bias": "attention",
         "model.layers.0.linear_attn.conv1d.weight": "attention",
         "model.layers.0.mamba.A_log": "attention",
+        "backbone.layers.0.mixer.A_log": "attention",
+        "backbone.layers.1.mixer.up_proj.weight": "mlp",
         "model.layers.0.block_sparse_moe.input_linear.weight": "experts",
         "model.layers.0.shared_mlp.input_linear.weight": "mlp",
         "model.layers.0.conv.in_proj.weight": "convolution",
