@@ -51,9 +51,9 @@ class StateWeights:
     rates: PackedWeight | None = None
     """(2W, D): the rates' rows, then the decays'."""
     slopes: Floats | None = None
-    """(W) what decays are the exponentials of is these times a softplus."""
+    """(W), none positive: a decay is exp(slope * softplus(product + step))."""
     steps: Floats | None = None
-    """(W) added before it."""
+    """(W)."""
     norm: Floats | None = None
     """(Y) of what the rule reads."""
 
