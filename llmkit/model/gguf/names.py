@@ -208,9 +208,9 @@ def _group(
         return GgufGroup((name,), (f"blk.{layer}.{_PARAMETERS[inner]}",))
     if inner.startswith("mlp.experts.gate_up_proj"):
         kind = "bias" if inner.endswith("_bias") else "weight"
-        whole = f"blk.{layer}.ffn_gate_up_exps.{kind}"
-        if present is not None and whole in present:
-            return GgufGroup((name,), (whole,))
+        stack = f"blk.{layer}.ffn_gate_up_exps.{kind}"
+        if present is not None and stack in present:
+            return GgufGroup((name,), (stack,))
         stacks = tuple(f"blk.{layer}.{one}.{kind}" for one in ("ffn_gate_exps", "ffn_up_exps"))
         return GgufGroup((name,), stacks, "halves")
     module, _, kind = inner.rpartition(".")
