@@ -5,7 +5,7 @@ which is chosen is one of the request's. What says a thing twice, such as two na
 taken if both agree; the schemas say it once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 
 import msgspec
@@ -14,7 +14,6 @@ from llmkit.engine.config import SAMPLERS
 from llmkit.server.wire import chat, completions, infill, llama, messages, responses
 from llmkit.server.wire.embeddings import MOST_INPUTS, EmbeddingRequest
 from llmkit.server.wire.json_schema import (
-    ANYTHING,
     NULL,
     SOME_TEXT,
     TEXT,
@@ -30,7 +29,6 @@ from llmkit.server.wire.json_schema import (
     record,
     reference,
 )
-from llmkit.server.wire.messages_in import MOST_MESSAGES, TEMPLATE_KWARGS
 from llmkit.server.wire.openapi_sampling import (
     LIMITS,
     RULES,
@@ -44,11 +42,9 @@ from llmkit.server.wire.openapi_sampling import (
     token_ids,
     unsaid,
 )
+from llmkit.server.wire.openapi_talk import chat_fields, forced, talk_fields, template_kwargs
 from llmkit.server.wire.rerank import MOST_DOCUMENTS, RerankRequest
 from llmkit.server.wire.tokenize import MOST_TOKENS, DetokenizeRequest, TemplateRequest, TokenizeRequest
-from llmkit.server.wire.tools import MOST_TOOLS
-
-_CHAT = ("ChatMessage", "Tool", "ToolChoice")
 
 
 def body_schema(kind: type[msgspec.Struct], facts: Facts, *, counts: bool = False) -> Schema:
@@ -77,50 +73,10 @@ def as_decoded(kind: type[msgspec.Struct], fields: Mapping[str, Schema]) -> Sche
     return schema
 
 
-def _forced(free: Schema, rules: Iterable[str]) -> tuple[Schema, Schema]:
-    """A choice among tools that are not there; a call that is required, with a rule for the text beside it.
-
-    Args:
-        free: choices that say nothing of tools.
-        rules: what sets a rule.
-    """
-    no_tools = lacking({}, tools={"type": "array", "minItems": 1})
-    ruled = either(*(clash(**{one: {"not": NULL}}) for one in rules))
-    return (
-        clash(tool_choice={"not": free}) | either(no_tools),
-        clash(tool_choice={"not": either(free, *_ALLOWED)}) | ruled,
-    )
-
-
-_ALLOWED = (
-    record(
-        {"allowed_tools": record({"mode": one_of("auto")}, required=("mode",), more=True)},
-        required=("allowed_tools",),
-        more=True,
-    ),
-    record(
-        {"type": one_of("allowed_tools"), "mode": one_of("auto"), "tools": {"type": "array"}},
-        required=("type", "mode", "tools"),
-        more=True,
-    ),
-)
-"""Choices of the tools that may be called, where none need be."""
-
 _SCORES: Schema = {
     "description": "And one more, times the tokens of all answers, and of the prompts that are echoed: "
     f"at most {LIMITS.scores:,}. A chat without max_tokens ends there."
 }
-
-
-def _talk(facts: Facts, message: str, tool: str, choice: str) -> dict[str, Schema]:
-    """Fields of every conversation."""
-    return {
-        "model": named_model(facts),
-        "messages": array(reference(message), least=1, most=MOST_MESSAGES),
-        "tools": or_null(array(reference(tool), most=MOST_TOOLS)),
-        "tool_choice": or_null(reference(choice)),
-        "retrieve": one_of(None, False) if facts.has_index is False else or_null({"type": "boolean"}),
-    }
 
 
 def _completion(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
@@ -153,19 +109,19 @@ def _completion(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 
 
 def _chat(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
-    fields = sampling_fields(facts) | _talk(facts, *_CHAT) | unsaid(chat.HARMLESS)
+    fields = sampling_fields(facts) | chat_fields(facts) | unsaid(chat.HARMLESS)
     fields |= {
         "max_completion_tokens": or_null(integer(minimum=1)),
         "top_logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)) | _SCORES,
-        "chat_template_kwargs": or_null(_kwargs()),
+        "chat_template_kwargs": or_null(template_kwargs()),
         "thinking_token_budget": or_null(integer(minimum=0)),
     }
     unscored = lacking(clash(top_logprobs=integer(minimum=1)), logprobs=TRUE)
-    return fields, [*sampling_clashes(), unscored, *_forced(one_of(None, "none", "auto"), RULES)]
+    return fields, [*sampling_clashes(), unscored, *forced(one_of(None, "none", "auto"), RULES)]
 
 
 def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
-    fields = _talk(facts, "ResponseItem", "ResponseTool", "ResponseToolChoice")
+    fields = talk_fields(facts, "ResponseItem", "ResponseTool", "ResponseToolChoice")
     items = fields.pop("messages")
     fields |= drawn() | unsaid(responses.HARMLESS)
     fields |= {
@@ -174,11 +130,11 @@ def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "text": or_null(reference("ResponseText")),
         "reasoning": or_null(record({"effort": or_null(TEXT), "summary": one_of(None, "auto")})),
     }
-    return fields, [*_forced(one_of(None, "none", "auto"), ("text",))]
+    return fields, [*forced(one_of(None, "none", "auto"), ("text",))]
 
 
 def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
-    fields = _talk(facts, "AnthropicMessage", "AnthropicTool", "AnthropicToolChoice")
+    fields = talk_fields(facts, "AnthropicMessage", "AnthropicTool", "AnthropicToolChoice")
     shown = {"display": one_of(None, "summarized")}
     fields |= drawn() | unsaid(messages.HARMLESS)
     fields |= {
@@ -197,7 +153,7 @@ def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         ),
     }
     free = either(NULL, record({"type": one_of("auto", "none")}, required=("type",), more=True))
-    return fields, [*_forced(free, ("output_config",))]
+    return fields, [*forced(free, ("output_config",))]
 
 
 def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
@@ -260,9 +216,9 @@ def _rerank(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 
 
 def _tokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
-    talk = _talk(facts, *_CHAT)
+    talk = chat_fields(facts)
     fields = {"model": talk["model"], "tools": talk["tools"], "messages": talk["messages"]}
-    fields |= {"prompt": TEXT, "content": TEXT, "chat_template_kwargs": or_null(_kwargs())}
+    fields |= {"prompt": TEXT, "content": TEXT, "chat_template_kwargs": or_null(template_kwargs())}
     texts = ("prompt", "content", "messages")
     several = [{"required": [one, other]} for one, other in combinations(texts, 2)]
     none = {"not": either(*({"required": [name]} for name in texts))}
@@ -276,13 +232,9 @@ def _detokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
 
 
 def _template(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
-    talk = _talk(facts, *_CHAT)
+    talk = chat_fields(facts)
     fields = {name: talk[name] for name in ("model", "messages", "tools")}
-    return fields | {"chat_template_kwargs": or_null(_kwargs())}, []
-
-
-def _kwargs() -> Schema:
-    return record({name: ANYTHING for name in TEMPLATE_KWARGS})
+    return fields | {"chat_template_kwargs": or_null(template_kwargs())}, []
 
 
 _NARROWED = {
