@@ -53,21 +53,35 @@ def _by_kernel(rows: Tensor, weight: Tensor, bias: Tensor | None, owner: Tensor,
 
 
 def _forward(rows: Tensor, weight: Tensor, bias: Tensor | None, counts: Tensor) -> Tensor:
-    out = rows.new_empty(len(rows), weight.shape[1])
+    step = _step(rows)
+    taken = rows if step == 1 else F.pad(rows, (0, 0, 0, step - 1))
+    out = rows.new_empty(len(taken), weight.shape[1])
     for expert, own in enumerate(_parts(counts)):
+        reached = slice(own.start, own.stop + (own.start - own.stop) % step)  # of rows that come later
         if bias is None:
-            torch.mm(rows[own], weight[expert].T, out=out[own])
+            torch.mm(taken[reached], weight[expert].T, out=out[reached])
         else:
-            torch.addmm(bias[expert], rows[own], weight[expert].T, out=out[own])
-    return out
+            torch.addmm(bias[expert], taken[reached], weight[expert].T, out=out[reached])
+    return out[: len(rows)]
 
 
 def _outer(left: Tensor, right: Tensor, counts: Tensor) -> Tensor:
     """The gradient of a stack: (N, O, D) of (R, O) and (R, D); zero where an expert has no rows."""
+    step = _step(left)
     out = left.new_empty(len(counts), left.shape[1], right.shape[1])
     for expert, own in enumerate(_parts(counts)):
-        torch.mm(left[own].T, right[own], out=out[expert])
+        added = (0, 0, 0, (own.start - own.stop) % step)
+        torch.mm(F.pad(left[own], added).T, F.pad(right[own], added), out=out[expert])
     return out
+
+
+def _step(rows: Tensor) -> int:
+    """What numbers of rows are rounded up to.
+
+    On CPUs oneDNN computes bfloat16, and keeps code for each shape that it met. Experts have other numbers of
+    rows in every pass: it would compile without end, and hold hundreds of MiB.
+    """
+    return 32 if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" else 1
 
 
 def _parts(counts: Tensor) -> list[slice]:
