@@ -40,6 +40,10 @@ EXPERTS = ExpertsConfig(
     **{"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 64, "layers": (0, 2)},
     **{"norm_topk_prob": True},
 )
+DELTA = {
+    **{"linear_num_key_heads": 2, "linear_num_value_heads": 4},
+    **{"linear_key_head_dim": 128, "linear_value_head_dim": 128},
+}
 MODELS: dict[str, dict[str, Any]] = {
     "llama": {"hidden_size": 64, "intermediate_size": 96},
     "qwen3_moe": {
@@ -172,6 +176,7 @@ def test_what_is_not_asked_for_stays_with_the_model(make_model: Make) -> None:
             {"layer_types": ["conv", "full_attention", "conv", "conv"], "block_auto_adjust_ff_dim": False},
             {"shortconv.in": "Q4_K", "shortconv.out": "Q6_K", "attn": "Q8_0", "ffn": "Q5_K"},
         ),
+        ("qwen3_5_text", DELTA, {"attn": "Q4_K", "ssm_out": "Q5_K", "ffn": "Q8_0"}),
     ],
 )
 def test_codes_of_a_file_compute_what_they_stand_for_and_no_plain_copy_is_made(

@@ -25,6 +25,12 @@ from llmkit.model.stored_weights import StoredWeights
 from llmkit.model.transformer import Transformer
 
 SECTION = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False}
+SHARED_FEED = {
+    "qwen3_next": {
+        **{"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
+        "shared_expert_intermediate_size": 64,
+    }
+}
 EXPERTS = ExpertsConfig(
     num_experts=4, num_experts_per_tok=2, intermediate_size=64, layers=(0, 1), norm_topk_prob=True
 )
@@ -71,6 +77,41 @@ def test_what_a_gguf_file_holds_as_codes_is_left_out(
     names = {name.split(".", 3)[-1] for name in coded.sources}
     assert {"self_attn.q_proj.weight", "model.embed_tokens.weight"} <= names | set(coded.sources)
     assert not any("norm" in name or "mlp.gate.weight" in name for name in coded.sources)
+
+
+DELTA = {
+    **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 128},
+    **{"linear_value_head_dim": 128, "hidden_size": 256, "head_dim": 64, "intermediate_size": 512},
+}
+
+
+@pytest.mark.parametrize("key_heads", [2, 4])
+@pytest.mark.parametrize(
+    ("family", "inputs"),
+    [("qwen3_5_text", {"in_proj_qkv", "in_proj_z"}), ("qwen3_next", {"in_proj_qkvz"})],
+)
+def test_the_delta_rule_s_matrices_are_left_out_though_a_file_has_their_heads_in_another_order(
+    family: str, inputs: set[str], key_heads: int, tmp_path: Path
+) -> None:
+    config = case_config(family, {**DELTA, "linear_num_key_heads": key_heads, **SHARED_FEED.get(family, {})})
+    types = {"attn_qkv": "Q5_K", "attn_gate": "Q4_K", "ssm_out": "Q6_K"}
+    coded = check(coded_gguf(tmp_path / "a.gguf", random_model(config), types))
+    names = {name.split(".")[-2] for name in coded.sources if "linear_attn" in name}
+    assert names == inputs | {"out_proj"}
+
+
+def test_columns_of_heads_that_end_within_a_group_become_numbers(tmp_path: Path) -> None:
+    config = case_config(
+        "qwen3_5_text",
+        {
+            **DELTA,
+            **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 48),
+            "linear_num_value_heads": 16,
+        },
+    )
+    coded = check(coded_gguf(tmp_path / "a.gguf", random_model(config), {"attn": "Q4_0", "ssm_out": "Q4_0"}))
+    names = {name.split(".")[-2] for name in coded.sources if "linear_attn" in name}
+    assert names == {"in_proj_qkv", "in_proj_z"}
 
 
 def test_gpt_oss_s_experts_are_left_out_as_they_are_published(tmp_path: Path) -> None:
