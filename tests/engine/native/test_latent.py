@@ -147,7 +147,7 @@ def test_a_query_reads_latents_as_it_reads_the_keys_that_are_made_of_them() -> N
     parts, biases = latent_attention(packer, latent, "attn")
     found = parts["latent"]
     assert packer.packed == {"attn.q_proj.weight": None, "attn.kv_a_proj_with_mqa.weight": 7}
-    assert packer.given_up == ["attn.kv_b_proj.weight"] and biases == (None,) * 4
+    assert packer.given_up == ["attn.kv_b_proj.weight"] and biases == (None,) * 5
     q, c = (np.random.default_rng(1).normal(size=(1, size)).astype(np.float32) for size in (3, 5))
     for head, made in enumerate(packer.rows.reshape(2, 7, 5)):
         score = q @ matmul(found.keys[head], c).T

@@ -26,7 +26,7 @@ from llmkit.formats.quantised import bnb_4bit
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, ShortConvConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, Mamba2Config, ShortConvConfig
 from llmkit.model.load import load_model
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.quantised.nf4 import nf4
@@ -64,6 +64,11 @@ WITH_STATES: dict[str, dict[str, Any]] = {
         "delta": DeltaConfig(
             layers=(0, 2), num_key_heads=2, num_value_heads=4, key_head_dim=16, value_head_dim=16, kernel=4
         ),
+    },
+    "granitemoehybrid": {
+        **{"model_type": "granitemoehybrid", "hidden_size": 64, "intermediate_size": 96},
+        **{"attention_scale": 0.25, "norm_eps": 1e-6},
+        "mamba": Mamba2Config(layers=(0, 2), num_heads=4, head_dim=16, num_groups=2, state_size=16, kernel=4),
     },
 }
 STAY = ("mlp.gate.weight", "conv.weight", "conv1d.weight", "in_proj_a.weight", "in_proj_b.weight")
