@@ -66,7 +66,7 @@ def block_kinds(config: ModelConfig, dtype: str, layers: int | None = None) -> l
     Args:
         config: of the model.
         dtype: of keys and values; int8 is `kv_codes`.
-        layers: that a block has room for; None: all.
+        layers: that a block has room for, none where all keep a state; None: all.
 
     Raises:
         ConfigError: int8, where a model keeps other than keys and values of heads.
@@ -77,7 +77,7 @@ def block_kinds(config: ModelConfig, dtype: str, layers: int | None = None) -> l
         kinds += [(shape[:-1], "float32") for shape, _ in kinds]
     return [
         BlockKind(layer, number, kind, shape)
-        for layer in range(layers or config.num_hidden_layers)
+        for layer in range(config.num_hidden_layers if layers is None else layers)
         for number, (shape, kind) in enumerate(kinds)
     ]
 

@@ -47,6 +47,7 @@ class KVStore:
         states: of texts; None for a model without layers of state.
         group_of: of each layer the group.
         dtype: of keys and values; int8 is `kv_codes`.
+        device: where it is, and which one of several.
     """
 
     def __init__(
@@ -78,12 +79,13 @@ class KVStore:
         self.group_of = groups.group_of
         self.block_tokens = block_tokens
         self.dtype = dtype
+        self.device = torch.empty(0, device=device).device
         rows = num_blocks * block_tokens
         made = [
             torch.empty((rows, *kind.shape), dtype=getattr(torch, kind.dtype), device=device)
             for kind in self.kinds
         ]
-        each = len(made) // max(1, groups.layers_in_block)
+        each = len(block_kinds(config, dtype_name(dtype), 1))
         by_place = [tuple(made[begin : begin + each]) for begin in range(0, len(made), each)]
         self.layers = [() if place < 0 else by_place[place] for place in groups.place_of]
         self.states = None
@@ -98,11 +100,6 @@ class KVStore:
         """See `BlockStore`."""
         states = 0 if self.states is None else self.states.nbytes
         return states + sum(tensor.nbytes for tensor in self.by_block)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is."""
-        return self.by_block[0].device
 
     def read_block(self, number: int, block: int) -> NDArray[np.uint8]:
         """See `BlockStore`."""

@@ -113,6 +113,9 @@ class Grouping:
         return np.int8 if self.span else self.float_type
 
 
+_ARRAYS = ("codes", "scales", "bases", "factors", "base_factors")
+
+
 @dataclass(frozen=True)
 class Coded:
     """Some rows of such a matrix."""
@@ -147,6 +150,11 @@ class Coded:
         in_order = np.empty_like(numbers)
         in_order[:, grouping.order] = numbers
         return in_order
+
+    def rows(self, order: Order) -> "Coded":
+        """These rows of it."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return replace(self, **{name: one[order] for name, one in arrays.items() if one is not None})
 
     def as_grouping(self, wanted: Grouping) -> "Coded":
         """The same numbers kept otherwise; `wanted` as `common` gives it."""
@@ -253,18 +261,20 @@ def stacked(parts: Sequence[CodedMatrix]) -> CodedMatrix | None:
     starts = np.cumsum([0, *(one.num_rows for one in alike)])
 
     def read(rows: Order) -> Coded:
-        found = []
+        found, places = [], []
         for part, start, end in zip(alike, starts, starts[1:], strict=False):
-            inside = rows[(rows >= start) & (rows < end)] - start
+            inside = np.flatnonzero((rows >= start) & (rows < end))
             if inside.size:
-                found.append(part.read(inside))
-        return _joined(found)
+                found.append(part.read(rows[inside] - start))
+                places.append(inside)
+        below, order = _joined(found), np.concatenate(places)
+        return below if len(found) == 1 else below.rows(np.argsort(order))
 
     return CodedMatrix(grouping, int(starts[-1]), parts[0].num_cols, read)
 
 
 def _joined(parts: Sequence[Coded]) -> Coded:
-    """Rows below rows; they are asked for in order, whoever asks."""
+    """Rows below rows."""
     if len(parts) == 1:
         return parts[0]
 
@@ -272,5 +282,4 @@ def _joined(parts: Sequence[Coded]) -> Coded:
         arrays = [getattr(one, name) for one in parts]
         return None if arrays[0] is None else np.concatenate(arrays)
 
-    names = ("codes", "scales", "bases", "factors", "base_factors")
-    return Coded(parts[0].grouping, *(join(name) for name in names))
+    return Coded(parts[0].grouping, *(join(name) for name in _ARRAYS))

@@ -113,7 +113,8 @@ class KeptMemory:
         """Of the lists for keys, values, and their scales."""
         self.num_layers, self.value_type, self.block_size = len(keys), value_type, block_size
         self._group_of = np.array((0,) * len(keys) if group_of is None else group_of, np.int32)
-        self.num_groups, self.group_of_address = int(self._group_of.max()) + 1, self._group_of.ctypes.data
+        self.group_of_address = self._group_of.ctypes.data
+        self.num_groups = int(self._group_of.max(initial=0)) + 1
         self.states = KeptStates([], 0) if states is None else states
 
 

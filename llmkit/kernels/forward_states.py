@@ -4,11 +4,13 @@ Shapes: D hidden, C channels of a convolution, N positions that it spans, G key 
 W value heads of Y numbers. Vectors are float32.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.memory import Floats
 from llmkit.kernels.packed import PackedWeight
 
@@ -24,9 +26,14 @@ class StateSizes:
     kernel: int
     key_heads: int = 0
     value_heads: int = 0
-    """Of the gated delta rule; 0: a short convolution alone."""
+    """Of the gated delta rule, or of Mamba-2, whose groups are key heads; 0: a short convolution alone."""
     key_dim: int = 0
     value_dim: int = 0
+    activation: Activation = Activation.SILU
+    """Behind the convolution, where there are heads."""
+    least_step: float = 0.0
+    most_step: float = math.inf
+    """Of Mamba-2."""
 
     @property
     def floats(self) -> int:
@@ -41,7 +48,8 @@ class StateWeights:
 
     sizes: StateSizes
     inputs: PackedWeight
-    """(3C, D): two gates' rows, then x's; or of the rule (C, D): queries', keys' and values'."""
+    """(3C, D): two gates' rows, then x's; or of the rule (C, D): queries', keys' and values'; or of Mamba-2
+    (W Y + C + W, D): gates', then values', keys' and queries', then steps'."""
     inputs_bias: Floats | None = None
     taps: Floats
     """(N, C), the earliest position's first."""
@@ -55,7 +63,9 @@ class StateWeights:
     steps: Floats | None = None
     """(W)."""
     norm: Floats | None = None
-    """(Y) of what the rule reads."""
+    """(Y) of what the rule reads, before its gate; (W Y) of what Mamba-2 reads, behind its gate."""
+    skips: Floats | None = None
+    """(W) of Mamba-2, what a value counts for by itself; None: the layer is another."""
 
 
 class KeptStates:

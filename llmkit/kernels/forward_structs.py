@@ -37,8 +37,10 @@ class StateStruct(Structure):
     _fields_ = [
         *((name, WeightStruct) for name in ("inputs", "gate", "rates")),
         *((name, c_void_p) for name in ("inputs_bias", "taps", "taps_bias", "slopes", "steps", "norm")),
+        ("skips", c_void_p),
         *((name, c_int32) for name in ("channels", "kernel")),
-        *((name, c_int32) for name in ("key_heads", "value_heads", "key_dim", "value_dim")),
+        *((name, c_int32) for name in ("key_heads", "value_heads", "key_dim", "value_dim", "activation")),
+        *((name, c_float) for name in ("least_step", "most_step")),
     ]
 
 

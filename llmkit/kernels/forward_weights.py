@@ -104,7 +104,8 @@ class LayerWeights:
     q: PackedWeight | None = None
     k: PackedWeight | None = None
     v: PackedWeight | None = None
-    o: PackedWeight
+    o: PackedWeight | None = None
+    """None: the layer is an MLP alone."""
     attention_gate: PackedWeight | None = None
     """(H E, D): what each head takes home counts sigmoid of it."""
     state: StateWeights | None = None
@@ -112,7 +113,7 @@ class LayerWeights:
     latent: LatentWeights | None = None
     """In place of v."""
     gate_up: PackedWeight | None = None
-    """The gate's rows, then up's; without a gate up's alone."""
+    """The gate's rows, then up's; without a gate up's alone. None, and no experts: there is no MLP."""
     down: PackedWeight | None = None
     experts: ExpertWeights | None = None
     """In place of gate_up and down."""
@@ -214,7 +215,7 @@ class LayerStructs:
         matrices, vectors = ("inputs", "gate", "rates"), ("inputs_bias", "taps", "taps_bias", "slopes")
         struct = StateStruct(
             **{name: _weight(getattr(state, name)) for name in matrices},
-            **{name: address_of(getattr(state, name)) for name in (*vectors, "steps", "norm")},
+            **{name: address_of(getattr(state, name)) for name in (*vectors, "steps", "norm", "skips")},
             **vars(state.sizes),
         )
         self._kept.append(struct)

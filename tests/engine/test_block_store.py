@@ -11,6 +11,7 @@ from llmkit.engine.native.store import NativeStore
 from llmkit.engine.store import KVStore
 from llmkit.errors import ConfigError
 from llmkit.kernels.library import available, why_not
+from tests.model.recurrent.conftest import hybrid
 
 SHAPE: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
 
@@ -25,6 +26,10 @@ def test_a_layer_has_keys_and_values_and_with_int8_a_scale_of_each_head() -> Non
     assert [(one.dtype, one.shape) for one in kinds[:4]] == [("int8", (2, 16))] * 2 + [("float32", (2,))] * 2
     assert len(kinds) == 4 * config.num_hidden_layers and kinds[-1].layer == config.num_hidden_layers - 1
     assert sum(one.position_bytes for one in kinds[:4]) == 2 * 2 * (16 + 4)
+
+
+def test_a_block_of_no_layers_has_nothing() -> None:
+    assert block_kinds(hybrid("lfm2").config, "float32", 0) == []
 
 
 def test_latents_are_one_row_and_have_no_heads_to_round() -> None:

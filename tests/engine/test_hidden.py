@@ -13,7 +13,7 @@ from llmkit.engine.module_weights import pack_model
 from llmkit.kernels.library import available, why_not
 from llmkit.model.transformer import Transformer
 from tests.model.conftest import SWITCHES
-from tests.model.recurrent.conftest import BY_KERNELS, FIELDS, hybrid
+from tests.model.recurrent.conftest import FIELDS, hybrid
 
 ROWS = [[3], [5, 6, 7], list(range(1, 39)), [9] * 17, [2, 4]]
 SKIPPED = [0, 1, 2, 0, 1]
@@ -81,8 +81,6 @@ def test_texts_of_a_model_with_layers_of_state_are_added_up_each_from_its_own_be
     name: str, kernels: str
 ) -> None:
     model = hybrid(name)
-    if kernels == "native" and name not in BY_KERNELS:
-        pytest.skip("the kernels do not compute Mamba-2")
     computes = pack_model(model) if kernels == "native" else model
     rows = [[3, 1, 4, 1, 5, 9, 2, 6] * 5, [2, 7], [1, 8, 2, 8, 1, 8]]
     sums = HiddenSums(computes, rows, [0, 1, 0], most=16)

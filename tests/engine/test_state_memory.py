@@ -20,7 +20,7 @@ from llmkit.kernels.library import available
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.cache import KVCache
 from llmkit.model.transformer import Transformer
-from tests.model.recurrent.conftest import BY_KERNELS, FIELDS, MAMBA, hybrid
+from tests.model.recurrent.conftest import FIELDS, MAMBA, hybrid
 
 BLOCK = EngineConfig.block_tokens
 NEW = 40
@@ -36,8 +36,6 @@ def model(request: pytest.FixtureRequest) -> Transformer:
 @pytest.fixture(params=["torch", pytest.param("native", marks=needs_kernels)])
 def computes(request: pytest.FixtureRequest, model: Transformer) -> Transformer | PackedModel:
     """What runs it."""
-    if request.param == "native" and model.config.model_type not in BY_KERNELS:
-        pytest.skip("the kernels do not compute Mamba-2")
     return pack_model(model) if request.param == "native" else model
 
 
@@ -104,9 +102,11 @@ def test_texts_at_once_write_what_each_writes_alone(
     assert found == [0] * len(prompts)
 
 
-def test_a_model_without_attention_writes_and_goes_on_too() -> None:
+@pytest.mark.parametrize("kernels", ["torch", pytest.param("native", marks=needs_kernels)])
+def test_a_model_without_attention_writes_and_goes_on_too(kernels: str) -> None:
     alone = hybrid("granitemoehybrid", mamba=replace(MAMBA, layers=(0, 1, 2)))
-    engine = Engine(alone, EngineConfig(positions=512, max_texts=2))
+    computes = pack_model(alone) if kernels == "native" else alone
+    engine = Engine(computes, EngineConfig(positions=512, max_texts=2))
     prompts = [prompt(20, 1), prompt(33, 2)]
     texts, _ = write(engine, prompts)
     assert texts == [by_hand(alone, ids) for ids in prompts]
@@ -177,8 +177,6 @@ def test_a_text_that_begins_again_while_it_is_at_work_is_the_same_text(
 
 @pytest.mark.parametrize("kernels", ["torch", pytest.param("native", marks=needs_kernels)])
 def test_each_text_of_a_pass_has_the_change_of_its_own_adapter(model: Transformer, kernels: str) -> None:
-    if kernels == "native" and model.config.model_type not in BY_KERNELS:
-        pytest.skip("the kernels do not compute Mamba-2")
     fresh = hybrid(model.config.model_type)
     engine = Engine(
         pack_model(fresh) if kernels == "native" else fresh,

@@ -42,6 +42,7 @@ def test_matrices_of_different_kinds_are_stacked_as_one_that_holds_both() -> Non
     expected = np.concatenate([FOUR.values(), BASED.values()])
     assert np.array_equal(both.read(np.arange(2)).values(), expected)
     assert np.array_equal(both.read(np.array([1])).values(), expected[1:])
+    assert np.array_equal(both.read(np.array([1, 0])).values(), expected[::-1])
     table = Coded(
         Grouping(Codes.E2M1, 32), np.arange(64, dtype=np.uint8)[None] % 16, np.ones((1, 2), np.float16)
     )

@@ -19,6 +19,12 @@ G, W, X, Y, N = 2, 4, 6, 21, 4
 """Values are more than one vector, and keys no whole number of the sums that are added up side by side."""
 CONV = StateSizes(channels=D, kernel=3)
 RULE = StateSizes(channels=2 * G * X + W * Y, kernel=N, key_heads=G, value_heads=W, key_dim=X, value_dim=Y)
+SPACE = StateSizes(
+    **{"channels": W * 37 + 2 * G * 7, "kernel": N, "key_heads": G, "value_heads": W, "key_dim": 7},
+    **{"value_dim": 37, "least_step": 0.4, "most_step": 1.1},
+)
+"""Steps are cut at both ends; values are a pair of vectors and a part of one, and keys an odd number."""
+LAYERS = {"short convolution": CONV, "gated delta rule": RULE, "state space": SPACE}
 needs_library = pytest.mark.usefixtures("native")
 
 
@@ -28,8 +34,8 @@ class OneLayer:
     def __init__(self, sizes: StateSizes) -> None:
         random = np.random.default_rng(3)
         self.sizes, self.embedding, self.head = sizes, normal(random, V, D), normal(random, V, D)
-        rows = sizes.channels if sizes.value_heads else 3 * D
-        read = W * Y if sizes.value_heads else D
+        read = sizes.value_heads * sizes.value_dim or D
+        rows = 3 * D if sizes is CONV else sizes.channels + (read + W if sizes is SPACE else 0)
         self.w: dict[str, Array] = {
             **{"inputs": normal(random, rows, D), "inputs_bias": normal(random, rows)},
             **{
@@ -37,7 +43,8 @@ class OneLayer:
                 "taps_bias": normal(random, sizes.channels),
             },
             **{"gate": normal(random, W * Y, D), "rates": normal(random, 2 * W, D)},
-            **{"slopes": -np.abs(normal(random, W)), "steps": normal(random, W), "norm": normal(random, Y)},
+            **{"slopes": -np.abs(normal(random, W)), "steps": normal(random, W)},
+            **{"norm": normal(random, read if sizes is SPACE else Y), "skips": normal(random, W)},
             **{
                 "o": normal(random, D, read),
                 "gate_up": normal(random, 2 * F, D),
@@ -69,7 +76,9 @@ class OneLayer:
     def _state(self) -> StateWeights:
         names = ["inputs_bias", "taps", "taps_bias"]
         parts: dict[str, Any] = {"inputs": self._pack("inputs")}
-        if self.sizes.value_heads:
+        if self.sizes is SPACE:
+            names += ["slopes", "steps", "norm", "skips"]
+        elif self.sizes is RULE:
             names += ["slopes", "steps", "norm"]
             parts |= {"gate": self._pack("gate"), "rates": self._pack("rates")}
         return StateWeights(sizes=self.sizes, **parts, **{name: self.w[name] for name in names})
@@ -77,7 +86,8 @@ class OneLayer:
     def scores(self, ids: list[int]) -> tuple[Array, Array]:
         """Of a text by the formulas: after each position, and its last state as it lies in memory."""
         x = self.embedding[ids]
-        read, state = self._rule(x) if self.sizes.value_heads else self._conv(x)
+        formula = {CONV: self._conv, RULE: self._rule, SPACE: self._space}[self.sizes]
+        read, state = formula(x)
         x = x + read @ self.w["o"].T
         zeros = np.zeros(1, np.float32)
         x = x + mlp(x, self.w["gate_up"], zeros, self.w["down"], zeros, self.plain)
@@ -110,9 +120,32 @@ class OneLayer:
                 read[t, head] = q_t @ S[head] / np.sqrt(X)
         read *= self.w["norm"] / np.sqrt((read * read).mean(-1, keepdims=True) + 1e-5)
         gated = read.reshape(len(x), -1) * act(x @ self.w["gate"].T, Activation.SILU)
-        matrices = np.pad(S, ((0, 0), (0, 0), (0, -Y % 16))).reshape(W, X, -1, 16).swapaxes(1, 2)
-        convolved = np.pad(last.reshape(-1), (0, -last.size % 16))
-        return gated.astype(np.float32), np.concatenate((convolved, matrices.reshape(-1).astype(np.float32)))
+        return gated.astype(np.float32), self._as_kept(last, S)
+
+    def _space(self, x: Array) -> tuple[Array, Array]:
+        keys, Y = SPACE.key_dim, SPACE.value_dim
+        gate, xkq, dt = np.split(x @ self.w["inputs"].T + self.w["inputs_bias"], (W * Y, -W), axis=1)
+        y, last = self._convolved(xkq)
+        values, k, q = np.split(act(y, Activation.SILU), (W * Y, W * Y + G * keys), axis=1)
+        steps = np.clip(np.log1p(np.exp(dt + self.w["steps"])), SPACE.least_step, SPACE.most_step)
+        assert {SPACE.least_step, SPACE.most_step} < {*steps.reshape(-1).astype(np.float64).round(6)}
+        S, read = np.zeros((W, keys, Y), np.float64), np.zeros((len(x), W, Y), np.float64)
+        for t in range(len(x)):
+            for head in range(W):
+                q_t, k_t = (one[t].reshape(G, keys)[head // (W // G)] for one in (q, k))
+                v_t = values[t].reshape(W, Y)[head]
+                S[head] *= np.exp(self.w["slopes"][head] * steps[t, head])
+                S[head] += np.outer(k_t, steps[t, head] * v_t)
+                read[t, head] = q_t @ S[head] + self.w["skips"][head] * v_t
+        gated = (read.reshape(len(x), -1) * act(gate, Activation.SILU)).reshape(len(x), G, -1)
+        gated /= np.sqrt((gated * gated).mean(-1, keepdims=True) + 1e-5)
+        return (gated.reshape(len(x), -1) * self.w["norm"]).astype(np.float32), self._as_kept(last, S)
+
+    def _as_kept(self, last: Array, matrices: Array) -> Array:
+        """A state as it lies in memory."""
+        padded = np.pad(matrices, ((0, 0), (0, 0), (0, -matrices.shape[2] % 16))).astype(np.float32)
+        by_block = padded.reshape(*padded.shape[:2], -1, 16).swapaxes(1, 2)
+        return np.concatenate((np.pad(last.reshape(-1), (0, -last.size % 16)), by_block.reshape(-1)))
 
     def passes(self, texts: list[list[int]], steps: list[tuple[int, int]]) -> tuple[Array, Array]:
         """Scores of two texts, whose states are in the last slots, pass by pass; and all states."""
@@ -136,7 +169,7 @@ class OneLayer:
 
 
 @needs_library
-@pytest.mark.parametrize("sizes", [CONV, RULE], ids=["short convolution", "gated delta rule"])
+@pytest.mark.parametrize("sizes", LAYERS.values(), ids=LAYERS)
 def test_two_texts_have_the_scores_and_the_states_of_the_formulas(
     sizes: StateSizes, same_on_any_threads: Callable[[Callable[[], Array]], Array]
 ) -> None:
@@ -152,7 +185,7 @@ def test_two_texts_have_the_scores_and_the_states_of_the_formulas(
 
 
 @needs_library
-@pytest.mark.parametrize("sizes", [CONV, RULE], ids=["short convolution", "gated delta rule"])
+@pytest.mark.parametrize("sizes", LAYERS.values(), ids=LAYERS)
 def test_a_text_is_the_same_to_the_bit_in_however_many_passes_it_is_read(sizes: StateSizes) -> None:
     model, random = OneLayer(sizes), np.random.default_rng(5)
     texts = [random.integers(0, V, 6).tolist() for _ in range(2)]

@@ -17,6 +17,7 @@ from llmkit.kernels.forward_adapters import ADDITIONS, AdapterStructs, LowRankWe
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.shapes import mixer_name
 
 _MLP = {name: (f"mlp.{name}_proj", None) for name in ("gate", "up", "down")}
 _LAYER = re.compile(r"(model\.layers\.(\d+))\.(.+)")
@@ -52,11 +53,18 @@ def _is_added_to(module: str, config: ModelConfig) -> bool:
 
 
 def _places(config: ModelConfig, layer: int) -> Places:
+    if config.lone_mlps is None:
+        return {**_MLP, **_mixer(config, layer)}
+    return _MLP if layer in config.lone_mlps else _mixer(config, layer)
+
+
+def _mixer(config: ModelConfig, layer: int) -> Places:
     if layer not in config.state_layers:
-        return {**_MLP, **_attention(config)}
+        return _attention(config)
     if config.delta is not None:
-        return {**_MLP, **_rule(config.delta), "o": ("linear_attn.out_proj", None)}
-    return {**_MLP, "q": ("conv.in_proj", None), "o": ("conv.out_proj", None)}
+        return {**_rule(config.delta), "o": ("linear_attn.out_proj", None)}
+    name = mixer_name(config, layer)
+    return {"q": (f"{name}.in_proj", None), "o": (f"{name}.out_proj", None)}
 
 
 def _rule(delta: DeltaConfig) -> Places:

@@ -29,8 +29,6 @@ def why_not_natively(config: ModelConfig, dtype: str, device: str) -> str | None
         return f"does not compute on {kind}, but on a CPU"
     if dtype not in _DTYPES:
         return f"does not compute in {dtype}, but in float32 and bfloat16"
-    if config.mamba is not None:
-        return f"does not compute Mamba-2, which {config.model_type} has"
     return None
 
 

@@ -27,6 +27,8 @@ def state_weights(config: ModelConfig, module: str, matrices: Matrices) -> State
     """
     if config.delta is not None:
         return _rule(config, config.delta, module, matrices)
+    if config.mamba is not None:
+        return _space(config, module, matrices)
     take = matrices.vectors.take
     return StateWeights(
         sizes=state_sizes(config),
@@ -55,6 +57,22 @@ def _rule(config: ModelConfig, delta: DeltaConfig, module: str, matrices: Matric
         taps=_taps(vectors, f"{module}.conv1d.weight"),
         slopes=-np.exp(_taken(vectors, f"{module}.A_log")),
         steps=vectors.take(f"{module}.dt_bias"),
+        norm=vectors.take(f"{module}.norm.weight"),  # nothing is added to it, whatever other norms do
+    )
+
+
+def _space(config: ModelConfig, module: str, matrices: Matrices) -> StateWeights:
+    """One matrix gives all that is read, steps too: files round it as a whole."""
+    vectors = matrices.vectors
+    return StateWeights(
+        sizes=state_sizes(config),
+        inputs=matrices.pack(f"{module}.in_proj.weight"),
+        inputs_bias=vectors.take(f"{module}.in_proj.bias"),
+        taps=_taps(vectors, f"{module}.conv1d.weight"),
+        taps_bias=vectors.take(f"{module}.conv1d.bias"),
+        slopes=-np.exp(_taken(vectors, f"{module}.A_log")),
+        steps=vectors.take(f"{module}.dt_bias"),
+        skips=vectors.take(f"{module}.D"),
         norm=vectors.take(f"{module}.norm.weight"),  # nothing is added to it, whatever other norms do
     )
 

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from llmkit.engine.native.parts import ACTIVATIONS
 from llmkit.kernels.forward_states import KeptStates, StateSizes
 from llmkit.kernels.memory import fresh_bytes
 from llmkit.model.config import ModelConfig
@@ -54,6 +55,19 @@ def state_sizes(config: ModelConfig) -> StateSizes:
     """The numbers of a model's layers of state, which are all alike."""
     if (short := config.short_conv) is not None:
         return StateSizes(channels=config.hidden_size, kernel=short.kernel)
+    if (mamba := config.mamba) is not None:
+        least, most = mamba.step_limits
+        return StateSizes(
+            channels=mamba.convolved,
+            kernel=mamba.kernel,
+            key_heads=mamba.num_groups,
+            value_heads=mamba.num_heads,
+            key_dim=mamba.state_size,
+            value_dim=mamba.head_dim,
+            activation=ACTIVATIONS[mamba.hidden_act],
+            least_step=least,
+            most_step=most,
+        )
     delta = config.delta
     assert delta is not None
     return StateSizes(
@@ -63,4 +77,5 @@ def state_sizes(config: ModelConfig) -> StateSizes:
         value_heads=delta.num_value_heads,
         key_dim=delta.key_head_dim,
         value_dim=delta.value_head_dim,
+        activation=ACTIVATIONS[config.hidden_act],
     )

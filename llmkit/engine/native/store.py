@@ -55,7 +55,7 @@ class NativeStore:
             for kind in self.kinds
         ]
         self._by_block = [one.view(np.uint8).reshape(num_blocks, -1) for one in self.arrays]
-        each = len(self.kinds) // groups.layers_in_block
+        each = len(block_kinds(config, dtype, 1))
         addresses = [one.ctypes.data for one in self.arrays]
         keys, *others = (
             [0 if place < 0 else addresses[place * each + number] for place in groups.place_of]

@@ -5,6 +5,7 @@ that only writes need not wait for it.
 Shapes: D hidden, H heads of one kind, E head_dim, R rotary_dim, F intermediate, X experts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,14 @@ def pack_weights(
     return PackedModel(config, native, dtype, ranks)
 
 
+def _norms(config: ModelConfig, number: int) -> Sequence[str | None]:
+    """Names of a layer's norms, as `_NORMS` has them; where it is one branch alone there is one."""
+    if config.lone_mlps is None:
+        return _NORMS[config.norm_placement]
+    one = "input_layernorm"
+    return (None, None, one, None) if number in config.lone_mlps else (one, None, None, None)
+
+
 class _Packer(Matrices):
     """Packs the layers of a model one after the other."""
 
@@ -100,7 +109,7 @@ class _Packer(Matrices):
         layer = f"model.layers.{number}"
         mixer, mlp = f"{layer}.{mixer_name(config, number)}", f"{layer}.mlp"
         before, after, before_mlp, after_mlp = (
-            vectors.norm(f"{layer}.{name}") if name else None for name in _NORMS[config.norm_placement]
+            vectors.norm(f"{layer}.{name}") if name else None for name in _norms(config, number)
         )
         mixed, biases = self._mixer(number, mixer)
         feed, feed_biases = self._feed(mlp)
@@ -121,6 +130,8 @@ class _Packer(Matrices):
         """What a layer reads other positions by, and the biases of q, k, v, o and of attention's gate."""
         if number in self.config.state_layers:
             return self._state(module)
+        if number in (self.config.lone_mlps or ()):
+            return {}, (None,) * 5
         if self.config.latent is not None:
             return latent_attention(self, self.config.latent, module)
         return self._attention(number, module)
@@ -157,9 +168,11 @@ class _Packer(Matrices):
         return parts, (None, None, None, self.vectors.take(f"{out}.bias"), None)
 
     def _feed(self, mlp: str) -> tuple[dict[str, Any], tuple[Floats | None, Floats | None]]:
-        """What a layer has behind attention, and the biases of a plain MLP."""
+        """What a layer has behind attention, if there is anything, and the biases of a plain MLP."""
         if f"{mlp}.experts.down_proj" in self.weights.shapes:
             return {"experts": self._experts(mlp)}, (None, None)
+        if f"{mlp}.down_proj.weight" not in self.weights.shapes:
+            return {}, (None, None)
         gate_up, down, *biases = self._mlp(mlp)
         return {"gate_up": gate_up, "down": down}, (biases[0], biases[1])
 

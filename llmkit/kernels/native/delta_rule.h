@@ -29,9 +29,7 @@ static void delta_ready(Worker& worker, const DeltaRule& a) {
     for (int32_t head = 0; head < 2 * a.key_heads; head++)
       scale_to(qk + (int64_t)head * a.key_dim, a.key_dim, head < a.key_heads ? query_length : 1.0f);
     for (int32_t head = 0; head < a.value_heads; head++) {
-      float x = decays[head] + a.steps[head];
-      float soft = x > 20.0f ? x : __builtin_log1pf(__builtin_expf(x));  // softplus
-      decays[head] = __builtin_expf(a.slopes[head] * soft);
+      decays[head] = __builtin_expf(a.slopes[head] * softplus(decays[head] + a.steps[head]));
       rates[head] = 1.0f / (1.0f + __builtin_expf(-rates[head]));
     }
   }

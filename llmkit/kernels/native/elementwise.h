@@ -72,6 +72,8 @@ LK F xielu(F x, const float* curve) {
   return pick(x, zero(), fma(mul(set1(curve[0]), x), x, line), fma(set1(curve[1]), below, line));
 }
 
+LK float softplus(float x) { return x > 20.0f ? x : __builtin_log1pf(__builtin_expf(x)); }
+
 LK F activated(F x, int32_t activation) {
   F positive = max(zero(), x);
   switch (activation) {

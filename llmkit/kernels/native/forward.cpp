@@ -230,8 +230,8 @@ struct Run {
     close(l.down, prepared, l.down_bias, l.after_mlp, number, kAddDown, gate, width);
   }
 
-  void run_layer(int32_t number) const {
-    const Layer& l = m.layers[number];
+  // The branch by which positions learn of each other. Returns what the MLP reads where both read the same stream.
+  const float* mix(const Layer& l, int32_t number) const {
     const float* x = norm(stream(), l.before_attention, at(plan.normed), p.tokens, m.hidden);
     if (l.state)
       StateRun<Run>{*this, *l.state, number}.mix(x);
@@ -240,6 +240,13 @@ struct Run {
     if (m.residual == kParallel) x = norm(stream(), l.before_mlp, at(plan.fed), p.tokens, m.hidden);
     Prepared prepared = prepare(l.o.format, at(plan.attended), p.tokens, l.o.cols);
     close(l.o, prepared, l.o_bias, l.after_attention, number, kAddO, at(plan.attended), l.o.cols);
+    return x;
+  }
+
+  void run_layer(int32_t number) const {
+    const Layer& l = m.layers[number];
+    const float* x = l.o.data ? mix(l, number) : nullptr;
+    if (!l.gate_up.data && !l.experts) return;
     if (m.residual == kSerial) x = norm(stream(), l.before_mlp, at(plan.normed), p.tokens, m.hidden);
     feed(l, number, x);
   }

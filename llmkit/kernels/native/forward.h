@@ -37,17 +37,22 @@ struct Experts {
 };
 
 // What a layer has in place of attention where it keeps a state of fixed size for each text: a short convolution between
-// two gates (LFM2), or the gated delta rule behind a convolution (W value heads of Y numbers, G key heads of X). `o` is
-// its last product. A text's state is (kernel - 1, channels), then, from the next whole 16 on, the rule's matrices.
+// two gates (LFM2), or the gated delta rule or Mamba-2's state space behind a convolution (W value heads of Y numbers, G
+// key heads, or groups of heads, of X). `o` is its last product. A text's state is (kernel - 1, channels), then, from the
+// next whole 16 on, the matrices of the rule or the space.
 struct State {
-  Weight inputs;                  // (3 channels, D): two gates' and x's; or (channels, D): queries, keys, values
+  Weight inputs;                  // (3 channels, D): two gates' and x's; or (channels, D): queries, keys, values; or
+                                  // (W Y + channels + W, D): gates, values with keys and queries, and steps
   Weight gate, rates;             // the rule's: (W Y, D) and, rates below each other with decays, (2 W, D); or none
   const float* inputs_bias;
   const float *taps, *taps_bias;  // (kernel, channels), (channels)
   const float *slopes, *steps;    // (W) of decays
-  const float* norm;              // (Y) of what is read, before its gate
+  const float* norm;              // (Y) of what is read, before its gate; of the space, (W Y), behind it
+  const float* skips;             // (W) of the space; null: there is none
   int32_t channels, kernel;
-  int32_t key_heads, value_heads, key_dim, value_dim;  // value_heads 0: no rule
+  int32_t key_heads, value_heads, key_dim, value_dim;  // value_heads 0: neither
+  int32_t activation;             // behind the convolution, where there are heads
+  float least_step, most_step;    // of the space
 };
 
 // Multi-head latent attention (arXiv:2405.04434): a token is kept as C numbers, out of which every head makes a key of N
@@ -63,6 +68,7 @@ struct Latent {
   float epsilon;                        // of both norms
 };
 
+// Without `o` it is an MLP alone; without gate_up and experts it has none.
 struct Layer {
   Norm before_attention, after_attention, before_mlp, after_mlp;
   Norm q_norm, k_norm;  // over a head, or over all of them

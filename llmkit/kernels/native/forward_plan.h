@@ -36,7 +36,7 @@ void make_room(StateRoom& room, const Layer& l) {
   if (!l.state) return;
   grow(room.mixed, l.state->inputs.rows);
   grow(room.convolved, l.state->value_heads ? l.state->channels : 0);
-  grow(room.rates, l.state->rates.rows);
+  grow(room.rates, 2 * l.state->value_heads);
   grow(room.gates, l.state->gate.rows);
   grow(room.read, l.o.cols);
 }

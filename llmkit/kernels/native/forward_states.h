@@ -18,6 +18,9 @@ struct StateRun {
     return StateTexts{p.query_start, p.slots, p.states[number] + offset, p.state_stride, p.texts};
   }
 
+  // Where in a state matrices begin.
+  int64_t matrices() const { return (static_cast<int64_t>(s.kernel - 1) * s.channels + 15) / 16 * 16; }
+
   // A product of the rows x, and what adapters add to it; what is prepared serves the next of the same format.
   void multiply(const Weight& weight, const float* x, Prepared& prepared, float* y, const float* bias,
                 Addition addition) const {
@@ -56,10 +59,10 @@ struct StateRun {
     multiply(s.gate, x, prepared, gates, nullptr, kAddK);
     multiply_rates(x, rates);
     kernel.convolve(run.worker, Convolve{texts(0), mixed, nullptr, nullptr, convolved, s.taps, s.taps_bias, s.channels,
-                                         s.channels, s.channels, s.kernel, run.m.activation});
+                                         s.channels, s.channels, s.kernel, s.activation});
     barrier(run.worker);
-    int64_t offset = (static_cast<int64_t>(s.kernel - 1) * s.channels + 15) / 16 * 16, tokens = run.p.tokens;
-    DeltaRule rule{texts(offset), convolved, rates, s.slopes, s.steps, read, tokens, s.key_heads, s.value_heads,
+    int64_t tokens = run.p.tokens;
+    DeltaRule rule{texts(matrices()), convolved, rates, s.slopes, s.steps, read, tokens, s.key_heads, s.value_heads,
                    s.key_dim, s.value_dim};
     kernel.delta_ready(run.worker, rule);
     barrier(run.worker);
@@ -72,8 +75,28 @@ struct StateRun {
     barrier(run.worker);
   }
 
+  // Values, keys and queries through a convolution and the space; what is read times its gate, and through a norm.
+  void cross_space(const float* x) const {
+    const Kernels& kernel = run.kernel;
+    float *mixed = run.at(run.plan.mixed), *convolved = run.at(run.plan.convolved), *read = run.at(run.plan.attended);
+    int64_t tokens = run.p.tokens, stride = s.inputs.rows, width = static_cast<int64_t>(s.value_heads) * s.value_dim;
+    Prepared prepared{kNothing};
+    multiply(s.inputs, x, prepared, mixed, s.inputs_bias, kAddQ);
+    float *values = mixed + width, *steps = values + s.channels;
+    StateSpace space{texts(matrices()), convolved, steps, run.at(run.plan.rates), s.slopes, s.steps, s.skips, read,
+                     tokens, stride, s.key_heads, s.value_heads, s.key_dim, s.value_dim, s.least_step, s.most_step};
+    kernel.space_ready(run.worker, space);
+    kernel.convolve(run.worker, Convolve{texts(0), values, nullptr, nullptr, convolved, s.taps, s.taps_bias, s.channels,
+                                         stride, s.channels, s.kernel, s.activation});
+    barrier(run.worker);
+    kernel.state_space(run.worker, space);
+    barrier(run.worker);
+    kernel.gated_norm(run.worker, GatedNorm{read, mixed, s.norm, tokens, width, stride, s.key_heads, run.m.epsilon});
+    barrier(run.worker);
+  }
+
   // What the last product is of, in plan.attended.
-  void mix(const float* x) const { s.value_heads ? follow_rule(x) : convolve(x); }
+  void mix(const float* x) const { s.skips ? cross_space(x) : s.value_heads ? follow_rule(x) : convolve(x); }
 };
 
 }  // namespace

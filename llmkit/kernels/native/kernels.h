@@ -164,6 +164,9 @@ struct Kernels {
   void (*convolve)(Worker&, const Convolve&);
   void (*delta_ready)(Worker&, const DeltaRule&);  // then, after a barrier, the rule
   void (*delta_rule)(Worker&, const DeltaRule&);
+  void (*space_ready)(Worker&, const StateSpace&);  // then, after a barrier, the space; beside others, as it claims nothing
+  void (*state_space)(Worker&, const StateSpace&);
+  void (*gated_norm)(Worker&, const GatedNorm&);
   void (*low_rank_in)(Worker&, const Adapted&);  // then, after a barrier, out
   void (*low_rank_out)(Worker&, const Adapted&);
   size_t (*attention_partial_bytes)(const Attention&);

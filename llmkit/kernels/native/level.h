@@ -16,6 +16,7 @@
 #include "residual.h"
 #include "rotate_learn.h"
 #include "search.h"
+#include "state_space.h"
 
 namespace {
 
@@ -44,6 +45,9 @@ Kernels level_table(const char* name) {
   table.convolve = convolve;
   table.delta_ready = delta_ready;
   table.delta_rule = delta_rule;
+  table.space_ready = space_ready;
+  table.state_space = state_space;
+  table.gated_norm = gated_norm;
   table.low_rank_in = low_rank_in;
   table.low_rank_out = low_rank_out;
   table.attention_partial_bytes = attention_partial_bytes;

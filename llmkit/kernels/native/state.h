@@ -38,3 +38,29 @@ struct DeltaRule {
   int64_t rows;
   int32_t key_heads, value_heads, key_dim, value_dim;
 };
+
+// Mamba-2's state space: of each head a matrix that forgets, and adds what comes. A state is as the delta rule's, (heads,
+// blocks of 16 values, key_dim, 16). model/recurrent/state_space.py is the twin.
+struct StateSpace {
+  StateTexts texts;
+  const float* xkq;     // (rows, heads value_dim + 2 groups key_dim)
+  const float* dt;      // (rows, heads) what steps are made of
+  float* rates;         // (rows, 2 heads): steps, and decays
+  const float* slopes;  // (heads) of the decays' logarithms: not positive
+  const float* steps;   // (heads) added to dt
+  const float* skips;   // (heads) what a value counts for by itself
+  float* out;           // (rows, heads, value_dim) what is read
+  int64_t rows, dt_stride;
+  int32_t groups, heads, key_dim, value_dim;
+  float least_step, most_step;
+};
+
+// x times silu of its gate, through an RMS norm of each group's numbers.
+struct GatedNorm {
+  float* x;             // (rows, width), becomes it
+  const float* gate;    // (rows, width)
+  const float* weight;  // (width)
+  int64_t rows, width, gate_stride;
+  int32_t groups;
+  float epsilon;
+};

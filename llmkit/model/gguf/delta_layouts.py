@@ -69,6 +69,11 @@ class DeltaLayout:
         """Whether columns stand elsewhere, and rows where they were."""
         return self.how == "columns"
 
+    @property
+    def run(self) -> int:
+        """Rows or columns that stay side by side: a value head's."""
+        return self.delta.value_head_dim
+
     def pack(self, ours: Array) -> list[Array]:
         """The file's tensors."""
         G, R = self._heads

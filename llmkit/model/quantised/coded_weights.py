@@ -15,16 +15,19 @@ from llmkit.formats.model_folder import TensorInfo
 from llmkit.kernels.coded import CodedMatrix, Order, stacked
 from llmkit.kernels.coded_gguf import GROUPINGS, gguf_matrix
 from llmkit.kernels.coded_layouts import TELLING, layout_matrix, takes_layout, widened_key
+from llmkit.kernels.coded_orders import grouping_of_runs, mixed, with_runs
+from llmkit.model.gguf.delta_layouts import DeltaLayout
 from llmkit.model.gguf.names import GgufGroup
 from llmkit.model.names import Group
 from llmkit.model.quantised.stored import QuantisedInfo, read_part
+from llmkit.model.shapes import Shape
 
 Source = Callable[[], CodedMatrix]
 _TAKEN = re.compile(
     r"model\.embed_tokens\.weight|lm_head\.weight|"
     r"model\.layers\.\d+\.(self_attn\.([qkvo]|q_a|q_b)_proj\.weight|self_attn\.kv_a_proj_with_mqa\.weight|"
     r"mlp\.(shared_expert\.)?(gate|up|down)_proj\.weight|mlp\.experts\.(gate_up|down)_proj|"
-    r"(conv\.in_proj|linear_attn\.in_proj_(qkvz|qkv|z)|(conv|linear_attn)\.out_proj)\.weight)"
+    r"((conv|mamba)\.in_proj|linear_attn\.in_proj_(qkvz|qkv|z)|(conv|mamba|linear_attn)\.out_proj)\.weight)"
 )
 """A model's tensors that the kernels read packed. Routers stay numbers, and so do a delta rule's rates
 and what makes keys of latents."""
@@ -84,6 +87,13 @@ class CodedWeights:
             case "halves":
                 pairs = zip(*parts, strict=True)
                 self.sources[group.ours[0]] = [_stacked(list(pair)) for pair in pairs]
+            case "delta":
+                assert group.delta is not None
+                types = [data.info(name).type for name in group.theirs]
+                shapes = [data.shape(name) for name in group.theirs]
+                if group.moves_columns and grouping_of_runs(GROUPINGS[types[0]], group.delta.run) is None:
+                    return  # numbers: its heads' columns end within a group
+                self.sources[group.ours[0]] = [_delta([one for (one,) in parts], group.delta, shapes)]
 
     def _wants(self, names: Sequence[str]) -> bool:
         return all(_TAKEN.fullmatch(name) for name in names)
@@ -166,6 +176,18 @@ def _stacked(sources: Sequence[Source]) -> Source:
 
 def _ordered(source: Source, order: Order) -> Source:
     return lambda: source().ordered(order)
+
+
+def _delta(sources: Sequence[Source], layout: DeltaLayout, shapes: Sequence[Shape]) -> Source:
+    """A matrix of the gated delta rule: its layout, given numbers of rows or columns, says where they are."""
+    if layout.moves_columns:
+        columns = layout.unpack([np.arange(shapes[0][1])[None]])[0]
+        return lambda: with_runs(sources[0](), columns[:: layout.run] // layout.run, layout.run)
+    ends = np.cumsum([shape[0] for shape in shapes])
+    rows = layout.unpack([np.arange(end - shape[0], end) for end, shape in zip(ends, shapes, strict=True)])
+    if len(sources) == 1:
+        return _ordered(sources[0], rows)
+    return lambda: mixed([one() for one in sources], rows)
 
 
 def _split(source: Source, rows: Sequence[int]) -> list[Source]:

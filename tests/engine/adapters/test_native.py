@@ -20,7 +20,7 @@ from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
-from tests.model.recurrent.conftest import DELTA, hybrid, no_family
+from tests.model.recurrent.conftest import DELTA, FIELDS, hybrid, no_family
 
 Make = Callable[..., Transformer]
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -116,8 +116,8 @@ def test_what_the_kernels_add_nothing_to_is_named(make_model: Make) -> None:
     assert why_not_added_natively([place], model.config) == f"adds nothing to {place}"
 
 
-WITH_STATES = {  # every place of theirs: inputs apart and by head, gated queries, a convolution's products
-    **{"lfm2": hybrid("lfm2"), "qwen3_5_text": hybrid("qwen3_5_text")},
+WITH_STATES = {  # every place of theirs: inputs apart, in one and by head, gated queries, one branch a layer
+    **{name: hybrid(name) for name in FIELDS},
     "by head": no_family("qwen3_5_text", delta=replace(DELTA, inputs_by_head=True)),
 }
 

@@ -9,7 +9,6 @@ from llmkit.engine.native.parts import ACTIVATIONS, runs_natively, why_not_nativ
 from llmkit.kernels import library
 from llmkit.model import config as model_config
 from llmkit.model.config import ModelConfig
-from tests.model.recurrent.conftest import hybrid
 
 CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {
@@ -31,8 +30,6 @@ def test_what_is_not_computed_is_named() -> None:
         "in float16": why_not_natively(plain, "float16", "cpu"),
         "on cuda": why_not_natively(plain, "float32", "cuda:1"),
     }
-    mamba = hybrid("granitemoehybrid").config
-    reasons["Mamba-2, which granitemoehybrid has"] = why_not_natively(mamba, "float32", "cpu")
     for part, reason in reasons.items():
         assert reason is not None and reason.startswith("does not compute") and part in reason
 

@@ -5,28 +5,29 @@ import pytest
 
 from llmkit.engine.native.states import NativeStates, state_sizes
 from llmkit.model.recurrent.shapes import state_shapes
-from tests.model.recurrent.conftest import BY_KERNELS, hybrid
+from tests.model.recurrent.conftest import FIELDS, hybrid
 
 
-@pytest.mark.parametrize("name", BY_KERNELS)
+@pytest.mark.parametrize("name", FIELDS)
 def test_each_layer_of_state_has_a_place_of_its_own_in_a_slot_and_others_have_none(name: str) -> None:
-    config = hybrid(name).config  # state, attention, state
+    config = hybrid(name).config  # state, attention or an MLP, state; in Nemotron-H two others
     states, each = NativeStates(config, 4), state_sizes(config).floats
     assert states.array.shape == (4, 2 * each) and states.kept.stride == 2 * each
-    first, none, second = states.kept._addresses.tolist()
+    first, none, second, *others = states.kept._addresses.tolist()
     assert (first, none, second) == (states.array.ctypes.data, 0, first + 4 * each)
+    assert not any(others)
     assert states.nbytes == states.array.nbytes
 
 
-@pytest.mark.parametrize("name", BY_KERNELS)
+@pytest.mark.parametrize("name", FIELDS)
 def test_a_state_holds_what_the_modules_hold_and_less_than_a_vector_more_of_each_row(
     name: str,
 ) -> None:
     config = hybrid(name).config
     numbers = [int(np.prod(one.shape)) for one in state_shapes(config)]
     assert sum(numbers) <= state_sizes(config).floats
-    heads = 0 if config.delta is None else config.delta.num_value_heads * config.delta.key_head_dim
-    assert state_sizes(config).floats < sum(numbers) + 16 + 16 * heads
+    sizes = state_sizes(config)
+    assert sizes.floats < sum(numbers) + 16 + 16 * sizes.value_heads * sizes.key_dim
 
 
 def test_a_state_is_copied_and_begun_in_its_slot_alone() -> None:

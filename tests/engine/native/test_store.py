@@ -1,5 +1,6 @@
 """The memory that the kernels write: as large as it may become, and taken as it is written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from gguf_models import case_config
 
 from llmkit.engine.native.store import NativeStore
 from llmkit.kernels.library import available, why_not
-from tests.model.recurrent.conftest import hybrid
+from tests.model.recurrent.conftest import MAMBA, hybrid
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
 
@@ -29,6 +30,14 @@ def test_layers_of_state_have_no_blocks_and_their_states_count() -> None:
     assert store.states is not None and len(store.states.array) == 5
     assert store.nbytes == store.states.nbytes + sum(one.nbytes for one in store.arrays)
     assert len(store.arrays) == 2 and store.memory.states is store.states.kept
+
+
+def test_where_all_layers_keep_a_state_blocks_have_no_bytes() -> None:
+    config = hybrid("granitemoehybrid", mamba=replace(MAMBA, layers=(0, 1, 2))).config
+    store = NativeStore(config, 3, 4, "bfloat16", slots=5)
+    assert store.arrays == store.kinds == []
+    assert store.states is not None and store.nbytes == store.states.nbytes
+    assert store.memory.num_groups == 1  # tables of texts are one for each group, and there is always one
 
 
 def test_what_is_not_written_is_not_taken() -> None:

@@ -26,7 +26,7 @@ from llmkit.formats.quantised import bnb_4bit
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, ShortConvConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, Mamba2Config, ShortConvConfig
 from llmkit.model.load import load_model
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.quantised.nf4 import nf4
@@ -40,6 +40,10 @@ EXPERTS = ExpertsConfig(
     **{"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 64, "layers": (0, 2)},
     **{"norm_topk_prob": True},
 )
+DELTA = {
+    **{"linear_num_key_heads": 2, "linear_num_value_heads": 4},
+    **{"linear_key_head_dim": 128, "linear_value_head_dim": 128},
+}
 MODELS: dict[str, dict[str, Any]] = {
     "llama": {"hidden_size": 64, "intermediate_size": 96},
     "qwen3_moe": {
@@ -60,6 +64,11 @@ WITH_STATES: dict[str, dict[str, Any]] = {
         "delta": DeltaConfig(
             layers=(0, 2), num_key_heads=2, num_value_heads=8, key_head_dim=16, value_head_dim=8, kernel=4
         ),
+    },
+    "granitemoehybrid": {
+        **{"model_type": "granitemoehybrid", "hidden_size": 64, "intermediate_size": 96},
+        **{"attention_scale": 0.25, "norm_eps": 1e-6},
+        "mamba": Mamba2Config(layers=(0, 2), num_heads=4, head_dim=16, num_groups=2, state_size=16, kernel=4),
     },
 }
 STAY = ("mlp.gate.weight", "conv.weight", "conv1d.weight", "in_proj_a.weight", "in_proj_b.weight")
@@ -172,6 +181,7 @@ def test_what_is_not_asked_for_stays_with_the_model(make_model: Make) -> None:
             {"layer_types": ["conv", "full_attention", "conv", "conv"], "block_auto_adjust_ff_dim": False},
             {"shortconv.in": "Q4_K", "shortconv.out": "Q6_K", "attn": "Q8_0", "ffn": "Q5_K"},
         ),
+        ("qwen3_5_text", DELTA, {"attn": "Q4_K", "ssm_out": "Q5_K", "ffn": "Q8_0"}),
     ],
 )
 def test_codes_of_a_file_compute_what_they_stand_for_and_no_plain_copy_is_made(

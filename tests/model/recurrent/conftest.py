@@ -37,8 +37,6 @@ FIELDS: dict[str, dict[str, Any]] = {
         **{"gated_mlp": False, "hidden_act": "relu2"},
     },
 }
-BY_KERNELS = [name for name in FIELDS if name not in ("granitemoehybrid", "nemotron_h")]
-"""Whose layers of state the native kernels compute too."""
 
 
 def hybrid(name: str, **changes: Any) -> Transformer:
