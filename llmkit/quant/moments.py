@@ -116,10 +116,18 @@ class InputsOfPass(TorchFunctionMode):
     ) -> Any:
         """Look at products; compute everything as it would be."""
         if func is F.linear:
-            name = self._names.get((args[1].data_ptr(), tuple(args[1].shape)))
-            if name is not None:
-                self._keep(name, args[0])
+            self._see(args[1], args[0])
+        elif func is torch.ops.llmkit.grouped_linear:
+            rows, stack, _, counts = args
+            for matrix, own in zip(stack, rows.split(counts.tolist()), strict=True):
+                if len(own):
+                    self._see(matrix, own)
         return func(*args, **(kwargs or {}))
+
+    def _see(self, matrix: Tensor, inputs: Tensor) -> None:
+        name = self._names.get((matrix.data_ptr(), tuple(matrix.shape)))
+        if name is not None:
+            self._keep(name, inputs)
 
     def _keep(self, name: str, inputs: Tensor) -> None:
         if self._last is None or self._last[0] is not inputs:

@@ -1,5 +1,7 @@
 """Operations of an architecture: Llama-3-8B's by hand, and a prompt as its tokens one after the other."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -108,6 +110,19 @@ def test_training_is_charged_for_a_row_as_far_as_a_layer_sees(llama_3_8b: Archit
     assert train_flops_per_token(windowed, 100) == train_flops_per_token(windowed, 7)
 
 
+def of_experts() -> dict[Any, Any]:
+    """What torch does not know: each row is multiplied with one matrix, and in gradients of those as well."""
+    import torch
+
+    def linear(rows: Any, weight: Any, *_: Any, **__: Any) -> int:
+        return 2 * rows[0] * weight[1] * weight[2]
+
+    def outer(left: Any, right: Any, *_: Any, **__: Any) -> int:
+        return 2 * left[0] * left[1] * right[1]
+
+    return {torch.ops.llmkit.grouped_linear: linear, torch.ops.llmkit.grouped_outer: outer}
+
+
 def counted_by_torch(config: ModelConfig, *, backward: bool) -> int:
     """What two rows of 64 tokens take; attention by plain matrix products, which torch can count."""
     import torch
@@ -119,7 +134,7 @@ def counted_by_torch(config: ModelConfig, *, backward: bool) -> int:
     model = Transformer(config)
     with (
         pytest.MonkeyPatch.context() as patched,
-        FlopCounterMode(display=False) as counter,
+        FlopCounterMode(display=False, custom_mapping=of_experts()) as counter,
         sdpa_kernel(SDPBackend.MATH),
     ):
         patched.setattr("llmkit.model.attention.learns_here", lambda *_: False)
