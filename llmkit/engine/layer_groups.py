@@ -26,7 +26,7 @@ class LayerGroups:
     """The groups of a model's layers."""
 
     group_of: tuple[int, ...]
-    """Of each layer the group; -1 for layers of state, which have no blocks."""
+    """Of each layer the group; -1 for layers of state and MLPs alone, which have no blocks."""
     place_of: tuple[int, ...]
     """Of each layer its place in a block of the group's; -1 again."""
     windows: tuple[int | None, ...]

@@ -98,7 +98,7 @@ class KeptMemory:
     ) -> None:
         """
         Args:
-            keys: for each layer the address of (positions, K, E); not read for one of state.
+            keys: for each layer the address of (positions, K, E), or of latents; not read where it has none.
             values: the same.
             value_type: FLOAT32, BFLOAT16 or CODES8.
             block_size: positions of a block.

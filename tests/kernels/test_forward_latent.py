@@ -4,7 +4,7 @@ Shapes: T positions of one text, D hidden, H heads, N plain and R rotated number
 C of a latent, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -200,22 +200,48 @@ def test_two_texts_in_some_passes_have_the_scores_of_the_formulas(
     np.testing.assert_allclose(found, np.concatenate(wanted), rtol=bound, atol=bound)
 
 
-def test_heads_of_a_long_text_are_made_some_at_a_time() -> None:
-    heads, held, new = 12, 40_000, 16  # 12 x 40,000 x (6 + 4 + 10) numbers are more than are made at once
+def long_pass(
+    model: Model, held: Sequence[int], new: int, random: np.random.Generator
+) -> tuple[Array, Array]:
+    """Scores of the last positions of texts that lie one behind another in memory: found, and wanted."""
+    w, ends = model.w, np.cumsum(held)
+    store = random.normal(0, 0.5, (ends[-1], C + R)).astype(np.float32)
+    texts = [random.integers(0, V, new) for _ in held]
+    kept, wanted = [], []
+    for ids, count, end in zip(texts, held, ends, strict=True):
+        x, first = w["embedding"][ids], count - new
+        kept += [store[end - count : end - new], model.kept(x, first)]
+        attended = model.attended(model.queries(x, first), np.concatenate(kept[-2:]), new)
+        wanted.append(norm(x + attended @ w["o"].T + w["o_bias"], 1e-5) @ w["head"].T)
+    block = np.gcd.reduce(held)
+    tables = np.zeros((1, len(held), max(held) // block), np.int32)
+    for row, (count, end) in enumerate(zip(held, ends, strict=True)):
+        tables[0, row, : count // block] = np.arange((end - count) // block, end // block)
+    memory = KeptMemory([store.ctypes.data], [store.ctypes.data], ValueType.FLOAT32, int(block))
+    step = NewPositions(
+        ids=np.concatenate(texts).tolist(),
+        rows=[row for count in held for row in range(count - new, count)],
+        places=[place for end in ends for place in range(end - new, end)],
+        query_start=[new * text for text in range(len(held) + 1)],
+        lengths=[*held],
+        wanted=list(range(new * len(held))),
+    )
+    found = model.native.forward(step, Angles([model.cos_sin]), memory, tables)
+    np.testing.assert_allclose(store, np.concatenate(kept), rtol=1e-5, atol=1e-5)
+    return found, np.concatenate(wanted)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        pytest.param((40_000,), id="one text"),  # 12 heads x 20 numbers: more than are made at once
+        pytest.param((35_100, 34_900), id="11 heads of one, and all 12 of a shorter one: more room"),
+    ],
+)
+def test_heads_of_long_texts_are_made_some_at_a_time(held: tuple[int, ...]) -> None:
     random = np.random.default_rng(2)
-    model = make(random, rank=0, heads=heads, positions=held)
-    store = random.normal(0, 0.5, (held, C + R)).astype(np.float32)
-    ids = random.integers(0, V, new)
-    x = model.w["embedding"][ids]
-    kept = np.concatenate((store[: held - new], model.kept(x, held - new)))
-    y = x + model.attended(model.queries(x, held - new), kept, new) @ model.w["o"].T + model.w["o_bias"]
-    wanted = norm(y, 1e-5) @ model.w["head"].T
-    positions = list(range(held - new, held))
-    memory = KeptMemory([store.ctypes.data], [store.ctypes.data], ValueType.FLOAT32, held)
-    step = NewPositions(ids.tolist(), positions, positions, [0, new], [held], list(range(new)))
-    table = np.zeros((1, 1, 1), np.int32)
-    found = model.native.forward(step, Angles([model.cos_sin]), memory, table)
-    np.testing.assert_allclose(store, kept, rtol=1e-5, atol=1e-5)
+    model = make(random, rank=0, heads=12, positions=max(held))
+    found, wanted = long_pass(model, held, 16, random)
     np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
 
 

@@ -26,17 +26,25 @@ bool expands(const Latent& l, const Pass& p, int32_t text) {
   return rows > 1 && l.kept * made * (held - rows) < rows * held * wider;
 }
 
-// Positions of the longest text that does, or 0.
-int64_t longest_expanded(const Latent& l, const Pass& p) {
-  int64_t longest = 0;
-  for (int32_t text = 0; text < p.texts; text++)
-    if (expands(l, p, text) && p.lengths[text] > longest) longest = p.lengths[text];
-  return longest;
-}
-
 int64_t heads_at_once(const Model& m, const Latent& l, int64_t held) {
   int64_t each = held * (m.head_dim + l.value), fit = each ? kExpandedFloats / each : 0;
   return fit < 1 ? 1 : fit < m.heads ? fit : m.heads;
+}
+
+// What any one text that is expanded needs at most. A shorter one may have more keys, as more heads are made at once.
+struct ExpandedRoom {
+  int64_t held = 0, keys = 0;  // positions; keys of the heads that are made at once
+};
+
+ExpandedRoom expanded_room(const Model& m, const Latent& l, const Pass& p) {
+  ExpandedRoom room;
+  for (int32_t text = 0; text < p.texts; text++) {
+    if (!expands(l, p, text)) continue;
+    int64_t held = p.lengths[text], keys = held * heads_at_once(m, l, held);
+    room.held = held > room.held ? held : room.held;
+    room.keys = keys > room.keys ? keys : room.keys;
+  }
+  return room;
 }
 
 // Attention over keys and values of `heads` heads that lie side by side.

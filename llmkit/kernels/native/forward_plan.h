@@ -112,14 +112,14 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.convolved = floats(n * states.convolved);
   plan.rates = floats(n * states.rates);
   if (latent) {
-    int64_t held = longest_expanded(*latent, p), keys = held * heads_at_once(m, *latent, held);
+    ExpandedRoom expanded = expanded_room(m, *latent, p);
     plan.low = floats(n * latent->q_a.rows);
     plan.wide = floats(n * a.q_stride);
     plan.blended = floats(n * a.out_stride);
-    plan.rows_kept = floats(held * a.key_dim);
-    plan.kept_prepared = take(held ? kernel.prepared_bytes(latent->keys[0].format, held, latent->kept) : 0);
-    plan.keys = floats(keys * m.head_dim);
-    plan.values = floats(keys * latent->value);
+    plan.rows_kept = floats(expanded.held * a.key_dim);
+    plan.kept_prepared = take(kernel.prepared_bytes(latent->keys[0].format, expanded.held, latent->kept));
+    plan.keys = floats(expanded.keys * m.head_dim);
+    plan.values = floats(expanded.keys * latent->value);
   }
   plan.branch = floats(n * m.hidden);
   plan.inner = floats(n * inner);
