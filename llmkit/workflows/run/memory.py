@@ -135,6 +135,8 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
         return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
     mixed = len(model.attention_layers) * attention
     mixed += len(model.state_layers) * (12 * model.hidden_size + 4 * _state_values(model))
+    if half and model.experts is not None and model.experts.shared_intermediate_size:
+        mixed += len(model.experts.layers) * 4 * model.hidden_size  # that the shared one's gate and up read
     return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
 
 
