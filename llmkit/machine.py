@@ -114,6 +114,12 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def child_pids() -> list[int]:
+    """Children of the main thread whose end nobody has read; none where the system does not tell."""
+    pid = os.getpid()
+    return [int(child) for child in _read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
+
+
 def is_stopped(pid: int, *, wait: bool = False) -> bool:
     """Whether a child is stopped, as by SIGSTOP; Linux alone is asked. How it ends is left to be read.
 

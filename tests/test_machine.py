@@ -14,6 +14,7 @@ from llmkit.errors import ResourceError
 from llmkit.machine import (
     asked_threads,
     available_memory_bytes,
+    child_pids,
     cores,
     free_bytes,
     is_alive,
@@ -167,6 +168,14 @@ def test_a_child_is_stopped_until_it_goes_on_and_its_end_is_left_to_be_read() ->
         assert not is_stopped(child.pid, wait=True)
         assert child.wait() == -signal.SIGKILL
     assert not is_stopped(child.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
+def test_children_are_those_of_this_process_until_their_end_is_read() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert child.pid in child_pids()
+        child.kill()
+    assert child.pid not in child_pids()
 
 
 def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:

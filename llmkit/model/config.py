@@ -176,6 +176,11 @@ class ModelConfig:
         return self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
 
     @property
+    def sparse(self) -> ExpertsConfig | None:
+        """Its experts, where a layer has them: all layers of a family with experts may be dense."""
+        return self.experts if self.experts is not None and self.experts.layers else None
+
+    @property
     def state_layers(self) -> tuple[int, ...]:
         """Layers that keep a state of fixed size in place of keys and values."""
         part = self.delta or self.short_conv or self.mamba

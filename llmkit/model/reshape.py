@@ -81,7 +81,8 @@ def _with_experts(experts: ExpertsConfig | None, changes: Mapping[str, Any]) -> 
     if experts is None:
         key, value = next(iter(changes.items()))
         raise ConfigError(
-            f"{key} {value}: the model has no experts", hint="begin with a mixture, as --preset tiny-moe"
+            f"{key} {value}: the model has no experts",
+            hint="begin with a mixture: --preset tiny-moe, which takes another family and number too",
         )
     new = {EXPERT_FIELDS[key]: value for key, value in changes.items()}
     width = new.get("intermediate_size", experts.intermediate_size)

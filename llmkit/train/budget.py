@@ -3,11 +3,14 @@
 import math
 
 from llmkit.errors import ConfigError
-from llmkit.train.config import PretrainConfig
+from llmkit.train.bounds import flag_of
+from llmkit.train.config import BUDGETS, PretrainConfig
 from llmkit.train.ramp import parse_ramp
 
 PASS_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Tokens of a forward pass: on a CPU, more would leave its caches (2048 was the fastest of 512 to 8192)."""
+MOST_STEPS = 2**63 - 1
+"""What counts them has eight bytes, with a sign."""
 CHINCHILLA = 20.0
 """Tokens for each parameter that a budget of FLOPs is spent best on (2203.15556, table 3)."""
 
@@ -38,7 +41,7 @@ def resolve_steps(
     parameters: int,
     flops_per_token: float,
 ) -> int:
-    """Updates that the budget comes to, rounded up.
+    """Updates that the budget comes to, rounded up; one epoch where there is none.
 
     Args:
         config: with one budget at most.
@@ -47,7 +50,31 @@ def resolve_steps(
         batch_rows: rows of an update, where they are not fewer at first.
         parameters: that a token passes through.
         flops_per_token: of training.
+
+    Raises:
+        ConfigError: they are beyond all counting.
     """
+    name = next((name for name in BUDGETS if getattr(config, name) is not None), "epochs")
+    try:
+        steps = _updates(config, rows, seq_len, batch_rows, parameters, flops_per_token)
+    except OverflowError:  # of a float that is infinite
+        steps = MOST_STEPS + 1
+    if steps > MOST_STEPS:
+        raise ConfigError(
+            f"{flag_of(name)} {getattr(config, name)}: a run has at most {MOST_STEPS:,} updates",
+            hint=f"a smaller {flag_of(name)}",
+        )
+    return steps
+
+
+def _updates(
+    config: PretrainConfig,
+    rows: int,
+    seq_len: int,
+    batch_rows: int,
+    parameters: int,
+    flops_per_token: float,
+) -> int:
     if config.steps is not None:
         return config.steps
     tokens: float | None = config.tokens

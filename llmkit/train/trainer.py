@@ -108,7 +108,7 @@ class Trainer:
         if norms_every and self.divided.pipeline is not None:
             self.divided.pipeline.tried = self._norms.forget
         self._reactions: dict[Verdict, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
-        experts = self.model.config.experts
+        experts = self.model.config.sparse
         self._balancer = None if experts is None else Balancer(recipe, experts, self.ranks)
         self._source = source or RowBatches(rows, recipe, self.device, self.ranks.share, self.ranks.cut)
 

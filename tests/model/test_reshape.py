@@ -146,8 +146,11 @@ def test_experts_change_by_the_names_of_config_json_and_shared_ones_with_them() 
 
 
 def test_a_dense_model_gets_no_experts_by_their_number() -> None:
-    with pytest.raises(ConfigError, match="num_experts 4: the model has no experts"):
+    with pytest.raises(ConfigError, match="num_experts 4: the model has no experts") as refused:
         reshape(MULTI_HEAD, {"num_experts": 4})
+    assert "--preset tiny-moe" in refused.value.hint
+    mixture = preset("tiny-moe", model_type="qwen3_moe", num_experts=6).experts  # what the hint sends to
+    assert mixture is not None and mixture.num_experts == 6
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "olmo2", "smollm3"])

@@ -236,3 +236,11 @@ def test_a_dense_model_has_nothing_to_balance(
     make_trainer: Callable[..., Trainer], tiny_model: Transformer
 ) -> None:
     assert make_trainer(tiny_model).train_step().experts is None
+
+
+def test_a_model_of_a_mixtures_family_without_experts_in_any_layer_has_nothing_to_balance(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    mixture = preset("tiny-moe-free", vocab_size=32, max_position_embeddings=16, num_hidden_layers=1)
+    assert mixture.model_type == "dots1" and mixture.experts is not None and mixture.sparse is None
+    assert make_trainer(Transformer(mixture)).train_step().experts is None

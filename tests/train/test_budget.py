@@ -7,6 +7,7 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.train.budget import (
     CHINCHILLA,
+    MOST_STEPS,
     kept_checkpoints,
     resolve_batch_rows,
     resolve_micro_batch_rows,
@@ -40,6 +41,24 @@ def test_a_budget_of_flops_is_the_tokens_that_it_pays_for_rounded_up_to_updates(
     assert _steps(target_flops=1.6e9) == 1000  # 80,000 tokens of 20,000 FLOPs
     assert _steps(target_flops=1.6e9 + 1e5) == 1001
     assert _steps(target_flops=1.6e9, flops=4e4) == 500
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        {"steps": 2**63},
+        {"tokens": 10**30},
+        {"epochs": 1e300},
+        {"epochs": 1e308},
+        {"tokens_per_parameter": 1e300},
+    ],
+)
+def test_a_budget_beyond_all_counting_is_refused_by_its_flag(budget: dict[str, Any]) -> None:
+    (name,) = budget
+    flag = name.replace("_", "-")
+    with pytest.raises(ConfigError, match=rf"--{flag} .*: a run has at most 9,223,372,036,854,775,807"):
+        _steps(**budget)
+    assert _steps(steps=2**63 - 1) == MOST_STEPS
 
 
 def test_a_batch_in_tokens_is_whole_rows() -> None:

@@ -224,7 +224,7 @@ def experts_of(fields: Fields) -> ExpertsConfig:
     if not isinstance(experts, ExpertsConfig):
         raise ConfigError(
             f"a {fields['model_type']} model has experts (found none)",
-            hint="choose the dense family's model_type",
+            hint="begin with a mixture, as --preset tiny-moe, or choose the dense family's model_type",
         )
     return experts
 

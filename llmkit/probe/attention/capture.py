@@ -117,8 +117,9 @@ def wanted_layers(layers: Sequence[int] | None, config: ModelConfig) -> list[int
     """Numbers of layers from 0 in order, each once; None: all that have attention.
 
     Raises:
-        UsageError: none, one that the model does not have, or one without attention.
+        UsageError: none, one that the model does not have, or one without attention; or all are without.
     """
+    check_attention(config)
     count = config.num_hidden_layers
     chosen = config.attention_layers if layers is None else layers
     for one in chosen:
@@ -130,16 +131,30 @@ def wanted_layers(layers: Sequence[int] | None, config: ModelConfig) -> list[int
     return sorted({one % count for one in chosen})
 
 
+def check_attention(config: ModelConfig) -> None:
+    """Refuse a model without attention in any layer.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if not config.attention_layers:
+        raise UsageError(
+            "no layer of this model has attention: there are no heads to look at",
+            hint="llmkit eval tokens MODEL TEXT tells what any model makes of each token",
+        )
+
+
 def check_attends(layer: int, config: ModelConfig) -> None:
-    """Refuse a layer, counted from 0, that keeps a state in the place of keys and values.
+    """Refuse a layer, counted from 0, without attention: one that keeps a state, or an MLP alone.
 
     Raises:
         UsageError: it does.
     """
     if layer in config.layers_without_keys:
         others = ", ".join(map(str, config.attention_layers))
+        what = "keeps a state" if layer in config.state_layers else "is an MLP alone"
         raise UsageError(
-            f"layer {layer} keeps a state, and has no heads of attention", hint=f"layers that have: {others}"
+            f"layer {layer} {what}, and has no heads of attention", hint=f"layers that have: {others}"
         )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmkit.server.errors import refused
 from llmkit.server.front import HeldStream
 from llmkit.server.gate import Caller
 from llmkit.server.kept_responses import KeptResponses, keeps_nothing
@@ -59,9 +60,11 @@ def begin(kept: KeptResponses, tenant: str, content: dict[str, Any]) -> "Turn | 
     """The turn that a body asks for; None: it is not of the form that it must have, which a worker will say.
 
     Raises:
-        ApiError: 400: what it goes on from is not here, or nothing is kept here.
+        ApiError: 400: what it goes on from is not here, nothing goes on from it, or nothing is kept here.
     """
     told, previous, store = (content.get(name) for name in ("input", "previous_response_id", "store"))
+    if not told and isinstance(previous, str):  # its worker would know nothing of what it goes on from
+        raise refused("input", "is empty")
     if not told or not isinstance(previous, str | None) or not isinstance(store, bool | None):
         return None
     items = [{"role": "user", "content": told}] if isinstance(told, str) else told

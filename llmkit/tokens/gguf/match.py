@@ -12,7 +12,7 @@ from tokenizers.models import BPE
 
 from llmkit.errors import ConfigError
 from llmkit.tokens.gguf.patterns import PRE_TOKENIZERS, PreTokenizer, byte_level_cut
-from llmkit.tokens.gguf.vocabulary import listed_merges
+from llmkit.tokens.gguf.vocabulary import KEEP_FOLDER, listed_merges
 from llmkit.tokens.patterns import GPT2
 from llmkit.tokens.steps import steps_of
 
@@ -68,7 +68,7 @@ def pre_tokenizer_name(backend: tokenizers.Tokenizer, state: dict[str, Any], *, 
         raise ConfigError(
             f"llama.cpp's {alike[0][0]} cuts text as this tokenizer does, but then puts words together "
             f"otherwise (ignore_merges is {state['model'].get('ignore_merges', False)} here)",
-            hint=f"pre={alike[0][0]} takes it all the same: some words get other tokens",
+            hint=KEEP_FOLDER,
         )
     return next((name for name, pre in right if pre.composes == composes), right[0][0])
 
@@ -93,7 +93,7 @@ def cut_patterns(part: dict[str, Any] | None) -> tuple[str, ...]:
         else:
             raise ConfigError(
                 f"llama.cpp has no way of cutting text like this tokenizer's step {_short(step)}",
-                hint="pre=NAME takes one of its ways all the same, and words get other tokens",
+                hint=KEEP_FOLDER,
             )
     return tuple(patterns)
 
@@ -122,9 +122,9 @@ def _unknown(patterns: tuple[str, ...], cut: Any) -> ConfigError:
     differ = {name: _differ_on(cut, pre) for name, pre in PRE_TOKENIZERS.items() if name not in NEVER_WRITTEN}
     nearest = min(differ, key=lambda name: differ[name])
     return ConfigError(
-        f"llama.cpp has no way of cutting text like this tokenizer's (found {_short(patterns)})",
-        hint=f"pre={nearest} comes closest: {len(SAMPLES) - differ[nearest]} of {len(SAMPLES)} samples "
-        "are cut alike, and other words get other tokens",
+        f"llama.cpp has no way of cutting text like this tokenizer's (found {_short(patterns)}; {nearest} "
+        f"comes closest, and cuts {len(SAMPLES) - differ[nearest]} of {len(SAMPLES)} samples alike)",
+        hint=KEEP_FOLDER,
     )
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.errors import ConfigError
-from llmkit.tokens.gguf.vocabulary import listed_merges
+from llmkit.tokens.gguf.vocabulary import KEEP_FOLDER, listed_merges
 from llmkit.tokens.pieces import SPACE_MARK
 from llmkit.tokens.sentencepiece import MARKS_AT_END, NORMAL, SentencePieceModel, merges_by_score
 from llmkit.tokens.steps import steps_of
 
-_HINT = "keep the folder with its tokenizer.json; llama.cpp cannot read this tokenizer"
 _TRIMS = (r"\A +| +\z", "^ +| +$")
 """Of SentencePiece, and as people have written it by hand."""
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -77,7 +76,7 @@ def read_spacing(state: dict[str, Any]) -> Spacing:
             case _:
                 raise _strange("pre_tokenizer", step)
     if not escaped:
-        raise ConfigError(f"a tokenizer that does not write spaces as {SPACE_MARK}", hint=_HINT)
+        raise ConfigError(f"a tokenizer that does not write spaces as {SPACE_MARK}", hint=KEEP_FOLDER)
     return Spacing(prefix, extra, character_map, first_only)
 
 
@@ -94,7 +93,7 @@ def piece_scores(state: dict[str, Any]) -> dict[str, float]:
     missing = next((one for one in _BYTES if one not in model["vocab"]), None)
     if not model.get("byte_fallback") or missing is not None:
         raise ConfigError(
-            f"a tokenizer without tokens for bytes ({missing or 'byte_fallback is off'})", hint=_HINT
+            f"a tokenizer without tokens for bytes ({missing or 'byte_fallback is off'})", hint=KEEP_FOLDER
         )
     merges = listed_merges(model)
     added = {token["content"] for token in state["added_tokens"]}
@@ -106,7 +105,7 @@ def piece_scores(state: dict[str, Any]) -> dict[str, float]:
     made = merges_by_score(SentencePieceModel([(piece, scores[piece], NORMAL) for piece in normal]))
     if _by_piece(made) != _by_piece(merges):
         raise ConfigError(
-            "this tokenizer's merges do not go by pieces: llama.cpp would join others first", hint=_HINT
+            "this tokenizer's merges do not go by pieces: llama.cpp would join others first", hint=KEEP_FOLDER
         )
     return scores
 
@@ -143,11 +142,12 @@ def _check_words(state: dict[str, Any], step: dict[str, Any]) -> None:
     across = next((one for one in pieces if SPACE_MARK in one[1:]), None)
     if step.get("split", True) and across is not None:
         raise ConfigError(
-            f"a tokenizer that cuts text at spaces and has a token across them ({across!r})", hint=_HINT
+            f"a tokenizer that cuts text at spaces and has a token across them ({across!r})", hint=KEEP_FOLDER
         )
 
 
 def _strange(part: str, step: dict[str, Any]) -> ConfigError:
     return ConfigError(
-        f"a tokenizer whose {part} has a step that llama.cpp has not (found {str(step)[:120]})", hint=_HINT
+        f"a tokenizer whose {part} has a step that llama.cpp has not (found {str(step)[:120]})",
+        hint=KEEP_FOLDER,
     )

@@ -31,6 +31,8 @@ TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftex
 """Tokens that llama.cpp takes for the end of a turn by their looks, and makes control tokens."""
 TEXT_ENDS = ("<|endoftext|>", "<|eom_id|>")
 """Those of them that end more, or less, than a turn."""
+KEEP_FOLDER = "keep the folder with its tokenizer.json; llama.cpp cannot read this tokenizer"
+"""What can be done where a tokenizer has no place in a GGUF file."""
 _DEFAULT_IDS = {SENTENCEPIECE: {"bos": 1, "eos": 2, "unk": 0}, UNIGRAM: {"eos": 1, "unk": 2}}
 _HINT = "fetch the file again, or convert the model again from where it was published"
 

@@ -17,6 +17,7 @@ from llmkit.tokens.gguf.vocabulary import (
     BYTE_LEVEL,
     COMPOSES,
     ID_KEYS,
+    KEEP_FOLDER,
     PREFIX,
     SENTENCEPIECE,
     TEMPLATE,
@@ -33,7 +34,6 @@ from llmkit.tokens.tokenizer import Tokenizer, token_content
 
 _NO_SCORE = -10_000.0
 """Of tokens that text never turns into."""
-_HINT = "keep the folder with its tokenizer.json; llama.cpp cannot read this tokenizer"
 
 
 def gguf_tokenizer_metadata(
@@ -129,7 +129,7 @@ def _kind(state: dict[str, Any]) -> str:
     if kind == "BPE":
         return SENTENCEPIECE
     detail = " with tokens for bytes" if kind == "Unigram" else ""
-    raise ConfigError(f"llama.cpp has no tokenizer of the kind {kind}{detail}", hint=_HINT)
+    raise ConfigError(f"llama.cpp has no tokenizer of the kind {kind}{detail}", hint=KEEP_FOLDER)
 
 
 def _wrong_name(model: str, pre: str) -> ConfigError:
@@ -178,7 +178,7 @@ def _byte_level(tokenizer: Tokenizer, state: dict[str, Any], pre: str | None) ->
     model = state["model"]
     for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(key):
-            raise ConfigError(f"a byte-level tokenizer with {key} ({model[key]!r})", hint=_HINT)
+            raise ConfigError(f"a byte-level tokenizer with {key} ({model[key]!r})", hint=KEEP_FOLDER)
     composes = _composes(state)
     name = pre or pre_tokenizer_name(tokenizer.backend, state, composes=composes)
     merges = [" ".join(pair) for pair in listed_merges(model)]
@@ -195,7 +195,7 @@ def _composes(state: dict[str, Any]) -> bool:
     if kinds not in ([], ["NFC"]):
         raise ConfigError(
             f"a tokenizer that changes text first (found {str(normalizer)[:120]}), and llama.cpp does not",
-            hint=_HINT,
+            hint=KEEP_FOLDER,
         )
     return bool(kinds)
 
@@ -207,7 +207,9 @@ def _sentencepiece(state: dict[str, Any], model: str, tokens: list[str]) -> dict
     else:
         scores = piece_scores(state)
         if spacing.character_map:
-            raise ConfigError("a BPE tokenizer that changes text first, and llama.cpp does not", hint=_HINT)
+            raise ConfigError(
+                "a BPE tokenizer that changes text first, and llama.cpp does not", hint=KEEP_FOLDER
+            )
     other = 0.0 if model == SENTENCEPIECE else _NO_SCORE
     metadata: dict[str, MetadataValue] = {
         f"{PREFIX}scores": Typed("f32", [scores.get(token, other) for token in tokens]),

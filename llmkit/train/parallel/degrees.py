@@ -142,7 +142,7 @@ def check_stage_rows(degrees: Degrees, rows: int, hint: str) -> None:
 
 
 def _check_experts(degrees: Degrees, model: ModelConfig) -> None:
-    found = 0 if model.experts is None else model.experts.num_experts
+    found = 0 if model.sparse is None else model.sparse.num_experts
     if found == 0 or found % degrees.ep:
         what = f"{found} experts" if found else "no experts"
         raise ConfigError(

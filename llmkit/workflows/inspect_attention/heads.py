@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from llmkit.errors import UsageError
 from llmkit.model.config import ModelConfig
 from llmkit.probe.attention.ablate import check_head
-from llmkit.probe.attention.capture import Captured, capture, check_attends
+from llmkit.probe.attention.capture import Captured, capture, check_attends, check_attention
 from llmkit.probe.attention.difference import head_difference, head_divergences
 from llmkit.probe.attention.heads import class_scores, classify
 from llmkit.probe.attention.patterns import induction_stripe
@@ -65,6 +65,7 @@ def chosen_heads(views: InspectViews, config: ModelConfig) -> dict[int, list[int
     Raises:
         UsageError: a layer or head that the model does not have, or none that both leave.
     """
+    check_attention(config)
     layers = config.num_hidden_layers
     for layer in views.layers or ():
         if layer >= layers:

@@ -92,7 +92,7 @@ def with_router_losses(source: ModelSource, recipe: Recipe) -> ModelSource:
     """The same, with a shape that says what the routers' losses weigh in this run, which transformers and a
     later run read in config.json. The recipe keeps what it was before: settings are compared there.
     """
-    experts = source.config.experts
+    experts = source.config.sparse
     if experts is None:
         return source
     experts = replace(

@@ -13,6 +13,7 @@ from llmkit.errors import StoppedResumable
 from llmkit.machine import asked_threads, cores, end_with_parent, is_alive, signal_name
 from llmkit.workflows.run.again import AGAIN
 from llmkit.workflows.run.ranks import RESTARTS, STATUS, LostProcess
+from llmkit.workflows.run.stopped import STOPPED_SECONDS, stopped_are_ended
 
 MODULE = "llmkit"
 LAUNCHER = "LLMKIT_LAUNCHER"
@@ -37,7 +38,7 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
         The exit status of the first process.
 
     Raises:
-        StoppedResumable: a process was killed, more often than it was to be restarted.
+        StoppedResumable: a process was killed, or stopped for long, more often than it was to be restarted.
         SystemExit: a signal came before the first process could say anything.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -53,7 +54,7 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
                 failed = _attempt(arguments, processes)
                 if failed is None:
                     return 0
-                rank, code = failed
+                rank, code, was_stopped = failed
                 if not _is_loss(code, status):
                     break
         except SignalException as stop:
@@ -61,15 +62,22 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
                 raise SystemExit(128 + stop.sigval) from None
             return _read(status, 128 + stop.sigval)
         if code < 0:
+            how = f"was ended by {signal_name(-code)}"
+            if was_stopped:
+                how = f"was stopped (SIGSTOP), and ended after {STOPPED_SECONDS:g} s in which others went on"
             raise StoppedResumable(
-                f"process {rank} of {processes} was ended by {signal_name(-code)}",
+                f"process {rank} of {processes} {how}",
                 hint=f"{AGAIN}, or let it be restarted: --max-restarts 3",
             )
         return _read(status, code)
 
 
-def _attempt(arguments: Sequence[str], processes: int) -> tuple[int, int] | None:
-    """Start the processes and wait for them; the number and exit status of the first that failed."""
+def _attempt(arguments: Sequence[str], processes: int) -> tuple[int, int, bool] | None:
+    """Start the processes and wait for them.
+
+    Returns:
+        Of the first that failed: its number, its exit status, and whether it was ended for being stopped.
+    """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -85,11 +93,12 @@ def _attempt(arguments: Sequence[str], processes: int) -> tuple[int, int] | None
     )
     ignored = signal.SIGHUP if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else None  # under nohup
     config.signals_to_handle = ",".join(one.name for one in PASSED_ON if one != ignored)
-    try:
-        elastic_launch(config, sys.executable)("-m", MODULE, *arguments)
-    except ChildFailedError as failed:
-        rank, failure = failed.get_first_failure()
-        return rank, failure.exitcode
+    with stopped_are_ended() as ended:
+        try:
+            elastic_launch(config, sys.executable)("-m", MODULE, *arguments)
+        except ChildFailedError as failed:
+            rank, failure = failed.get_first_failure()
+            return rank, failure.exitcode, failure.pid in ended
     return None
 
 

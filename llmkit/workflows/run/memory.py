@@ -102,7 +102,7 @@ def activation_bytes(
 def has_experts_alone(model: ModelConfig, degrees: Degrees) -> bool:
     """Whether one process has all experts of a model: their gradients, large blocks, find room in what is
     freed meanwhile, and nothing is wasted. Measured."""
-    return model.experts is not None and degrees.world == 1
+    return model.sparse is not None and degrees.world == 1
 
 
 def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) -> int:

@@ -196,5 +196,5 @@ def _recipe(
         z_loss=config.z_loss or None,
         mup_base_width=config.mup_base_width,
         fp8=config.fp8,
-        **resolve_router(config, model.experts),
+        **resolve_router(config, model.sparse),
     )

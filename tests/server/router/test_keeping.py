@@ -149,6 +149,22 @@ def test_what_is_not_of_its_form_is_for_a_worker_to_refuse_as_it_came() -> None:
     assert worker.bodies == [{"model": "tiny", **one} for one in bodies]
 
 
+@pytest.mark.parametrize("empty", ["", [], None])
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/input_tokens"])
+def test_an_empty_turn_is_told_for_what_it_is_though_its_conversation_is_here(path: str, empty: Any) -> None:
+    worker = FakeWorker(answering("b"))
+
+    async def go() -> Any:
+        router = routed(worker)
+        await router.client.post(PATH, json={"input": "a"})
+        body = {"input": empty, "previous_response_id": "resp_1"}
+        return (await router.client.post(path, json=body)).json()["error"]
+
+    error = asyncio.run(go())
+    assert (error["param"], error["message"]) == ("input", "input: is empty")
+    assert len(worker.bodies) == 1
+
+
 @pytest.mark.parametrize("more", [{"store": False}, {"keeps": False}])
 def test_what_is_not_to_be_kept_is_not(more: dict[str, bool]) -> None:
     worker = FakeWorker(answering("b"))

@@ -1,6 +1,7 @@
 """What is gathered layer by layer, against transformers' attention weights on the same folder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from llmkit.workflows.inspect_attention.config import InspectText, InspectViews
 from llmkit.workflows.inspect_attention.heads import Wanted, chosen_heads, look
 from llmkit.workflows.inspect_attention.open import Inspected, InspectOptions, open_inspected
 from llmkit.workflows.inspect_attention.text import Reading, read_text
+from tests.model.recurrent.conftest import MAMBA, hybrid
 
 
 @pytest.fixture
@@ -123,6 +125,21 @@ def test_heads_that_are_not_there_are_refused() -> None:
         chosen_heads(InspectViews(heads=((2, 1),), layers=(0,)), config_of(3))
     with pytest.raises(UsageError, match=r"no head 0\.2"):
         chosen_heads(InspectViews(heads=((0, 2),)), config_of(3))
+
+
+@pytest.mark.parametrize("views", [InspectViews(), InspectViews(heads=((0, 0),)), InspectViews(layers=(0,))])
+def test_a_model_without_attention_is_told_to_have_none_whatever_is_asked(views: InspectViews) -> None:
+    mamba = replace(MAMBA, layers=(0, 1, 2))
+    with pytest.raises(UsageError, match="no layer of this model has attention") as refused:
+        chosen_heads(views, hybrid("granitemoehybrid", mamba=mamba).config)
+    assert "eval tokens" in refused.value.hint
+
+
+def test_a_layer_without_heads_is_told_for_what_it_is() -> None:
+    config = hybrid("nemotron_h").config
+    for layer, what in ((0, "keeps a state"), (1, "is an MLP alone")):
+        with pytest.raises(UsageError, match=f"layer {layer} {what}, and has no heads"):
+            chosen_heads(InspectViews(layers=(layer,)), config)
 
 
 def test_of_several_heads_only_the_strongest_keys_of_a_query_are_kept(

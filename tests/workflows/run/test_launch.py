@@ -14,6 +14,7 @@ from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 from llmkit.errors import StoppedResumable
 from llmkit.formats.lock import lock_folder
 from llmkit.workflows.run import launch as run_launch
+from llmkit.workflows.run import stopped
 from llmkit.workflows.run.launch import launch, threads_of
 from llmkit.workflows.run.ranks import RESTARTS
 
@@ -75,6 +76,23 @@ def test_a_process_that_is_killed_is_named_and_restarted_where_that_is_asked_for
         "time.sleep(0.5)\n"
     )
     with pytest.raises(StoppedResumable, match="process 1 of 2 was ended by SIGKILL"):
+        launch([], 2, max_restarts=0)
+    assert launch([], 2, max_restarts=1) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell that a process is stopped")
+def test_a_process_that_is_stopped_is_lost_too_and_told_for_what_it_is(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopped, "STOPPED_SECONDS", 1.0)
+    program.write_text(
+        "import os, signal, time\n"
+        "if os.environ['LLMKIT_RESTARTS'] == '0':\n"
+        "    if os.environ['RANK'] == '1':\n"
+        "        os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "    time.sleep(60)\n"
+    )
+    with pytest.raises(StoppedResumable, match=r"process 1 of 2 was stopped \(SIGSTOP\), and ended after"):
         launch([], 2, max_restarts=0)
     assert launch([], 2, max_restarts=1) == 0
 
