@@ -22,8 +22,9 @@ _NAMES = {
     **{"down_proj": "ffn_down", "gate_up_proj": "ffn_up"},
 }
 """GGUF names by module. A fused gate and up is one ffn_up, or two tensors that take the same types."""
-_SHARED = ("shared_expert", ".mlp.shared_mlp.")
-"""In names of the expert that every token uses; HunYuan's is the second."""
+_SHARED, _SHARED_MLP = "shared_expert", ".shared_mlp."
+"""In names of the expert that every token uses; HunYuan's and Granite's is the second, which is the whole MLP
+of a Granite without experts."""
 _STATE_NAMES = {
     **{"in_proj": "ssm_in", "in_proj_qkvz": "attn_qkv", "in_proj_ba": "ssm_ba", "x_proj": "ssm_x"},
     **{"dt_proj": "ssm_dt", "out_proj": "ssm_out", "in_proj_qkv": "attn_qkv", "in_proj_z": "attn_gate"},
@@ -68,7 +69,7 @@ def _convert(tensor: TensorSpec, architecture: Architecture) -> Iterator[GgufTen
         return
     count, rows, columns = matrices_of(tensor, architecture)
     whole = GgufTensor(
-        name=_name(tensor, count),
+        name=_name(tensor, count, architecture),
         part=tensor.part,
         layer=tensor.layer,
         columns=columns,
@@ -83,7 +84,7 @@ def _convert(tensor: TensorSpec, architecture: Architecture) -> Iterator[GgufTen
         yield whole
 
 
-def _name(tensor: TensorSpec, count: int) -> str:
+def _name(tensor: TensorSpec, count: int, architecture: Architecture) -> str:
     if tensor.module == "kv_b_proj":
         return "attn_kv_b"
     last = tensor.name.removesuffix(".weight").rpartition(".")[2]
@@ -97,7 +98,10 @@ def _name(tensor: TensorSpec, count: int) -> str:
         )
     if count > 1:
         return f"{name}_exps"
-    return f"{name}_shexp" if any(part in tensor.name for part in _SHARED) else name
+    shared = _SHARED in tensor.name
+    if _SHARED_MLP in tensor.name:
+        shared = any(other.part == "experts" for other in architecture.tensors)
+    return f"{name}_shexp" if shared else name
 
 
 def _split_latent(whole: GgufTensor, architecture: Architecture) -> Iterator[GgufTensor]:

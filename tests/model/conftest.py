@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, Mamba2Config
 from llmkit.model.transformer import Transformer
 
 SIZES: dict[str, Any] = {
@@ -50,6 +50,10 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "delta": DeltaConfig(
             layers=(0,), num_key_heads=2, num_value_heads=6, key_head_dim=16, value_head_dim=16, kernel=4
         ),
+    },
+    "granitemoehybrid": {
+        "attention_scale": 0.25,
+        "mamba": Mamba2Config(layers=(0,), num_heads=4, head_dim=16, num_groups=1, state_size=8, kernel=4),
     },
     "gpt_oss": {
         **{"attention_sinks": True, "attention_bias": True, "output_bias": True},

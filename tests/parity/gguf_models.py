@@ -37,6 +37,15 @@ ALONE = {
     "shared_intermediate_size": 96,
 }
 CONV = {"layer_types": ["conv", "full_attention", "conv", "conv"], "block_auto_adjust_ff_dim": False}
+GRANITE_H = {
+    **{"layer_types": ["mamba", "attention", "mamba", "mamba"], "num_local_experts": 0},
+    **{"shared_intermediate_size": 96, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16},
+    **{"embedding_multiplier": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.2},
+}
+NEMOTRON_H = {
+    **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 8},
+    **{"mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 16, "head_dim": 16},
+}
 DELTA = {
     **{"head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 16},
     "linear_value_head_dim": 16,
@@ -164,6 +173,33 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("qwen3_5_moe_text", {**SHARED, **DELTA}),
     ("qwen3_5_moe_text", {**SHARED, **DELTA, **TIED, "linear_num_key_heads": 6, "linear_conv_kernel_dim": 3}),
     ("granitemoehybrid", {**ALONE, **TIED, "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
+    ("granitemoehybrid", {**ALONE, "position_embedding_type": "nope"}),
+    ("granitemoehybrid", GRANITE_H),
+    ("granitemoehybrid", {**GRANITE_H, **LOCAL, **TIED, "shared_intermediate_size": 40, "mamba_d_conv": 3}),
+    (
+        "granitemoehybrid",
+        {
+            **{
+                **GRANITE_H,
+                **MHA,
+                **BIAS,
+                **LLAMA3,
+                "position_embedding_type": "rope",
+                "logits_scaling": 2.0,
+            },
+            **{"layer_types": ["attention", "mamba", "mamba", "attention"], "mamba_d_state": 12},
+            **{"mamba_n_heads": 16, "mamba_n_groups": 2, "mamba_d_head": "auto"},
+        },
+    ),
+    ("nemotron_h", NEMOTRON_H),
+    (
+        "nemotron_h",
+        {
+            **{**NEMOTRON_H, **MHA, **TIED, "layers_block_type": ["attention", "mamba", "mamba", "mlp"]},
+            **{"mlp_bias": True, "mamba_num_heads": 6, "mamba_head_dim": 12, "n_groups": 3, "head_dim": 32},
+            "ssm_state_size": 10,
+        },
+    ),
     ("llama4_text", {**LOCAL, "head_dim": 16, "intermediate_size_mlp": 64, "interleave_moe_layer_step": 2}),
     ("llama4_text", {**LOCAL, **WIDE, **MHA, **TIED, **LLAMA3, "num_hidden_layers": 5}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),

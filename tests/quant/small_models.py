@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig
+from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, Mamba2Config
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 
@@ -51,6 +51,14 @@ DELTA: dict[str, Any] = {
     ),
 }
 """A first layer of the gated delta rule, all heads of whose values are one superblock."""
+
+
+MAMBA = Mamba2Config(layers=(0,), num_heads=16, head_dim=32, num_groups=1, state_size=16, kernel=4)
+GRANITE_H: dict[str, Any] = {"model_type": "granitemoehybrid", "mamba": MAMBA, "attention_scale": 0.125}
+NEMOTRON_H: dict[str, Any] = {
+    **{"model_type": "nemotron_h", "mamba": MAMBA, "lone_mlps": (1,), "position": "none"},
+    **{"gated_mlp": False, "hidden_act": "relu2"},
+}
 
 
 def experts() -> ExpertsConfig:

@@ -15,7 +15,7 @@ from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes, write_gguf
 from llmkit.model.gguf.save import GgufModel, gguf_model
 from llmkit.quant.plan import FALLBACK, PlanUnit, QuantPlan
 from llmkit.quant.plan_gguf import FILE_TYPES, VERSION, gguf_plan
-from tests.quant.small_models import DELTA, config, experts, model, on_meta
+from tests.quant.small_models import DELTA, GRANITE_H, NEMOTRON_H, config, experts, model, on_meta
 
 LLAMA_3_8B: dict[str, Any] = {
     **{"vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32},
@@ -58,8 +58,10 @@ def test_llama_3_8b_has_the_size_of_published_files(file_type: str, nbytes: int,
         {"model_type": "qwen3", "qk_norm": "head"},
         {"model_type": "qwen3_moe", "qk_norm": "head", "experts": experts()},
         DELTA,
+        GRANITE_H,
+        NEMOTRON_H,
     ],
-    ids=["tied", "phi3", "qwen3", "experts", "delta"],
+    ids=["tied", "phi3", "qwen3", "experts", "delta", "granite", "nemotron_h"],
 )
 @pytest.mark.parametrize("file_type", ["Q4_K_M", "Q3_K_M", "Q5_0"])
 def test_kv_estimate_foretells_the_same_bytes(changes: dict[str, Any], file_type: str) -> None:

@@ -186,6 +186,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         experts={"norm_topk_prob": True, "scoring": "sigmoid", "selection_bias": True},
         needs_head=True,
     ),
+    "nemotron_h": GgufArchitecture("nemotron_h", {"position": "none"}, activations=("relu2",)),
     "lfm2": GgufArchitecture("lfm2", needs=_NO_BIAS, last_norm="token_embd_norm"),
     "lfm2_moe": GgufArchitecture(
         "lfm2moe",
@@ -234,5 +235,18 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
 }
 """By model_type; all else being equal, files are read as the first of those with their architecture."""
 
-KNOWN = tuple(dict.fromkeys(one.name for one in ARCHITECTURES.values()))
+WITH_STATES: dict[str, GgufArchitecture] = {
+    "granitemoehybrid": GgufArchitecture(
+        "granitehybrid", experts={"norm_topk_prob": True}, permuted=True, factor_tensors=True
+    )
+}
+"""By model_type: what llama.cpp calls families that have another architecture where layers keep a state."""
+
+KNOWN = tuple(dict.fromkeys(one.name for one in (*ARCHITECTURES.values(), *WITH_STATES.values())))
 """Every general.architecture that is read and written."""
+
+
+def families_of(name: str) -> dict[str, GgufArchitecture]:
+    """The families of a general.architecture, by model_type."""
+    pairs = (*ARCHITECTURES.items(), *WITH_STATES.items())
+    return {family: one for family, one in pairs if one.name == name}

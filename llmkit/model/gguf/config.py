@@ -12,13 +12,15 @@ from llmkit.formats.gguf.header import GgufHeader
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.parts import Fixed
 from llmkit.model.families.table import FAMILIES
-from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, GgufArchitecture
+from llmkit.model.gguf.architectures import KNOWN, GgufArchitecture, families_of
 from llmkit.model.gguf.delta import DELTA_ARCHITECTURES, read_delta
 from llmkit.model.gguf.experts import is_sigmoid, read_experts
 from llmkit.model.gguf.heads import convolved_heads, latent_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.llama4 import llama4_attention
+from llmkit.model.gguf.mamba import MAMBA_ARCHITECTURES, ONE_BRANCH, other_eps, read_lone_mlps, read_mamba
 from llmkit.model.gguf.rope import Tables, read_growth, read_scaling
+from llmkit.model.gguf.shown import EMBEDDING, shown, stored_dtype
 from llmkit.model.rope_scaling import yarn_softmax_factor
 
 ARCHITECTURE = "general.architecture"
@@ -26,8 +28,6 @@ OWN_TYPE = "llmkit.model_type"
 """Our own key: which of the families of one architecture the model came from."""
 OWN_TIED = "llmkit.tie_word_embeddings"
 """Our own key: the head, which some architectures ask for, is the embedding once more."""
-EMBEDDING, HEAD = "token_embd.weight", "output.weight"
-_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _IDS = {"bos_token_id": "bos_token_id", "pad_token_id": "padding_token_id"}
 _LATENT = "deepseek2"
 _GEMMAS = {"gemma2": 46, "gemma3": 62}
@@ -100,7 +100,7 @@ def gguf_model_config(header: GgufHeader, source: str, tables: Tables | None = N
 def _model_type(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Which family of the architecture it is."""
     name = keys.architecture
-    families = [family for family, one in ARCHITECTURES.items() if one.name == name]
+    families = list(families_of(name))
     if name == "llama":
         sparse, slides = keys.whole("expert_count", 0) > 0, keys.whole("attention.sliding_window", 0) > 0
         families = ["mixtral"] if sparse else ["mistral"] if slides else ["llama", "mistral"]
@@ -121,16 +121,16 @@ def _fields(
     tables: Tables,
 ) -> dict[str, Any]:
     """Fields of ModelConfig. What the family has anyway is taken from it, whatever tensors there are."""
-    architecture = ARCHITECTURES[model_type]
-    shown = _shown(shapes, keys.metadata.get(OWN_TIED))
-    fields: dict[str, Any] = {"model_type": model_type, **_sizes(keys, shapes), **shown}
+    architecture = families_of(keys.architecture)[model_type]
+    fields: dict[str, Any] = {"model_type": model_type, **_sizes(keys, shapes)}
+    fields |= shown(shapes, keys.metadata.get(OWN_TIED))
     for part in FAMILIES[model_type].parts:
         if isinstance(part, Fixed):
             fields |= part.fields
     fields |= {"hidden_act": architecture.activations[0], **_heads(keys, fields, shapes), **_ids(keys)}
-    fields["dtype"] = _dtype(header)
+    fields["dtype"] = stored_dtype(header.tensors)
     norm = "layer_norm_rms_epsilon" if fields.get("norm", "rms") == "rms" else "layer_norm_epsilon"
-    fields["norm_eps"] = keys.number(f"attention.{norm}")
+    fields["norm_eps"] = keys.number(f"attention.{norm}", other_eps(keys))
     fields["experts"] = read_experts(keys, architecture, fields)
     fields |= _scales(keys, fields) | _windows(keys, architecture, fields)
     fields |= {"position": "rope", **architecture.fixed}
@@ -154,29 +154,17 @@ def _ahead(keys: GgufKeys) -> int:
 
 def _sizes(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     layers = keys.whole("block_count") - _ahead(keys)
+    if keys.architecture == ONE_BRANCH:
+        feed = read_lone_mlps(keys, layers)
+    else:  # files of models with experts alone may leave it out
+        width = keys.optional("expert_feed_forward_length")
+        feed = {"intermediate_size": keys.whole("feed_forward_length", width)}
     return {
         "vocab_size": shapes[EMBEDDING][-1],
         "hidden_size": keys.whole("embedding_length"),
-        # files of models with experts alone may leave it out
-        "intermediate_size": keys.whole("feed_forward_length", keys.optional("expert_feed_forward_length")),
+        **feed,
         "num_hidden_layers": layers,
         "max_position_embeddings": keys.whole("context_length"),
-    }
-
-
-def _shown(shapes: Mapping[str, tuple[int, ...]], own_tied: object) -> dict[str, Any]:
-    """What is told by a tensor's being there, and by our own key for what it does not tell."""
-
-    def has(*names: str) -> bool:
-        return any(f"blk.0.{name}" in shapes for name in names)
-
-    return {
-        "tie_word_embeddings": HEAD not in shapes or own_tied is True,
-        "head_bias": "output.bias" in shapes,
-        "attention_bias": has("attn_q.bias", "attn_qkv.bias"),
-        "output_bias": has("attn_output.bias"),
-        "mlp_bias": has("ffn_down.bias"),
-        "attention_sinks": has("attn_sinks.weight"),
     }
 
 
@@ -187,18 +175,21 @@ def _heads(
     if keys.architecture == _LATENT:
         return latent_heads(keys, heads)
     default = 0 if fields["hidden_size"] % max(1, heads) else fields["hidden_size"] // max(1, heads)
-    is_lfm2, is_delta = keys.architecture.startswith("lfm2"), keys.architecture in DELTA_ARCHITECTURES
     found: dict[str, Any] = {
         "num_attention_heads": heads,
-        "num_key_value_heads": 0 if is_lfm2 or is_delta else keys.whole("attention.head_count_kv", heads),
+        "num_key_value_heads": 0,
         "head_dim": keys.whole("attention.key_length", default),
     }
     if keys.whole("attention.value_length", found["head_dim"]) != found["head_dim"]:
         keys.wrong("attention.value_length", f"attention.key_length, {found['head_dim']}")
-    if is_lfm2:
+    if keys.architecture.startswith("lfm2"):
         found |= convolved_heads(keys, heads, fields["num_hidden_layers"])
-    if is_delta:
+    elif keys.architecture in DELTA_ARCHITECTURES:
         found |= read_delta(keys, heads, fields["num_hidden_layers"], _ahead(keys))
+    elif keys.architecture in MAMBA_ARCHITECTURES:
+        found |= read_mamba(keys, heads, fields["num_hidden_layers"], fields.get("lone_mlps") or ())
+    else:
+        found["num_key_value_heads"] = keys.whole("attention.head_count_kv", heads)
     if keys.architecture == "glm4moe" and "blk.0.attn_q_norm.weight" in shapes:
         found["qk_norm"] = "head"
     if keys.architecture == "stablelm":
@@ -217,19 +208,13 @@ def _ids(keys: GgufKeys) -> dict[str, Any]:
     return {**ids, "eos_token_id": different[0] if len(different) == 1 else different or None}
 
 
-def _dtype(header: GgufHeader) -> str:
-    """What most weights are kept in; float32 where they are quantised, which loses nothing."""
-    counts: dict[str, int] = {}
-    for tensor in header.tensors:
-        counts[tensor.type] = counts.get(tensor.type, 0) + tensor.numel
-    return _DTYPES.get(max(counts, key=lambda kind: counts[kind]), "float32")
-
-
 def _scales(keys: GgufKeys, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Factors and softcaps, as far as the architecture has them."""
     name, hidden, heads = keys.architecture, fields["hidden_size"], fields["num_attention_heads"]
-    if name in ("granite", "granitemoe"):
+    if name.startswith("granite"):
+        rotates = keys.flag("rope.scaling.finetuned", True)
         return {
+            "no_rope_layers": () if rotates else tuple(range(fields["num_hidden_layers"])),
             "attention_scale": float(keys.number("attention.scale", fields["head_dim"] ** -0.5)),
             "embedding_scale": float(keys.number("embedding_scale", 1.0)),
             "residual_scale": float(keys.number("residual_scale", 1.0)),

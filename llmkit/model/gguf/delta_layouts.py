@@ -12,10 +12,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from llmkit.model.arrays import Array, compact, joined
 from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.gguf.decays import decays, logarithms
 from llmkit.model.shapes import Shape
 
 DeltaHow = Literal["same", "flat", "heads", "channels", "conv", "columns", "decay", "by_key_head"]
@@ -81,7 +80,7 @@ class DeltaLayout:
             case "by_key_head":
                 return self._apart(ours)
             case "decay":
-                return [_regrouped(_decays(ours), *self._order)]
+                return [_regrouped(decays(ours), *self._order)]
             case "conv":
                 return [self._channels(ours[:, 0], G, R)]
         return [self._moved(ours, G, R)]
@@ -94,7 +93,7 @@ class DeltaLayout:
             case "by_key_head":
                 return self._together(*theirs)
             case "decay":
-                return _logarithms(_regrouped(first, *self._order[::-1]))
+                return logarithms(_regrouped(first, *self._order[::-1]))
             case "conv":
                 return self._channels(first, R, G).reshape(len(first), 1, -1)
         return self._moved(first, R, G)
@@ -169,18 +168,3 @@ def _regrouped(one: Array, outer: int, inner: int, axis: int = 0) -> Array:
     shape = one.shape
     runs = one.reshape(*shape[:axis], outer, inner, -1, *shape[axis + 1 :])
     return compact(runs.swapaxes(axis, axis + 1)).reshape(shape)
-
-
-def _decays(logarithms: Array) -> Array:
-    """-exp(A_log): in float64, since float32's own functions differ in the last digit."""
-    if isinstance(logarithms, np.ndarray):
-        return -np.exp(logarithms.astype(np.float64)).astype(np.float32)
-    return -logarithms.double().exp().float()
-
-
-def _logarithms(decays: Array) -> Array:
-    """A_log again; a NaN where a decay is none."""
-    if isinstance(decays, np.ndarray):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(-decays.astype(np.float64)).astype(np.float32)
-    return (-decays.double()).log().float()

@@ -9,9 +9,11 @@ from llmkit.model.gguf.keys import GgufKeys
 
 _GATING: dict[Scoring, int] = {"softmax": 1, "sigmoid": 2}
 """gguf-py's ExpertGatingFuncType."""
-_WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", "minimax-m2")
+_GRANITE = "granitehybrid"
+"""The one architecture whose files have experts or none."""
+_WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", _GRANITE, "minimax-m2")
 """Architectures whose experts are as wide as the MLP would be; gpt-oss has the key for it all the same."""
-_WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe", "qwen3next", "qwen35moe")
+_WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe", "qwen3next", "qwen35moe", _GRANITE)
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
 """DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
 _ERNIE, _MINIMAX, _LFM2, _LLAMA4 = "ernie4_5-moe", "minimax-m2", "lfm2moe", "llama4"
@@ -40,7 +42,7 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
     if name == _LLAMA4:  # every so many-th layer has them, or reading it again tells that it is not so
         step = min(experts.layers, default=num_layers) + 1
         keys[f"{name}.interleave_moe_layer_step"] = Typed("u32", step)
-    if name not in ("llama", "granitemoe"):
+    if name not in ("llama", "granitemoe", _GRANITE):
         keys[f"{name}.expert_feed_forward_length"] = Typed("u32", experts.intermediate_size)
     if name in _WITH_SHARED_WIDTH:
         keys[f"{name}.expert_shared_feed_forward_length"] = Typed("u32", experts.shared_intermediate_size)
@@ -61,7 +63,7 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
 def read_experts(
     keys: GgufKeys, architecture: GgufArchitecture, fields: dict[str, Any]
 ) -> ExpertsConfig | None:
-    """The experts of a file; None where its architecture has none.
+    """The experts of a file; None where its architecture, or a hybrid Granite, has none.
 
     Args:
         keys: of the file.
@@ -71,7 +73,7 @@ def read_experts(
     Raises:
         ConfigError: a key is missing or wrong.
     """
-    if architecture.experts is None:
+    if architecture.experts is None or (architecture.name == _GRANITE and not keys.whole("expert_count", 0)):
         return None
     name, layers = architecture.name, fields["num_hidden_layers"]
     width = keys.whole(

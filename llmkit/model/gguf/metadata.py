@@ -14,10 +14,11 @@ from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LATENT_NORM_EPS, ExpertsConfig
-from llmkit.model.gguf.architectures import ARCHITECTURES, GgufArchitecture
+from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_STATES, GgufArchitecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
 from llmkit.model.gguf.delta import delta_metadata
 from llmkit.model.gguf.experts import experts_metadata
+from llmkit.model.gguf.mamba import mamba_metadata, one_branch_metadata
 from llmkit.model.gguf.rope import growth_metadata, rope_metadata, rope_tables, same_scaling
 
 _NOT_CARRIED = ("bos_token_id", "eos_token_id", "pad_token_id", "dtype", "initializer_range", "position")
@@ -45,10 +46,11 @@ def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
     Raises:
         ConfigError: it is not known here; llama.cpp may have the family all the same.
     """
-    if config.model_type not in ARCHITECTURES or config.mamba is not None:
-        layers = "" if config.mamba is None else " with layers of Mamba-2"
+    if config.mamba is not None and config.model_type in WITH_STATES:
+        return WITH_STATES[config.model_type]
+    if config.model_type not in ARCHITECTURES:
         raise ConfigError(
-            f"model_type {config.model_type!r}{layers} is not written as GGUF",
+            f"model_type {config.model_type!r} is not written as GGUF",
             hint=f"keep it as a folder; those that are written: {', '.join(ARCHITECTURES)}",
         )
     return ARCHITECTURES[config.model_type]
@@ -74,6 +76,12 @@ def gguf_shape(config: ModelConfig, tensors: Iterable[GgufTensorInfo]) -> GgufSh
     if config.delta is not None:
         metadata |= delta_metadata(
             architecture.name, config.delta, config.num_hidden_layers, config.rotary_dim
+        )
+    if config.mamba is not None:
+        metadata |= mamba_metadata(architecture.name, config.mamba)
+    if config.lone_mlps is not None:
+        metadata |= one_branch_metadata(
+            config.intermediate_size, config.num_hidden_layers, config.lone_mlps, config.norm_eps
         )
     if config.experts is not None:
         metadata |= experts_metadata(architecture.name, config.experts, config.num_hidden_layers)
@@ -111,10 +119,10 @@ def _heads(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
     prefix, latent = f"{name}.attention", config.latent
     keys: dict[str, MetadataValue] = {f"{prefix}.head_count": Typed("u32", config.num_attention_heads)}
     if latent is None:
-        shared, states = config.num_key_value_heads, () if config.delta else config.state_layers
-        each = [0 if layer in states else shared for layer in range(config.num_hidden_layers)]
+        shared, without = config.num_key_value_heads, () if config.delta else config.layers_without_keys
+        each = [0 if layer in without else shared for layer in range(config.num_hidden_layers)]
         return keys | {
-            f"{prefix}.head_count_kv": Typed("u32", each if states else shared),
+            f"{prefix}.head_count_kv": Typed("u32", each if without else shared),
             f"{prefix}.key_length": Typed("u32", config.head_dim),
             f"{prefix}.value_length": Typed("u32", config.head_dim),
         }
@@ -133,7 +141,9 @@ def _heads(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
 def _scales(config: ModelConfig, name: str) -> dict[str, MetadataValue]:
     """Factors, softcaps and switches, of the architectures that have keys for them."""
     keys: dict[str, MetadataValue] = {}
-    if name in ("granite", "granitemoe"):
+    if name.startswith("granite"):
+        if config.no_rope_layers or config.mamba is not None:
+            keys[f"{name}.rope.scaling.finetuned"] = not config.no_rope_layers
         scale = config.attention_scale or config.head_dim**-0.5
         keys |= {
             f"{name}.attention.scale": Typed("f32", scale),
@@ -227,7 +237,7 @@ def _check(
         if one.name in _NOT_CARRIED:
             continue
         ours, theirs = getattr(config, one.name), getattr(again, one.name)
-        if one.name == "experts" and ours is not None and theirs is not None:
+        if one.name in ("experts", "mamba") and ours is not None and theirs is not None:
             for part in fields(ours):
                 if part.name not in _NOT_CARRIED_OF_EXPERTS:
                     _compare(config, part.name, getattr(ours, part.name), getattr(theirs, part.name))

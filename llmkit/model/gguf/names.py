@@ -15,10 +15,11 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.gguf.architectures import GgufArchitecture
 from llmkit.model.gguf.curves import is_of_curve
 from llmkit.model.gguf.delta_layouts import DeltaLayout, delta_tensors
+from llmkit.model.gguf.mamba_layouts import MambaLayout, mamba_tensor
 from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.shapes import Shape
 
-How = Literal["same", "flat", "row", "in_turns", "plus_one", "joined", "halves", "latent", "delta"]
+How = Literal["same", "flat", "row", "in_turns", "plus_one", "joined", "halves", "latent", "layout"]
 """
 same: under another name.
 flat: a convolution's (C, 1, K) as (C, K).
@@ -28,7 +29,7 @@ plus_one: 1 is added; both are float32.
 joined: ours below each other.
 halves: a stack (N, 2 F, ...) as two (N, F, ...): gates, ups.
 latent: kv_b_proj as keys (H, C, K), turned, and values (H, V, C).
-delta: as `DeltaLayout` says.
+layout: as `DeltaLayout` or `MambaLayout` says.
 """
 
 _MODULES = {
@@ -60,7 +61,7 @@ _OUTSIDE = {
 }
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
-_DELTA = "linear_attn."
+_DELTA, _MAMBA = "linear_attn.", "mamba."
 _IN_LAYER = re.compile(r"^model\.layers\.(\d+)\.(.+)$")
 
 
@@ -75,17 +76,17 @@ class GgufGroup:
     """In turns: heads that the rows are of; latent: query heads."""
     key_dim: int = 0
     """Latent: K."""
-    delta: DeltaLayout | None = None
+    layout: DeltaLayout | MambaLayout | None = None
 
     @property
     def is_computed(self) -> bool:
         """Whether numbers are others in a file, for which they are made float32."""
-        return self.how == "plus_one" or (self.delta is not None and self.delta.is_computed)
+        return self.how == "plus_one" or (self.layout is not None and self.layout.is_computed)
 
     @property
     def moves_columns(self) -> bool:
         """Whether the columns of a matrix stand elsewhere in a file."""
-        return self.delta is not None and self.delta.moves_columns
+        return self.layout is not None and self.layout.moves_columns
 
     def pack(self, ours: Sequence[Array]) -> list[Array]:
         """The file's tensors, in the order of `theirs`: views or copies of ours."""
@@ -110,8 +111,8 @@ class GgufGroup:
             case "latent":
                 by_head = first.reshape(self.heads, -1, *first.shape[1:])  # (H, K + V, C)
                 return [by_head[:, : self.key_dim].swapaxes(1, 2), by_head[:, self.key_dim :]]
-            case "delta":
-                return self._delta.pack(first)
+            case "layout":
+                return self._layout.pack(first)
 
     def shapes(self, ours: Sequence[Shape]) -> list[Shape]:
         """The shapes of the file's tensors, from those of the model's."""
@@ -130,8 +131,8 @@ class GgufGroup:
             case "latent":
                 value_dim = first[0] // self.heads - self.key_dim
                 return [(self.heads, first[1], self.key_dim), (self.heads, value_dim, first[1])]
-            case "delta":
-                return self._delta.shapes(first)
+            case "layout":
+                return self._layout.shapes(first)
 
     def unpack(self, theirs: Sequence[Array], rows: Sequence[int]) -> list[Array]:
         """The model's tensors, in the order of `ours`: what is kept as it is, or only joined, as views.
@@ -160,13 +161,13 @@ class GgufGroup:
             case "latent":
                 by_head = joined((first.swapaxes(1, 2), theirs[1]), axis=1)
                 return [by_head.reshape(-1, by_head.shape[2])]
-            case "delta":
-                return [self._delta.unpack(theirs)]
+            case "layout":
+                return [self._layout.unpack(theirs)]
 
     @property
-    def _delta(self) -> DeltaLayout:
-        assert self.delta is not None
-        return self.delta
+    def _layout(self) -> DeltaLayout | MambaLayout:
+        assert self.layout is not None
+        return self.layout
 
 
 def gguf_groups(
@@ -204,6 +205,8 @@ def _group(
     layer, inner = in_layer.groups()
     if inner.startswith(_DELTA):
         return _delta(config, name, layer, inner.removeprefix(_DELTA), present)
+    if inner.startswith(_MAMBA):
+        return _mamba(config, name, layer, inner.removeprefix(_MAMBA))
     if inner in _PARAMETERS:
         return GgufGroup((name,), (f"blk.{layer}.{_PARAMETERS[inner]}",))
     if inner.startswith("mlp.experts.gate_up_proj"):
@@ -281,4 +284,12 @@ def _delta(
     theirs, how = delta_tensors(config.delta, f"blk.{layer}", inner, present)
     if how == "same" or how == "flat":
         return GgufGroup((name,), theirs, how)
-    return GgufGroup((name,), theirs, "delta", delta=DeltaLayout(how, config.delta))
+    return GgufGroup((name,), theirs, "layout", layout=DeltaLayout(how, config.delta))
+
+
+def _mamba(config: ModelConfig, name: str, layer: str, inner: str) -> GgufGroup:
+    assert config.mamba is not None
+    theirs, how = mamba_tensor(f"blk.{layer}", inner)
+    if how == "same" or how == "flat":
+        return GgufGroup((name,), (theirs,), how)
+    return GgufGroup((name,), (theirs,), "layout", layout=MambaLayout(how, config.mamba.num_groups))

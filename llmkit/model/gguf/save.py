@@ -16,10 +16,10 @@ from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor
 from llmkit.model.finite import check_finite
-from llmkit.model.gguf.config import HEAD
 from llmkit.model.gguf.curves import curve_metadata, is_of_curve
 from llmkit.model.gguf.metadata import gguf_architecture, gguf_shape
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
+from llmkit.model.gguf.shown import HEAD
 from llmkit.model.positions import sinusoid_table
 from llmkit.model.transformer import Transformer
 
@@ -29,7 +29,7 @@ FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 """general.file_type, llama.cpp's LLAMA_FTYPE."""
 _EXACT = (
     *("ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "exp_probs_b", "attn_sinks", "conv"),
-    "ssm_conv1d",
+    *("ssm_conv1d", "ssm_a", "ssm_d"),
 )
 """Tensors that stay float32, beside norms, biases and other single rows: llama.cpp asks for that."""
 PLAIN_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -158,8 +158,9 @@ def _maker(
 
 
 def _type_of(name: str, shape: tuple[int, ...], wanted: str) -> str:
-    module, _, kind = name.rpartition(".")
-    module = module.rpartition(".")[2]
+    *_, module, kind = ("", *name.split("."))
+    if kind not in ("weight", "bias"):
+        module = kind
     if len(shape) < 2 or kind == "bias" or module in _EXACT or module.endswith("_norm"):
         return "F32"
     return matrix_type(shape, wanted)

@@ -13,11 +13,12 @@ from llmkit.formats.model_folder import CONFIG_DTYPES
 from llmkit.model.arrays import filled
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
-from llmkit.model.gguf.config import HEAD, layers_ahead
+from llmkit.model.gguf.config import layers_ahead
 from llmkit.model.gguf.curves import read_curves
 from llmkit.model.gguf.file import gguf_file_config
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.gguf.rope import TABLES
+from llmkit.model.gguf.shown import HEAD
 from llmkit.model.grouped_store import AS_STORED, GroupedStore
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.shapes import Shape, tensor_shapes

@@ -87,13 +87,13 @@ class CodedWeights:
             case "halves":
                 pairs = zip(*parts, strict=True)
                 self.sources[group.ours[0]] = [_stacked(list(pair)) for pair in pairs]
-            case "delta":
-                assert group.delta is not None
+            case "layout":
+                assert isinstance(group.layout, DeltaLayout)  # Mamba-2's has none that are taken
                 types = [data.info(name).type for name in group.theirs]
                 shapes = [data.shape(name) for name in group.theirs]
-                if group.moves_columns and grouping_of_runs(GROUPINGS[types[0]], group.delta.run) is None:
+                if group.moves_columns and grouping_of_runs(GROUPINGS[types[0]], group.layout.run) is None:
                     return  # numbers: its heads' columns end within a group
-                self.sources[group.ours[0]] = [_delta([one for (one,) in parts], group.delta, shapes)]
+                self.sources[group.ours[0]] = [_delta([one for (one,) in parts], group.layout, shapes)]
 
     def _wants(self, names: Sequence[str]) -> bool:
         return all(_TAKEN.fullmatch(name) for name in names)

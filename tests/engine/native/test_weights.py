@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from coded_models import coded_gguf
-from gguf_models import case_config, random_model
+from gguf_models import GRANITE_H, NEMOTRON_H, case_config, random_model
 from safetensors.torch import load_file, save_file
 
 from llmkit.engine.block_table import BlockTable
@@ -45,6 +45,8 @@ DELTA = {
     **{"linear_num_key_heads": 2, "linear_num_value_heads": 4},
     **{"linear_key_head_dim": 128, "linear_value_head_dim": 128},
 }
+GRANITE = {**GRANITE_H, "shared_intermediate_size": 512, "mamba_d_head": 64}
+NEMOTRON = {**NEMOTRON_H, "mamba_head_dim": 64, "num_attention_heads": 4, "head_dim": 64}
 MODELS: dict[str, dict[str, Any]] = {
     "llama": {"hidden_size": 64, "intermediate_size": 96},
     "qwen3_moe": {
@@ -183,6 +185,8 @@ def test_what_is_not_asked_for_stays_with_the_model(make_model: Make) -> None:
             {"shortconv.in": "Q4_K", "shortconv.out": "Q6_K", "attn": "Q8_0", "ffn": "Q5_K"},
         ),
         ("qwen3_5_text", DELTA, {"attn": "Q4_K", "ssm_out": "Q5_K", "ffn": "Q8_0"}),
+        ("granitemoehybrid", GRANITE, {"ssm_in": "Q4_K", "ssm_out": "Q6_K", "attn": "Q5_K", "ffn": "Q8_0"}),
+        ("nemotron_h", NEMOTRON, {"ssm_in": "Q5_K", "ssm_out": "Q4_K", "attn": "Q4_K", "ffn": "Q6_K"}),
     ],
 )
 def test_codes_of_a_file_compute_what_they_stand_for_and_no_plain_copy_is_made(

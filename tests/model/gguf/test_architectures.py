@@ -3,11 +3,11 @@
 import pytest
 
 from llmkit.model.families.table import FAMILIES
-from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN
+from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, WITH_STATES, families_of
 
 
 def test_every_architecture_is_a_familys() -> None:
-    assert set(ARCHITECTURES) <= set(FAMILIES)
+    assert set(WITH_STATES) <= set(ARCHITECTURES) <= set(FAMILIES)
 
 
 def test_llama_cpp_knows_every_name() -> None:
@@ -22,3 +22,9 @@ def test_families_of_one_architecture_have_one_layout() -> None:
         layouts.setdefault(one.name, set()).add(layout)
     assert all(len(kinds) == 1 for kinds in layouts.values())
     assert len(layouts) < len(ARCHITECTURES)
+
+
+def test_families_are_found_by_an_architectures_name() -> None:
+    assert list(families_of("granite")) == ["granite", "granitemoehybrid"]
+    assert families_of("granitehybrid") == WITH_STATES
+    assert all(families_of(name) for name in KNOWN) and not families_of("mamba")

@@ -8,18 +8,20 @@ from gguf_models import case_config
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.values import Typed
-from llmkit.model.gguf.architectures import ARCHITECTURES
+from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_STATES
 from llmkit.model.gguf.experts import experts_metadata, is_sigmoid, read_experts
 from llmkit.model.gguf.keys import GgufKeys
+from llmkit.model.gguf.metadata import gguf_architecture
 
 CASES: list[tuple[str, dict[str, Any]]] = [
-    (family, changes) for family, changes in gguf_models.CASES if ARCHITECTURES[family].experts is not None
+    case for case in gguf_models.CASES if case_config(*case).experts is not None
 ]
 
 
 @pytest.mark.parametrize(("family", "changes"), CASES)
 def test_what_is_written_is_read(family: str, changes: dict[str, Any]) -> None:
-    config, architecture = case_config(family, changes), ARCHITECTURES[family]
+    config = case_config(family, changes)
+    architecture = gguf_architecture(config)
     assert config.experts is not None
     metadata = experts_metadata(architecture.name, config.experts, config.num_hidden_layers)
     plain = {key: one.value if isinstance(one, Typed) else one for key, one in metadata.items()}
@@ -33,8 +35,12 @@ def test_what_is_written_is_read(family: str, changes: dict[str, Any]) -> None:
             assert getattr(back, name) == value, name
 
 
-def test_a_dense_architecture_has_none() -> None:
+def test_a_dense_architecture_has_none_and_a_hybrid_granite_may_have_none() -> None:
     assert read_experts(GgufKeys({}, "qwen3", "a"), ARCHITECTURES["qwen3"], {"num_hidden_layers": 2}) is None
+    granite = WITH_STATES["granitemoehybrid"]
+    for metadata in ({}, {"granitehybrid.expert_count": 0}):
+        keys = GgufKeys(metadata, granite.name, "a")
+        assert read_experts(keys, granite, {"num_hidden_layers": 2}) is None
 
 
 def test_the_gating_function_tells_deepseeks_versions_apart() -> None:

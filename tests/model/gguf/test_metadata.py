@@ -64,6 +64,31 @@ OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"]
         ("qwen3_5_text", {**gguf_models.DELTA, **gguf_models.BIAS}, "attention_bias False"),
         ("qwen3_5_text", {**gguf_models.DELTA, "linear_value_head_dim": 8}, "values of 8 and keys of 16"),
         ("qwen3_next", {**gguf_models.SHARED, **gguf_models.DELTA, "mlp_only_layers": [1]}, "layers .0, 1"),
+        (
+            "granitemoehybrid",
+            {**gguf_models.GRANITE_H, "mamba_conv_bias": False},
+            "conv_bias True .found",
+        ),
+        ("granitemoehybrid", {**gguf_models.GRANITE_H, "mamba_proj_bias": True}, " bias False .found True"),
+        ("granitemoehybrid", {**gguf_models.GRANITE_H, "hidden_act": "gelu"}, "hidden_act silu .found gelu"),
+        (
+            "granitemoehybrid",
+            {**gguf_models.GRANITE_H, "layer_types": ["mamba"] * 4},
+            "head_count_kv is not",
+        ),
+        ("nemotron_h", {**gguf_models.NEMOTRON_H, "time_step_limit": [0.1, 1.0]}, "step_limits .0.0, inf."),
+        ("nemotron_h", {**gguf_models.NEMOTRON_H, "mlp_hidden_act": "silu"}, "hidden_act relu2 .found silu"),
+        ("nemotron_h", {**gguf_models.NEMOTRON_H, "mamba_hidden_act": "gelu"}, "hidden_act silu .found gelu"),
+        (
+            "nemotron_h",
+            {**gguf_models.NEMOTRON_H, "layers_block_type": ["mamba", "attention"]},
+            "feed_forward_length is not 0 or one other",
+        ),
+        (
+            "nemotron_h",
+            {**gguf_models.NEMOTRON_H, "layers_block_type": ["mlp", "attention"]},
+            "no .*.ssm.",
+        ),
         ("deepseek_v2", {**gguf_models.LATENT, **OTHER_MSCALE}, "rope_scaling"),
         (
             "deepseek_v3",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from coded_models import coded_gguf
 from gguf_copies import split_gguf
-from gguf_models import case_config, random_model
+from gguf_models import GRANITE_H, NEMOTRON_H, case_config, random_model
 from mxfp4_models import mxfp4_folder
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -100,6 +100,21 @@ def test_the_delta_rule_s_matrices_are_left_out_though_a_file_has_their_heads_in
     coded = check(coded_gguf(tmp_path / "a.gguf", random_model(config), types))
     names = {name.split(".")[-2] for name in coded.sources if "linear_attn" in name}
     assert names == inputs | {"out_proj"}
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("granitemoehybrid", {**GRANITE_H, "mamba_n_heads": 8, "mamba_d_head": 64}),
+        ("nemotron_h", {**NEMOTRON_H, "mamba_head_dim": 64}),
+    ],
+)
+def test_mamba_s_matrices_are_left_out(family: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    config = case_config(family, {**changes, "hidden_size": 256, "intermediate_size": 512, "head_dim": 64})
+    types = {"ssm_in": "Q4_K", "ssm_out": "Q6_K", "attn": "Q5_K"}
+    coded = check(coded_gguf(tmp_path / "a.gguf", random_model(config), types))
+    names = {name.split(".")[-2] for name in coded.sources}
+    assert names >= {"in_proj", "out_proj", "q_proj", "k_proj", "v_proj", "o_proj"}
 
 
 def test_columns_of_heads_that_end_within_a_group_become_numbers(tmp_path: Path) -> None:

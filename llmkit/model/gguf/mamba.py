@@ -1,0 +1,104 @@
+"""Layers of Mamba-2 in GGUF files, and layers of one branch alone: their keys, both ways. No torch.
+
+A layer keeps a state that has neither key/value heads nor, where layers are one branch, an MLP.
+Source: ggml-org/llama.cpp `conversion/granite.py`, `conversion/nemotron.py`, `src/models/nemotron-h.cpp`.
+"""
+
+from typing import Any
+
+from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.gguf.heads import key_heads
+from llmkit.model.gguf.keys import GgufKeys
+
+ONE_BRANCH = "nemotron_h"
+"""The architecture each of whose layers is Mamba-2, attention or an MLP, and nothing beside it."""
+MAMBA_ARCHITECTURES = ("granitehybrid", ONE_BRANCH)
+_FEED = "feed_forward_length"
+_OTHER_EPS = "attention.layer_norm_epsilon"
+
+Metadata = dict[str, MetadataValue]
+
+
+def mamba_metadata(name: str, mamba: Mamba2Config) -> Metadata:
+    """The keys of these layers; which they are, the numbers of key/value heads say.
+
+    Args:
+        name: of the architecture.
+        mamba: what they are.
+    """
+    return {
+        f"{name}.ssm.conv_kernel": Typed("u32", mamba.kernel),
+        f"{name}.ssm.state_size": Typed("u32", mamba.state_size),
+        f"{name}.ssm.group_count": Typed("u32", mamba.num_groups),
+        f"{name}.ssm.inner_size": Typed("u32", mamba.width),
+        f"{name}.ssm.time_step_rank": Typed("u32", mamba.num_heads),
+    }
+
+
+def read_mamba(keys: GgufKeys, heads: int, layers: int, lone_mlps: tuple[int, ...]) -> dict[str, Any]:
+    """Fields of ModelConfig of a model with such layers.
+
+    Args:
+        keys: of the file.
+        heads: of queries, in layers of attention.
+        layers: of the model.
+        lone_mlps: layers that are an MLP alone.
+
+    Raises:
+        ConfigError: a key is missing or wrong.
+    """
+    shared, without = key_heads(keys, heads, layers)
+    states = tuple(layer for layer in without if layer not in lone_mlps)
+    count, inner = keys.whole("ssm.time_step_rank"), keys.whole("ssm.inner_size")
+    if not count or inner % count:
+        keys.wrong("ssm.inner_size", f"a multiple of ssm.time_step_rank, {count}")
+    mamba = Mamba2Config(
+        layers=states,
+        num_heads=count,
+        head_dim=inner // count,
+        num_groups=keys.whole("ssm.group_count"),
+        state_size=keys.whole("ssm.state_size"),
+        kernel=keys.whole("ssm.conv_kernel"),
+    )
+    return {"num_key_value_heads": shared, "mamba": mamba if states else None}
+
+
+def other_eps(keys: GgufKeys) -> float | None:
+    """What norms have in files without layer_norm_rms_epsilon; None: that key must be there.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+    return keys.number(_OTHER_EPS, 0.0) or None if keys.architecture == ONE_BRANCH else None
+
+
+def one_branch_metadata(width: int, layers: int, lone_mlps: tuple[int, ...], eps: float) -> Metadata:
+    """The keys of a model whose layers are one branch alone.
+
+    Args:
+        width: of an MLP.
+        layers: of the model.
+        lone_mlps: those that are an MLP; the others have a width of 0.
+        eps: of its norms. llama.cpp loads no file without this key, and takes layer_norm_rms_epsilon.
+    """
+    widths = [width if layer in lone_mlps else 0 for layer in range(layers)]
+    return {
+        f"{ONE_BRANCH}.{_FEED}": Typed("u32", widths),
+        f"{ONE_BRANCH}.{_OTHER_EPS}": Typed("f32", eps),
+    }
+
+
+def read_lone_mlps(keys: GgufKeys, layers: int) -> dict[str, Any]:
+    """Fields of ModelConfig: which layers are an MLP alone, and how wide they are.
+
+    Raises:
+        ConfigError: layers have different widths, or none is an MLP.
+    """
+    listed = keys.listed(_FEED, layers)
+    widths = listed if isinstance(listed, list) else [listed or 0] * layers
+    found = {one for one in widths if one}
+    if len(found) != 1:
+        keys.wrong(_FEED, "0 or one other number in each layer")
+    mlps = tuple(layer for layer, one in enumerate(widths) if one)
+    return {"intermediate_size": found.pop(), "lone_mlps": mlps}
