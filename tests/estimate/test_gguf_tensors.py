@@ -49,6 +49,27 @@ def test_experts_are_one_tensor() -> None:
     assert not named(1)["ffn_down_shexp"].stacked
 
 
+@pytest.mark.parametrize(
+    ("experts", "names"),
+    [
+        (0, {"ffn_up", "ffn_down"}),
+        (4, {"ffn_up_shexp", "ffn_down_shexp", "ffn_up_exps", "ffn_down_exps"}),
+    ],
+)
+def test_granites_shared_mlp_is_an_expert_beside_experts_and_else_the_mlp(
+    experts: int, names: set[str]
+) -> None:
+    granite = {
+        **{"model_type": "granitemoehybrid", "hidden_size": 64, "intermediate_size": 96, "vocab_size": 100},
+        **{"num_hidden_layers": 2, "num_attention_heads": 4, "layer_types": ["mamba", "attention"]},
+        **{"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "num_local_experts": experts},
+        **{"shared_intermediate_size": 80, "num_experts_per_tok": 2},
+    }
+    found = {one.name for one in gguf_tensors(read_architecture(granite)) if one.quantised}
+    assert {name for name in found if name.startswith("ffn")} == names
+    assert {"ssm_in", "ssm_out", "attn_q", "attn_output"} <= found
+
+
 def test_norms_and_the_router_stay_in_float32() -> None:
     kept = Counter(t.part for t in gguf_tensors(read_architecture(DEEPSEEK)) if not t.quantised)
     assert kept == {"norms": 2 * 4 + 1, "router": 1}

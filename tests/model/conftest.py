@@ -55,6 +55,11 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "attention_scale": 0.25,
         "mamba": Mamba2Config(layers=(0,), num_heads=4, head_dim=16, num_groups=1, state_size=8, kernel=4),
     },
+    "nemotron_h": {
+        **{"num_hidden_layers": 3, "lone_mlps": (1,), "position": "none", "gated_mlp": False},
+        "hidden_act": "relu2",
+        "mamba": Mamba2Config(layers=(0,), num_heads=4, head_dim=16, num_groups=2, state_size=8, kernel=4),
+    },
     "gpt_oss": {
         **{"attention_sinks": True, "attention_bias": True, "output_bias": True},
         "experts": ExpertsConfig(

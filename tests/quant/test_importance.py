@@ -12,7 +12,7 @@ from llmkit.quant.grids import grid_named
 from llmkit.quant.importance import importance_of, moments_of
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
 from llmkit.quant.rounding import round_matrix
-from tests.quant.small_models import DELTA, experts, model, on_meta
+from tests.quant.small_models import DELTA, GRANITE_H, NEMOTRON_H, experts, model, on_meta
 
 IDS = torch.randint(96, (6, 16), generator=torch.Generator().manual_seed(1))
 KINDS: dict[str, dict[str, Any]] = {
@@ -20,6 +20,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "tied": {"num_hidden_layers": 2, "tie_word_embeddings": True},
     "joined": {"num_hidden_layers": 2, "model_type": "phi3"},
     "delta": {"num_hidden_layers": 2, **DELTA},
+    "granite": {"num_hidden_layers": 2, **GRANITE_H},
+    "nemotron_h": {"num_hidden_layers": 3, **NEMOTRON_H},
     "experts": {"num_hidden_layers": 3, "model_type": "qwen3_moe", "qk_norm": "head", "experts": experts()},
 }
 

@@ -70,7 +70,9 @@ def other_eps(keys: GgufKeys) -> float | None:
     Raises:
         ConfigError: it is no number.
     """
-    return keys.number(_OTHER_EPS, 0.0) or None if keys.architecture == ONE_BRANCH else None
+    if keys.architecture != ONE_BRANCH:
+        return None
+    return keys.number(_OTHER_EPS, 0.0) or None
 
 
 def one_branch_metadata(width: int, layers: int, lone_mlps: tuple[int, ...], eps: float) -> Metadata:

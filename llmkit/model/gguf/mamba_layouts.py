@@ -32,8 +32,8 @@ _TENSORS: dict[str, tuple[str, MambaHow]] = {
     "out_proj.weight": ("ssm_out.weight", "same"),
     "out_proj.bias": ("ssm_out.bias", "same"),
 }
-"""Of a module mamba: the name in a block of a file. Biases of the two products are named for the message that
-llama.cpp has none."""
+"""Of a module mamba: the name in a block of a file. llama.cpp has no biases of the two products: they have
+names so that a model gets as far as the check of its shape, which says so."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,24 @@ def test_experts_alone_need_no_width_of_an_mlp() -> None:
         gguf_model_config(header_of(config, **{"qwen35.feed_forward_length": None}), "a.gguf")
 
 
+def test_a_nemotron_h_of_the_converter_is_read_by_its_arrays_and_has_no_positions() -> None:
+    theirs: dict[str, Any] = {"nemotron_h.rope.dimension_count": 78, "nemotron_h.context_length": 2**20}
+    left_out = dict.fromkeys(("llmkit.model_type", "nemotron_h.attention.layer_norm_epsilon"))
+    header = header_of(case_config("nemotron_h", gguf_models.NEMOTRON_H), **theirs, **left_out)
+    found = gguf_config(header, "x.gguf")
+    assert found["hybrid_override_pattern"] == "M-*-M" and found["max_position_embeddings"] == 2**20
+    assert not [key for key in found if "rope" in key]
+
+
+def test_a_hybrid_granite_rotates_unless_its_file_says_that_it_does_not() -> None:
+    config = case_config("granitemoehybrid", gguf_models.GRANITE_H)
+    key = "granitehybrid.rope.scaling.finetuned"
+    for says, kind in ((False, "nope"), (True, "rope"), (None, "rope")):  # llama.cpp's own default
+        found = gguf_config(header_of(config, **{key: says, "llmkit.model_type": None}), "x.gguf")
+        assert found["position_embedding_type"] == kind
+        assert found["layer_types"] == ["mamba", "attention", "mamba", "mamba"]
+
+
 def test_defaults_are_llama_cpps() -> None:
     config = case_config("gemma3_text", {**gguf_models.WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16})
     absent = {f"gemma3.{key}": None for key in ("rope.freq_base_swa", "attention.sliding_window_pattern")}
