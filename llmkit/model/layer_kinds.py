@@ -3,7 +3,7 @@
 A rule takes the keys and the number of layers, and gives the layers' kinds and the window in tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from llmkit.model.keys import Keys
@@ -23,6 +23,16 @@ _MAMBA: dict[str, Kind] = {
     **{"mamba": "state", "attention": "full"},
     **{"linear_attention": "state", "full_attention": "full"},  # what transformers 5 calls them
 }
+
+
+def layers_of(kinds: Sequence[str], kind: str) -> tuple[int, ...]:
+    """The layers that are of a kind."""
+    return tuple(layer for layer, one in enumerate(kinds) if one == kind)
+
+
+def layer_words(layers: int, some: Collection[int], word: str, others: str = "full_attention") -> list[str]:
+    """`layer_types` of a model of so many layers: `word` for some, another one for the others."""
+    return [word if layer in some else others for layer in range(layers)]
 
 
 def no_window(keys: Keys, layers: int) -> Kinds:

@@ -12,6 +12,8 @@ from llmkit.model.layer_kinds import (
     dots1,
     every,
     exaone4,
+    layer_words,
+    layers_of,
     linear_but_every,
     llama4,
     mamba_but_some,
@@ -93,3 +95,10 @@ def test_layers_that_a_file_does_not_settle_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=named):
         letters(rule, config)
+
+
+def test_layers_of_a_kind_are_told_in_words_and_read_again() -> None:
+    words = layer_words(5, (1, 4), "conv")
+    assert words == ["full_attention", "conv", "full_attention", "full_attention", "conv"]
+    assert layers_of(words, "conv") == (1, 4)
+    assert layers_of(layer_words(3, (), "mamba", "attention"), "attention") == (0, 1, 2)

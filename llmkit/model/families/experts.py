@@ -7,6 +7,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import layer_words, layers_of
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class DeepSeekExperts:
             return tuple(range(first, layers))
         if len(kinds) != layers or not set(kinds) <= {"dense", "sparse"}:
             keys.wrong("mlp_layer_types", f"{layers} words out of dense, sparse")
-        return tuple(layer for layer, kind in enumerate(kinds) if kind == "sparse")
+        return layers_of(kinds, "sparse")
 
     def _groups(self, keys: Keys) -> tuple[int, int]:
         groups = keys.optional("n_group", self.groups) or 1
@@ -210,8 +211,7 @@ class DeepSeekExperts:
 
 
 def _layer_types(experts: ExpertsConfig, layers: int) -> dict[str, Any]:
-    kinds = ["sparse" if layer in experts.layers else "dense" for layer in range(layers)]
-    return {"mlp_layer_types": kinds}
+    return {"mlp_layer_types": layer_words(layers, experts.layers, "sparse", "dense")}
 
 
 def experts_of(fields: Fields) -> ExpertsConfig:

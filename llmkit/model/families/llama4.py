@@ -9,7 +9,7 @@ from llmkit.model.families.experts import coefficient, training
 from llmkit.model.families.parts import Choice, Fields, Fixed, Part
 from llmkit.model.families.windows import NoRopeLayers
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import llama4
+from llmkit.model.layer_kinds import layer_words, layers_of, llama4
 
 LLAMA4_MLP = 16_384
 """intermediate_size_mlp of the class, where the key is absent."""
@@ -22,13 +22,12 @@ class Chunks:
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
         kinds, chunk = llama4(keys, found["num_hidden_layers"])
-        chunked = tuple(layer for layer, kind in enumerate(kinds) if kind == "chunked")
+        chunked = layers_of(kinds, "chunked")
         return {"sliding_layers": chunked, "sliding_window": chunk if chunked else None}
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        layers, chunked = range(fields["num_hidden_layers"]), fields["sliding_layers"]
-        kinds = ["chunked_attention" if layer in chunked else "full_attention" for layer in layers]
+        kinds = layer_words(fields["num_hidden_layers"], fields["sliding_layers"], "chunked_attention")
         return {"attention_chunk_size": fields["sliding_window"], "layer_types": kinds}
 
 

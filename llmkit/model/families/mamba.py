@@ -6,9 +6,8 @@ from typing import Any
 from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
 from llmkit.model.families.experts import coefficient, training
 from llmkit.model.families.parts import Fields
-from llmkit.model.families.states import layers_of_state
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import mamba_but_some
+from llmkit.model.layer_kinds import layer_words, layers_of, mamba_but_some
 
 MAMBA_KEYS = tuple(
     f"mamba_{name}"
@@ -36,7 +35,7 @@ class GraniteStates:
         head_dim = mamba_head_dim(keys, found["hidden_size"], heads)
         return {
             "mamba": Mamba2Config(
-                layers=layers_of_state(kinds),
+                layers=layers_of(kinds, "state"),
                 num_heads=heads,
                 head_dim=head_dim,
                 num_groups=groups,
@@ -51,11 +50,13 @@ class GraniteStates:
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        mamba, layers = fields["mamba"], range(fields["num_hidden_layers"])
+        mamba: Mamba2Config | None = fields["mamba"]
+        states = () if mamba is None else mamba.layers
+        kinds = layer_words(fields["num_hidden_layers"], states, "mamba", "attention")
         if mamba is None:
-            return {"layer_types": ["attention" for _ in layers]}
+            return {"layer_types": kinds}
         return {
-            "layer_types": ["mamba" if layer in mamba.layers else "attention" for layer in layers],
+            "layer_types": kinds,
             "mamba_n_heads": mamba.num_heads,
             "mamba_d_head": mamba.head_dim,
             "mamba_n_groups": mamba.num_groups,

@@ -7,6 +7,7 @@ from llmkit.model.config_parts import Mamba2Config
 from llmkit.model.families.mamba import step_limits, written_limits
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import layers_of
 
 _LETTERS = {"M": "linear_attention", "*": "full_attention", "-": "mlp", "E": "moe"}
 """What hybrid_override_pattern has for each word of layers_block_type."""
@@ -40,10 +41,10 @@ class OneBranchLayers:
         """Fields out of keys."""
         keys.known(*_OF_EXPERTS, *_NOTHING)
         kinds = branches(keys)
-        states = tuple(layer for layer, kind in enumerate(kinds) if kind == "linear_attention")
+        states = layers_of(kinds, "linear_attention")
         return {
             "num_hidden_layers": len(kinds),
-            "lone_mlps": tuple(layer for layer, kind in enumerate(kinds) if kind == "mlp"),
+            "lone_mlps": layers_of(kinds, "mlp"),
             "mamba": self._mamba(keys, states) if states else None,
         }
 

@@ -1,6 +1,5 @@
 """Layers of state in config.json: Qwen3-Next, Qwen3.5, LFM2."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.config_parts import DeltaConfig, ShortConvConfig
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import Kind, conv_but_some, linear_but_every
+from llmkit.model.layer_kinds import conv_but_some, layer_words, layers_of, linear_but_every
 
 CONV_FILES = ("conv_dim", "conv_dim_out", "conv_use_xavier_init", "num_heads", "use_pos_enc")
 """In published files of LFM2, and read by no class."""
@@ -26,7 +25,7 @@ class DeltaLayers:
         return {
             "attention_gate": True,
             "delta": DeltaConfig(
-                layers=layers_of_state(kinds),
+                layers=layers_of(kinds, "state"),
                 num_key_heads=keys.whole("linear_num_key_heads", default=16),
                 num_value_heads=keys.whole("linear_num_value_heads", default=32),
                 key_head_dim=keys.whole("linear_key_head_dim", default=128),
@@ -40,7 +39,7 @@ class DeltaLayers:
         """Keys out of fields."""
         delta = _present(fields, "delta")
         return {
-            "layer_types": _layer_types(fields, delta.layers, "linear_attention"),
+            "layer_types": layer_words(fields["num_hidden_layers"], delta.layers, "linear_attention"),
             "linear_num_key_heads": delta.num_key_heads,
             "linear_num_value_heads": delta.num_value_heads,
             "linear_key_head_dim": delta.key_head_dim,
@@ -60,7 +59,7 @@ class ConvLayers:
         return {
             "tie_word_embeddings": keys.flag("tie_embedding", found["tie_word_embeddings"]),
             "short_conv": ShortConvConfig(
-                layers=layers_of_state(kinds),
+                layers=layers_of(kinds, "state"),
                 kernel=keys.whole("conv_L_cache", default=3),
                 bias=keys.flag("conv_bias"),
             ),
@@ -70,7 +69,7 @@ class ConvLayers:
         """Keys out of fields."""
         short = _present(fields, "short_conv")
         return {
-            "layer_types": _layer_types(fields, short.layers, "conv"),
+            "layer_types": layer_words(fields["num_hidden_layers"], short.layers, "conv"),
             "conv_L_cache": short.kernel,
             "conv_bias": short.bias,
         }
@@ -88,16 +87,6 @@ class AdjustedWidth:
         """Keys out of fields."""
         width = fields["intermediate_size"]
         return {"block_ff_dim": width, "intermediate_size": width, "block_auto_adjust_ff_dim": False}
-
-
-def layers_of_state(kinds: Sequence[Kind]) -> tuple[int, ...]:
-    """Their numbers."""
-    return tuple(layer for layer, kind in enumerate(kinds) if kind == "state")
-
-
-def _layer_types(fields: Fields, states: Sequence[int], word: str) -> list[str]:
-    """What config.json calls each layer, `word` those that keep a state."""
-    return [word if layer in states else "full_attention" for layer in range(fields["num_hidden_layers"])]
 
 
 def _present(fields: Fields, part: str) -> Any:

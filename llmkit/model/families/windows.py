@@ -5,7 +5,7 @@ from typing import Any
 
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import KindsRule, rotary_layers
+from llmkit.model.layer_kinds import KindsRule, layer_words, layers_of, rotary_layers
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Windows:
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
         kinds, window = self.rule(keys, found["num_hidden_layers"])
-        sliding = tuple(layer for layer, kind in enumerate(kinds) if kind == "sliding")
+        sliding = layers_of(kinds, "sliding")
         return {"sliding_layers": sliding, "sliding_window": window if sliding else None}
 
     def write(self, fields: Fields) -> dict[str, Any]:
@@ -38,8 +38,7 @@ class Windows:
         if self.has_max_window_layers:
             keys["max_window_layers"] = min(sliding, default=layers)
         if self.has_layer_types:
-            kinds = ("sliding_attention" if layer in sliding else "full_attention" for layer in range(layers))
-            keys["layer_types"] = list(kinds)
+            keys["layer_types"] = layer_words(layers, sliding, "sliding_attention")
         return keys
 
 
