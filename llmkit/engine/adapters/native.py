@@ -10,13 +10,13 @@ import numpy as np
 from torch import Tensor
 
 from llmkit.engine.adapters.values import Adapter
-from llmkit.engine.native.state_layers import inputs_by_head, rates_by_head
 from llmkit.engine.native.vectors import half_by_half, queries_and_gates
 from llmkit.kernels.coded import Order
 from llmkit.kernels.forward_adapters import ADDITIONS, AdapterStructs, LowRankWeights
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.recurrent.key_heads import inputs_by_head, rates_by_head
 from llmkit.model.shapes import mixer_name
 
 _MLP = {name: (f"mlp.{name}_proj", None) for name in ("gate", "up", "down")}

@@ -9,12 +9,12 @@ import numpy as np
 from llmkit.engine.native.matrices import Matrices
 from llmkit.engine.native.states import state_sizes
 from llmkit.engine.native.vectors import Vectors
-from llmkit.kernels.coded import Order
 from llmkit.kernels.forward_states import StateWeights
 from llmkit.kernels.memory import Floats, rows_of
 from llmkit.kernels.packed import PackedFormat, pack
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.recurrent.key_heads import inputs_by_head, rates_by_head
 
 
 def state_weights(config: ModelConfig, module: str, matrices: Matrices) -> StateWeights:
@@ -75,22 +75,6 @@ def _space(config: ModelConfig, module: str, matrices: Matrices) -> StateWeights
         skips=vectors.take(f"{module}.D"),
         norm=vectors.take(f"{module}.norm.weight"),  # nothing is added to it, whatever other norms do
     )
-
-
-def inputs_by_head(delta: DeltaConfig) -> tuple[Order, Order]:
-    """Rows of a matrix that has each key head's query, key, values and gates together: all queries, then all
-    keys, then all values; and the gates."""
-    values = delta.value_width // delta.num_key_heads
-    rows = np.arange(delta.convolved + delta.value_width).reshape(delta.num_key_heads, -1)
-    ends = np.cumsum((delta.key_head_dim, delta.key_head_dim, values))
-    *convolved, gates = (part.reshape(-1) for part in np.split(rows, ends, axis=1))
-    return np.concatenate(convolved), gates
-
-
-def rates_by_head(delta: DeltaConfig) -> tuple[Order, Order]:
-    """Rows of a matrix that has each key head's rates and decays together: all rates, and all decays."""
-    rows = np.arange(2 * delta.num_value_heads).reshape(delta.num_key_heads, 2, -1)
-    return rows[:, 0].reshape(-1), rows[:, 1].reshape(-1)
 
 
 def _taps(vectors: Vectors, name: str) -> Floats:

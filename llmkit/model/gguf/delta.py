@@ -9,6 +9,7 @@ from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.model.config_parts import DeltaConfig
 from llmkit.model.gguf.heads import key_heads
 from llmkit.model.gguf.keys import GgufKeys
+from llmkit.model.gguf.ssm import StateKeys, read_ssm, ssm_metadata
 
 BY_KEY_HEAD = "qwen3next"
 """The architecture whose models have a key head's rows side by side; Qwen3.5's have not."""
@@ -29,13 +30,8 @@ def delta_metadata(
         num_layers: of the model.
         rotary_dim: numbers of a head that are rotated, in layers of attention.
     """
-    keys: dict[str, MetadataValue] = {
-        f"{name}.ssm.conv_kernel": Typed("u32", delta.kernel),
-        f"{name}.ssm.state_size": Typed("u32", delta.key_head_dim),
-        f"{name}.ssm.group_count": Typed("u32", delta.num_key_heads),
-        f"{name}.ssm.time_step_rank": Typed("u32", delta.num_value_heads),
-        f"{name}.ssm.inner_size": Typed("u32", delta.value_width),
-    }
+    heads = delta.num_key_heads, delta.num_value_heads
+    keys = ssm_metadata(name, StateKeys(delta.kernel, delta.key_head_dim, *heads, delta.value_head_dim))
     period = _period(delta.layers, num_layers)
     if period is None:
         keys[f"{name}.{_RECURRENT}"] = [layer in delta.layers for layer in range(num_layers)]
@@ -58,16 +54,14 @@ def read_delta(keys: GgufKeys, heads: int, layers: int, ahead: int) -> dict[str,
     Raises:
         ConfigError: a key is missing or wrong.
     """
-    value_heads, inner = keys.whole("ssm.time_step_rank"), keys.whole("ssm.inner_size")
-    if not value_heads or inner % value_heads:
-        keys.wrong("ssm.inner_size", f"a multiple of ssm.time_step_rank, {value_heads}")
+    told = read_ssm(keys)
     delta = DeltaConfig(
         layers=_layers(keys, layers, ahead),
-        num_key_heads=keys.whole("ssm.group_count"),
-        num_value_heads=value_heads,
-        key_head_dim=keys.whole("ssm.state_size"),
-        value_head_dim=inner // value_heads,
-        kernel=keys.whole("ssm.conv_kernel"),
+        num_key_heads=told.groups,
+        num_value_heads=told.heads,
+        key_head_dim=told.key_dim,
+        value_head_dim=told.head_dim,
+        kernel=told.kernel,
         inputs_by_head=keys.architecture == BY_KEY_HEAD,
     )
     shared, _ = key_heads(keys, heads, layers)

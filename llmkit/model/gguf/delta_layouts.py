@@ -12,9 +12,12 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from llmkit.model.arrays import Array, compact, joined
 from llmkit.model.config_parts import DeltaConfig
 from llmkit.model.gguf.decays import decays, logarithms
+from llmkit.model.recurrent.key_heads import inputs_by_head
 from llmkit.model.shapes import Shape
 
 DeltaHow = Literal["same", "flat", "heads", "channels", "conv", "columns", "decay", "by_key_head"]
@@ -78,7 +81,7 @@ class DeltaLayout:
         G, R = self._heads
         match self.how:
             case "by_key_head":
-                return self._apart(ours)
+                return [compact(ours[order]) for order in inputs_by_head(self.delta)]
             case "decay":
                 return [_regrouped(decays(ours), *self._order)]
             case "conv":
@@ -91,7 +94,7 @@ class DeltaLayout:
         first = theirs[0]
         match self.how:
             case "by_key_head":
-                return self._together(*theirs)
+                return compact(joined(theirs)[np.argsort(np.concatenate(inputs_by_head(self.delta)))])
             case "decay":
                 return logarithms(_regrouped(first, *self._order[::-1]))
             case "conv":
@@ -122,25 +125,6 @@ class DeltaLayout:
     def _channels(self, one: Array, outer: int, inner: int) -> Array:
         begin = 2 * self.delta.key_width
         return joined((one[:begin], _regrouped(one[begin:], outer, inner)))
-
-    def _apart(self, ours: Array) -> list[Array]:
-        G, rest = self.delta.num_key_heads, ours.shape[1:]
-        by_head = ours.reshape(G, -1, *rest)
-        q, k, v, z = self._ends
-        parts = [by_head[:, a:b].reshape(-1, *rest) for a, b in ((0, q), (q, k), (k, v), (v, z))]
-        return [joined(parts[:3]), parts[3]]
-
-    def _together(self, qkv: Array, z: Array) -> Array:
-        G, rest, width = self.delta.num_key_heads, qkv.shape[1:], self.delta.key_width
-        parts = (qkv[:width], qkv[width : 2 * width], qkv[2 * width :], z)
-        by_head = joined([one.reshape(G, -1, *rest) for one in parts], axis=1)
-        return by_head.reshape(-1, *rest)
-
-    @property
-    def _ends(self) -> tuple[int, int, int, int]:
-        """Where a key head's q, k, v and z end."""
-        X, values = self.delta.key_head_dim, self._heads[1] * self.delta.value_head_dim
-        return X, 2 * X, 2 * X + values, 2 * (X + values)
 
 
 def delta_tensors(

@@ -10,6 +10,7 @@ from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.model.config_parts import Mamba2Config
 from llmkit.model.gguf.heads import key_heads
 from llmkit.model.gguf.keys import GgufKeys
+from llmkit.model.gguf.ssm import StateKeys, read_ssm, ssm_metadata
 
 ONE_BRANCH = "nemotron_h"
 """The architecture each of whose layers is Mamba-2, attention or an MLP, and nothing beside it."""
@@ -27,13 +28,8 @@ def mamba_metadata(name: str, mamba: Mamba2Config) -> Metadata:
         name: of the architecture.
         mamba: what they are.
     """
-    return {
-        f"{name}.ssm.conv_kernel": Typed("u32", mamba.kernel),
-        f"{name}.ssm.state_size": Typed("u32", mamba.state_size),
-        f"{name}.ssm.group_count": Typed("u32", mamba.num_groups),
-        f"{name}.ssm.inner_size": Typed("u32", mamba.width),
-        f"{name}.ssm.time_step_rank": Typed("u32", mamba.num_heads),
-    }
+    sizes = mamba.kernel, mamba.state_size, mamba.num_groups, mamba.num_heads, mamba.head_dim
+    return ssm_metadata(name, StateKeys(*sizes))
 
 
 def read_mamba(keys: GgufKeys, heads: int, layers: int, lone_mlps: tuple[int, ...]) -> dict[str, Any]:
@@ -50,16 +46,14 @@ def read_mamba(keys: GgufKeys, heads: int, layers: int, lone_mlps: tuple[int, ..
     """
     shared, without = key_heads(keys, heads, layers)
     states = tuple(layer for layer in without if layer not in lone_mlps)
-    count, inner = keys.whole("ssm.time_step_rank"), keys.whole("ssm.inner_size")
-    if not count or inner % count:
-        keys.wrong("ssm.inner_size", f"a multiple of ssm.time_step_rank, {count}")
+    told = read_ssm(keys)
     mamba = Mamba2Config(
         layers=states,
-        num_heads=count,
-        head_dim=inner // count,
-        num_groups=keys.whole("ssm.group_count"),
-        state_size=keys.whole("ssm.state_size"),
-        kernel=keys.whole("ssm.conv_kernel"),
+        num_heads=told.heads,
+        head_dim=told.head_dim,
+        num_groups=told.groups,
+        state_size=told.key_dim,
+        kernel=told.kernel,
     )
     return {"num_key_value_heads": shared, "mamba": mamba if states else None}
 
