@@ -36,12 +36,12 @@ def query_scales(config: ModelConfig, positions: Sequence[int]) -> Floats:
 
 
 def check_room(config: ModelConfig, end: int) -> None:
-    """Refuse positions that a table of positions does not hold; rotary positions have no such end.
+    """Refuse positions that a table of positions does not hold; rotary ones, and none, have no such end.
 
     Raises:
         UsageError: `end` is beyond max_position_embeddings.
     """
-    if end > config.max_position_embeddings:
+    if config.position not in ("rope", "none") and end > config.max_position_embeddings:
         raise UsageError(
             f"{end} positions asked of a model that has {config.max_position_embeddings}",
             hint="use a shorter text, or a model with a longer context",

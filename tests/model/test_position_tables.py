@@ -27,3 +27,7 @@ def test_a_table_has_room_for_its_last_position_and_no_more(make_config: Callabl
     check_room(config, 10)
     with pytest.raises(UsageError, match="11 positions asked of a model that has 10"):
         check_room(config, 11)
+
+
+def test_positions_that_rotate_have_no_end(make_config: Callable[..., ModelConfig]) -> None:
+    check_room(make_config("llama", max_position_embeddings=10), 11)

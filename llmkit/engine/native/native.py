@@ -136,8 +136,7 @@ class NativeRunner:
     def _angles_of(self, works: Sequence[Work], positions: list[int], end: int) -> tuple[list[int], Angles]:
         """Of each new position a row of the tables, and the tables; rows of positions that are added."""
         if self._rope is None:
-            if self._config.position != "none":
-                check_room(self._config, end)
+            check_room(self._config, end)
             return positions, self._angles
         if self._rope.depends_on_length:  # tables of this pass alone: each text's own, as long as it is
             texts = [(work.start, work.start + work.count, work.text.length) for work in works]
