@@ -91,6 +91,7 @@ class KeptResponses:
         Raises:
             ApiError: 404: there is none of this id, of this key.
         """
+        self._forget_old()
         found = self._used(tenant, response_id)
         if found is None:
             raise ApiError(404, _gone(response_id), code="not_found")
@@ -138,12 +139,14 @@ class KeptResponses:
         Raises:
             ApiError: 404: there is none of this id, of this key.
         """
+        self._forget_old()
         if self._used(tenant, response_id) is None:
             raise ApiError(404, _gone(response_id), code="not_found")
         self._drop(tenant, response_id)
 
     def _chain(self, tenant: str, response_id: str) -> tuple[list[_Kept], str | None]:
         """The responses of a conversation up to one, and the id of the first that is missing before them."""
+        self._forget_old()
         chain: dict[str, _Kept] = {}
         wanted: str | None = response_id
         while wanted is not None and wanted not in chain:  # ids of servers that are not ours may come again
@@ -155,7 +158,6 @@ class KeptResponses:
         return list(reversed(chain.values())), wanted
 
     def _used(self, tenant: str, response_id: str) -> _Kept | None:
-        self._forget_old()
         own = self._by_tenant.get(tenant, OrderedDict())
         found = own.get(response_id)
         if found is not None:
