@@ -19,10 +19,10 @@ from llmkit.engine.request import Drawn, Request
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
-from llmkit.kernels.attention import keep
 from llmkit.kernels.library import available, why_not
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
+from tests.kernels.native.calls import keep
 from tests.written_texts import write
 
 Make = Callable[..., Transformer]

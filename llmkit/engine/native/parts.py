@@ -1,7 +1,7 @@
 """Which models the kernels compute, and why not the others."""
 
 from llmkit.kernels import library
-from llmkit.kernels.elementwise import Activation
+from llmkit.kernels.forward_structs import Activation
 from llmkit.model.config import ModelConfig
 
 ACTIVATIONS = {
