@@ -21,6 +21,7 @@ from llmkit.engine.text_memory import TextMemory
 from llmkit.errors import ResourceError
 from llmkit.kernels.library import available, why_not
 from llmkit.model.transformer import Transformer
+from llmkit.model.window import Window
 from tests.written_texts import write
 
 Make = Callable[..., Transformer]
@@ -213,7 +214,7 @@ def test_windows_come_back_from_host_memory_and_from_a_file(
 def test_of_what_windows_have_passed_the_prompt_stays_and_its_beginning_goes_first() -> None:
     sampler: Any = None
     pool = BlockPool(12)
-    memory = TextMemory(pool, 3, LayerGroups((0,), (0,), (8,), tile=1), pass_tokens=64, reuse=True)
+    memory = TextMemory(pool, 3, LayerGroups((0,), (0,), (Window(8),), tile=1), pass_tokens=64, reuse=True)
     asked = Request(tuple(range(14)), SamplingConfig(max_tokens=16))
     text = Text(0, asked, sampler, 16, list(range(30)), tables=memory.tables(b"root"))
     assert memory.hold(text, 30)
@@ -228,7 +229,7 @@ def test_of_what_windows_have_passed_the_prompt_stays_and_its_beginning_goes_fir
 
 def test_a_text_is_found_up_to_where_no_block_of_a_window_is_missing() -> None:
     sampler: Any = None
-    groups = LayerGroups((0,), (0,), (8,), tile=1)
+    groups = LayerGroups((0,), (0,), (Window(8),), tile=1)
     pool = BlockPool(20)
     memory = TextMemory(pool, 3, groups, pass_tokens=64, reuse=True)
     asked = Request(tuple(range(30)), SamplingConfig(max_tokens=1))
