@@ -113,7 +113,7 @@ def test_a_cache_for_a_window_is_as_small_as_windows_are_and_takes_a_text_of_any
     engine = Engine(model, EngineConfig(max_texts=1, pass_tokens=32))
     assert engine.pool.num_blocks == 2 * HELD + 2  # as much to be found again, and a pass of two blocks
     twin = whole(model, max_texts=1, pass_tokens=32)
-    assert engine.cache_bytes * 63 == twin.cache_bytes * 16
+    assert engine.store.nbytes * 63 == twin.store.nbytes * 16
     asked = [request([3, 1, 4] * 230, 300)]
     assert is_same(model, write(engine, asked), write(twin, asked))
 
@@ -195,7 +195,7 @@ def test_windows_come_back_from_host_memory_and_from_a_file(
     sizes = {"positions": 256, "max_texts": 1, "pass_tokens": 64}
     plain = Engine(model, EngineConfig(**sizes))
     expected = write(plain, [request(first, 20)]) + write(plain, [request(second, 20)])
-    engine = Engine(model, EngineConfig(**sizes, offload_bytes=4 * plain.cache_bytes))
+    engine = Engine(model, EngineConfig(**sizes, offload_bytes=4 * plain.store.nbytes))
     for _ in range(2):
         assert is_same(
             model, write(engine, [request(first, 20)]) + write(engine, [request(second, 20)]), expected
