@@ -1,7 +1,9 @@
 """Texts as an engine writes them."""
 
+from llmkit.engine.completion import Completion, TextEngine, complete_all
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Drawn, Request
+from llmkit.tokens.tokenizer import Tokenizer
 
 
 def write(engine: Engine, asked: list[Request]) -> list[list[Drawn]]:
@@ -13,3 +15,10 @@ def write(engine: Engine, asked: list[Request]) -> list[list[Drawn]]:
             texts[event.number].append(event.drawn)
         engine.pool.check()
     return list(texts.values())
+
+
+def complete(engine: TextEngine, request: Request, tokenizer: Tokenizer | None) -> Completion:
+    """One text, whole."""
+    *_, last = complete_all(engine, [request], tokenizer)
+    assert last.completion is not None
+    return last.completion

@@ -63,24 +63,6 @@ class Piece:
     """Tokens of the prompt that were not computed; with the first piece."""
 
 
-def complete(engine: TextEngine, request: Request, tokenizer: Tokenizer | None) -> Completion:
-    """Write one text.
-
-    Args:
-        engine: writes the tokens.
-        request: what to write.
-        tokenizer: turns them into text; None: there is none, and ids are all that is asked for.
-
-    Raises:
-        MissingError: stop strings without a tokenizer.
-        UsageError, DataError, ResourceError: see `Engine.submit`; also scores that are not numbers, and
-            whatever the model's pass raises.
-    """
-    *_, last = complete_all(engine, [request], tokenizer)
-    assert last.completion is not None
-    return last.completion
-
-
 def complete_all(
     engine: TextEngine,
     requests: Iterable[Request | None],
@@ -95,14 +77,16 @@ def complete_all(
         engine: writes the tokens; has no other text meanwhile.
         requests: what to write, read as there is room for more; None where nothing has come yet, which is for
             while the engine has work.
-        tokenizer: as for `complete`.
+        tokenizer: turns them into text; None: there is none, and ids are all that is asked for.
         ordered: whether each text comes out whole before the next, in the order of the requests; else pieces
             of several come in turns.
         shown: special tokens that come out as text, which others do not.
 
     Raises:
-        MissingError, UsageError, DataError, ResourceError: see `complete`. What was wrong with a request, or
-            raised by `requests`, comes after the texts before it.
+        MissingError: stop strings without a tokenizer.
+        UsageError, DataError, ResourceError: see `Engine.submit`; also scores that are not numbers, and
+            whatever the model's pass raises. What was wrong with a request, or raised by `requests`, comes
+            after the texts before it.
     """
     jobs = _Jobs(engine, requests, tokenizer, shown)
     held: dict[int, list[Piece]] = {}

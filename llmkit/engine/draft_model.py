@@ -82,11 +82,6 @@ class DraftModel:
         self._store, self._runner = machinery.store, machinery.runner
         self._readings: dict[int, _Reading] = {}
 
-    @property
-    def cache_bytes(self) -> int:
-        """Memory that its keys and values may take."""
-        return self._store.nbytes
-
     def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
         """For each text at most so many tokens that may follow it."""
         guesses: list[list[int]] = [[] for _ in texts]

@@ -129,11 +129,6 @@ class Engine:
         """Hears of the scores (R, V) of a text's places, and of its number, before anything is drawn."""
 
     @property
-    def cache_bytes(self) -> int:
-        """Memory that keys and values may take."""
-        return self.store.nbytes
-
-    @property
     def num_working(self) -> int:
         """Texts that have memory."""
         return len(self._scheduler.working)

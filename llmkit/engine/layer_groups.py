@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from llmkit.engine.native.parts import device_kind
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope_scaling import is_dynamic
-from llmkit.model.window import first_position_seen
+from llmkit.model.window import ALL, Window
 
 MOST_GROUPS = 8
 """A text has a table for each, and of each block a key."""
@@ -29,10 +29,8 @@ class LayerGroups:
     """Of each layer the group; -1 for layers of state and MLPs alone, which have no blocks."""
     place_of: tuple[int, ...]
     """Of each layer its place in a block of the group's; -1 again."""
-    windows: tuple[int | None, ...]
-    """Of each group how many positions its layers see, their own included; None: all before it."""
-    chunked: bool = False
-    """Windows stand side by side: `first_position_seen`."""
+    windows: tuple[Window, ...]
+    """Of each group what its layers see."""
     tile: int = TILE
 
     @property
@@ -47,8 +45,7 @@ class LayerGroups:
 
     def first_kept(self, group: int, position: int) -> int:
         """The first position of a text that a group keeps, where `position` is the next to be computed."""
-        first = first_position_seen(position, self.windows[group], chunked=self.chunked)
-        return first // self.tile * self.tile
+        return self.windows[group].first_seen(position) // self.tile * self.tile
 
     def blocks_for(self, positions: int, texts: int, block_tokens: int, pass_tokens: int) -> int:
         """Blocks in which so many positions of some texts have room, in all groups.
@@ -85,15 +82,15 @@ class LayerGroups:
 
     def held_in_pass(self, group: int, block_tokens: int, count: int) -> int | None:
         """Blocks that a group holds at most in a pass of `count` tokens of a text; None: all that it has."""
-        window = self.windows[group]
-        return None if window is None else -(-(window - 1 + self.tile - 1 + count) // block_tokens) + 1
+        size = self.windows[group].size
+        return None if size is None else -(-(size - 1 + self.tile - 1 + count) // block_tokens) + 1
 
 
 def one_group(config: ModelConfig) -> LayerGroups:
     """All layers together; they keep every position."""
     places = {layer: place for place, layer in enumerate(config.attention_layers)}
     place_of = [places.get(layer, -1) for layer in range(config.num_hidden_layers)]
-    return LayerGroups(tuple(min(place, 0) for place in place_of), tuple(place_of), (None,))
+    return LayerGroups(tuple(min(place, 0) for place in place_of), tuple(place_of), (ALL,))
 
 
 def layer_groups(config: ModelConfig, block_tokens: int) -> LayerGroups:
@@ -140,12 +137,12 @@ def _groups_of(config: ModelConfig, layers: int) -> LayerGroups:
     """Groups of so many layers each, the last of a kind maybe of fewer."""
     sliding = {*config.sliding_layers}
     group_of, place_of = [0] * config.num_hidden_layers, [0] * config.num_hidden_layers
-    windows: list[int | None] = []
-    for window in (None, config.sliding_window):
-        members = [one for one in range(config.num_hidden_layers) if (one in sliding) == (window is not None)]
+    windows: list[Window] = []
+    for slides in (False, True):
+        members = [one for one in range(config.num_hidden_layers) if (one in sliding) == slides]
         for number, layer in enumerate(members):
             place_of[layer] = number % layers
             if not place_of[layer]:
-                windows.append(window)
+                windows.append(config.window(slides))
             group_of[layer] = len(windows) - 1
-    return LayerGroups(tuple(group_of), tuple(place_of), tuple(windows), config.chunked_window)
+    return LayerGroups(tuple(group_of), tuple(place_of), tuple(windows))

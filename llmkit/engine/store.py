@@ -20,7 +20,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Layout, Span, layout_mask
 from llmkit.model.recurrent.held import StateRows
-from llmkit.model.window import first_position_seen
+from llmkit.model.window import Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +151,7 @@ class PagedCache:
         self._spans = spans
         self._store = store
         self._rows: dict[tuple[int, int, int], slice | Tensor] = {}
-        self._masks: dict[tuple[int, int | None], Tensor | None] = {}
+        self._masks: dict[tuple[int, Window], Tensor | None] = {}
         self.layers: list[PagedLayer | PagedState] = [
             PagedState(self, index) if index in store.config.layers_without_keys else PagedLayer(self, index)
             for index in range(store.config.num_hidden_layers)
@@ -187,7 +187,7 @@ class PagedCache:
         store = self._store
         for number, span in enumerate(self._spans):
             part = slice(span.first, span.first + span.count)
-            first = first_position_seen(span.start, layout.window, chunked=layout.chunked)
+            first = layout.window.first_seen(span.start)
             rows = self._rows_from(number, store.group_of[layer], first)
             everything = []
             for kind, tensor in enumerate(new):
@@ -214,9 +214,7 @@ class PagedCache:
         key = number, layout.window
         if key not in self._masks:
             span, device = self._spans[number], self._store.device
-            self._masks[key] = layout_mask(
-                span.start, span.count, device, window=layout.window, chunked=layout.chunked
-            )
+            self._masks[key] = layout_mask(span.start, span.count, device, window=layout.window)
         return self._masks[key]
 
 

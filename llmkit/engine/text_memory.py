@@ -40,8 +40,8 @@ class TextMemory:
         self.pool = pool
         self._size = block_tokens
         self._groups = groups
-        self._whole = [group for group, window in enumerate(groups.windows) if window is None]
-        self._windowed = [group for group, window in enumerate(groups.windows) if window is not None]
+        self._whole = [group for group, window in enumerate(groups.windows) if window.size is None]
+        self._windowed = [group for group in range(groups.count) if group not in self._whole]
         self._pass_tokens = pass_tokens
         self._reuse = reuse
 

@@ -29,6 +29,11 @@ def digest_path(path: Path) -> str:
     return names.hexdigest()
 
 
+def digest_files(paths: Iterable[Path]) -> str:
+    """SHA-256 of the digests of some files, one after the other."""
+    return digest_bytes("".join(map(digest_file, paths)).encode())
+
+
 def digest_inputs(paths: Iterable[Path], digest: Callable[[Path], str] = digest_path) -> dict[str, str]:
     """The digest of each input by its bare name, for `llmkit.json`; a name that comes again is numbered."""
     digests: dict[str, str] = {}

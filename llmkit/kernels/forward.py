@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.kernels.coded import Grouping
-from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.forward_adapters import AdapterTable
 from llmkit.kernels.forward_states import KeptStates
-from llmkit.kernels.forward_structs import ModelStruct, PassStruct
+from llmkit.kernels.forward_structs import Activation, ModelStruct, PassStruct
 from llmkit.kernels.forward_weights import (
     LayerStructs,
     LayerWeights,

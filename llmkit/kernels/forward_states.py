@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmkit.kernels.elementwise import Activation
+from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.memory import Floats
 from llmkit.kernels.packed import PackedWeight
 

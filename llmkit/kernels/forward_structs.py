@@ -1,11 +1,28 @@
 """What native/forward.h declares, for ctypes."""
 
 from ctypes import Structure, c_float, c_int32, c_int64, c_void_p
+from enum import IntEnum
 
 from llmkit.kernels.library import WeightStruct
 
 PROJECTIONS = ("q", "k", "v", "o", "gate_up", "down", "attention_gate")
 """A layer's matrices, in the order of their biases."""
+
+
+class Activation(IntEnum):
+    """What a gate passes through; numbers as in native/kernels.h."""
+
+    SILU = 0
+    GELU_TANH = 1
+    GELU = 2
+    RELU = 3
+    RELU_SQUARED = 4
+    CLAMPED_SWIGLU = 5
+    """gpt-oss's, whose limit only a whole pass knows."""
+    XIELU = 6
+    """Apertus's, whose curve is each layer's own."""
+    LOGISTIC = 7
+    """What attention's own gate passes through."""
 
 
 class NormStruct(Structure):

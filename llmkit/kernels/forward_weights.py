@@ -8,10 +8,16 @@ from ctypes import addressof
 from dataclasses import dataclass
 from enum import IntEnum
 
-from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.forward_latent import LatentStructs, LatentWeights
 from llmkit.kernels.forward_states import StateWeights
-from llmkit.kernels.forward_structs import PROJECTIONS, ExpertsStruct, LayerStruct, NormStruct, StateStruct
+from llmkit.kernels.forward_structs import (
+    PROJECTIONS,
+    Activation,
+    ExpertsStruct,
+    LayerStruct,
+    NormStruct,
+    StateStruct,
+)
 from llmkit.kernels.library import WeightStruct
 from llmkit.kernels.memory import Floats
 from llmkit.kernels.packed import PackedWeight

@@ -6,7 +6,7 @@ import numpy as np
 
 from llmkit.kernels.coded import Coded, CodedMatrix, Codes
 from llmkit.kernels.library import CodedRowsStruct, finished, library
-from llmkit.kernels.memory import Floats, aligned_bytes
+from llmkit.kernels.memory import aligned_bytes
 from llmkit.kernels.packed import PackedWeight, packed_bytes
 
 PIECE_CODES = 1 << 22
@@ -23,19 +23,6 @@ def pack_coded(matrix: CodedMatrix) -> PackedWeight:
     for first in range(0, rows, step):
         _pack_rows(matrix.read(np.arange(first, min(first + step, rows))), first, packed)
     return packed
-
-
-def coded_row(weight: PackedWeight, row: int) -> Floats:
-    """One row of a packed matrix of codes as numbers, (num_cols).
-
-    Raises:
-        IndexError: no such row.
-    """
-    if not 0 <= row < weight.num_rows:
-        raise IndexError(f"row {row} of {weight.num_rows}")
-    values = np.empty(weight.num_cols, np.float32)
-    library().llmkit_coded_row(byref(weight.struct), row, values.ctypes.data)
-    return values
 
 
 def _pack_rows(rows: Coded, first: int, to: PackedWeight) -> None:

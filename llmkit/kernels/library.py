@@ -11,7 +11,6 @@ from ctypes import (
     Structure,
     c_bool,
     c_char_p,
-    c_float,
     c_int32,
     c_int64,
     c_uint32,
@@ -55,23 +54,7 @@ class CodedRowsStruct(Structure):
     ]
 
 
-class AttentionStruct(Structure):
-    """Attention of native/abi.h."""
-
-    _fields_ = [
-        *((name, c_void_p) for name in ("q", "out", "k", "v", "k_scale", "v_scale")),
-        *((name, c_void_p) for name in ("block_table", "query_start", "lengths", "sinks")),
-        *((name, c_int64) for name in ("q_stride", "out_stride", "k_block", "k_token", "k_head")),
-        *((name, c_int64) for name in ("v_block", "v_token", "v_head")),
-        *((name, c_int64) for name in ("scale_block", "scale_token", "scale_head", "table_stride")),
-        *((name, c_int32) for name in ("kv_type", "block_size", "sequences", "heads", "kv_heads")),
-        *((name, c_int32) for name in ("key_dim", "value_dim", "window", "chunked")),
-        ("scale", c_float),
-        ("softcap", c_float),
-    ]
-
-
-_i32, _i64, _f32, _at = c_int32, c_int64, c_float, c_void_p
+_i32, _i64, _at = c_int32, c_int64, c_void_p
 _SIGNATURES = {
     "llmkit_abi_version": (_i32, ()),
     "llmkit_level": (c_char_p, ()),
@@ -79,20 +62,13 @@ _SIGNATURES = {
     "llmkit_threads": (_i32, ()),
     "llmkit_packed_bytes": (_i64, (POINTER(WeightStruct),)),
     "llmkit_pack_coded": (c_bool, (POINTER(CodedRowsStruct), POINTER(WeightStruct))),
-    "llmkit_coded_row": (None, (POINTER(WeightStruct), _i64, _at)),
     "llmkit_pack": (c_bool, (_i32, _at, _i64, _at, _i64, POINTER(WeightStruct))),
-    "llmkit_matmul": (c_bool, (POINTER(WeightStruct), _i32, _at, _i64, _i64, _at, _i32, _at, _i64)),
-    "llmkit_rms_norm": (c_bool, (_at, _at, _at, _i64, _i64, _i64, _i64, _f32, _f32)),
-    "llmkit_rotary": (c_bool, (_at, _at, _at, _at, _i64, _i64, _i32, _i32, _i32)),
-    "llmkit_gated": (c_bool, (_i32, _at, _at, _at, _i64, _i64, _i64, _i64, _i64)),
-    "llmkit_attention": (c_bool, (POINTER(AttentionStruct),)),
     "llmkit_learn_attention": (c_bool, (_at,)),
     "llmkit_learn_attention_bytes": (_i64, (_at,)),
     "llmkit_cross_entropy": (c_bool, (_at,)),
     "llmkit_learn_gate": (c_bool, (_at,)),
     "llmkit_learn_rotation": (c_bool, (_at,)),
     "llmkit_forward": (c_bool, (_at, _at, _i32, _at)),
-    "llmkit_keep": (c_bool, (_at, _at, _at, _at, _i64, _i32, _i32, _i32)),
     "llmkit_search": (c_bool, (_at,)),
     "llmkit_neighbours": (c_bool, (_at,)),
     "llmkit_blocks": (c_bool, (_at,)),

@@ -93,7 +93,7 @@ class Attention(nn.Module):
         """Whole rows, of one document each or of several."""
         plain = self.softcap is None and self.sinks is None
         if layout.starts is not None and plain and q.dtype in DTYPES:
-            return attend_documents(q, k, v, layout.starts, scale=self.scale, window=layout.window)
+            return attend_documents(q, k, v, layout.starts, scale=self.scale, window=layout.window.size)
         if learns_here(q, v, layout):
             sinks = here(self.sinks)
             first, scale, softcap = layout.first, self.scale, self.softcap

@@ -16,6 +16,7 @@ from llmkit.model.config_parts import (
 from llmkit.model.families.read import fields_from_hf, fields_to_hf
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.rope_scaling import check_rope_scaling
+from llmkit.model.window import ALL, Window
 
 ACTIVATIONS = ("silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "relu2")
 """Values of hidden_act; gelu_new and gelu_pytorch_tanh are the same function."""
@@ -174,6 +175,10 @@ class ModelConfig:
         if self.eos_token_id is None:
             return ()
         return self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
+
+    def window(self, sliding: bool) -> Window:
+        """What positions see in layers of either kind."""
+        return Window(self.sliding_window, self.chunked_window) if sliding else ALL
 
     @property
     def sparse(self) -> ExpertsConfig | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from llmkit.model.segments import segment_positions
-from llmkit.model.window import first_position_seen
+from llmkit.model.window import ALL, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,8 @@ class Layout:
     sin: Tensor | None = None
     mask: Tensor | None = None
     """(T, S) or (B, 1, T, S) bool, True where a query may look; None for plain causal attention."""
-    window: int | None = None
-    """How many positions a query sees, its own included; None for all before it. The mask has it already."""
-    chunked: bool = False
-    """Windows stand side by side: see `first_position_seen`."""
+    window: Window = ALL
+    """What a query sees. The mask has it already."""
     starts: Tensor | None = None
     """What `attend_documents` is told in place of the mask, where it can compute it."""
     parts: RowParts | None = None
@@ -104,20 +102,19 @@ class Layout:
     """(T, 1) or (B, 1, T, 1) float32: what queries are multiplied with; None where they do not grow."""
 
 
-def first_seen(positions: Tensor, window: int | None, *, chunked: bool = False) -> Tensor:
+def first_seen(positions: Tensor, window: Window) -> Tensor:
     """The first position of its row that each sees.
 
     Args:
         positions: (B, T) or (T,) of whole rows, beginning again with each document.
-        window: how many positions a query sees, its own included; None for all before it.
-        chunked: windows stand side by side.
+        window: what each sees.
 
     Returns:
         (B, T) or (T,) int32.
     """
     before = positions
-    if window is not None:
-        before = positions % window if chunked else positions.clamp(max=window - 1)
+    if (size := window.size) is not None:
+        before = positions % size if window.chunked else positions.clamp(max=size - 1)
     return (torch.arange(positions.shape[-1], device=positions.device) - before).int()
 
 
@@ -126,8 +123,7 @@ def layout_mask(
     length: int,
     device: torch.device,
     *,
-    window: int | None = None,
-    chunked: bool = False,
+    window: Window = ALL,
     segments: Tensor | None = None,
 ) -> Tensor | None:
     """Which of the S = start + length positions each new one sees; None where that is plain causal attention.
@@ -136,60 +132,55 @@ def layout_mask(
         start: positions cached before the new ones.
         length: T.
         device: of the mask.
-        window: how many positions a query sees, its own included; None for all before it.
-        chunked: windows stand side by side, from the beginning of each document on.
+        window: what each sees; chunks begin anew with each document.
         segments: (B, S) which document each token belongs to, of which it sees no other.
     """
     end = start + length
-    hidden_by_window = window is not None and window < end
+    size = window.size
+    hidden_by_window = size is not None and size < end
     causal = start == 0 or length == 1  # what scaled_dot_product_attention does by itself
     if causal and not hidden_by_window and segments is None:
         return None
     mask = torch.ones(length, end, dtype=torch.bool, device=device).tril(start)
-    if hidden_by_window and window is not None:
-        mask = mask & _in_chunk(start, mask, window, segments) if chunked else mask.triu(start - window + 1)
+    if hidden_by_window and size is not None:
+        seen = _in_chunk(start, mask, size, segments) if window.chunked else mask.triu(start - size + 1)
+        mask = mask & seen
     if segments is not None:
         mask = mask & (segments[:, None, start:end, None] == segments[:, None, None, :end])
     return mask
 
 
-def _in_chunk(start: int, mask: Tensor, window: int, segments: Tensor | None) -> Tensor:
+def _in_chunk(start: int, mask: Tensor, size: int, segments: Tensor | None) -> Tensor:
     """Of each new position which are not before its chunk: (T, S) or (B, 1, T, S) bool.
 
     Args:
         start: positions before the new ones.
         mask: (T, S).
-        window: positions of a chunk.
+        size: of a chunk.
         segments: (B, S), each of which has chunks of its own.
     """
     at = torch.arange(mask.shape[-1], device=mask.device)
     positions = at if segments is None else segment_positions(segments[:, : len(at)])
-    first = (at - positions % window)[..., start:, None]
+    first = (at - positions % size)[..., start:, None]
     seen = at >= first
     return seen if segments is None else seen[:, None]
 
 
 def row_stretches(
-    spans: Sequence[Span],
-    device: torch.device,
-    *,
-    window: int | None,
-    chunked: bool = False,
-    segments: Tensor | None,
+    spans: Sequence[Span], device: torch.device, *, window: Window = ALL, segments: Tensor | None = None
 ) -> tuple[Stretch, ...]:
     """What the positions of a row that are here see of it.
 
     Args:
         spans: where they stand.
         device: of the masks.
-        window: as for `layout_mask`; and the next.
-        chunked: likewise.
-        segments: (B, S).
+        window, segments: as for `layout_mask`.
     """
     stretches, at = [], 0
     for span in spans:
-        mask = layout_mask(span.start, span.count, device, window=window, chunked=chunked, segments=segments)
-        first = first_position_seen(span.start, window, chunked=chunked and segments is None)
+        mask = layout_mask(span.start, span.count, device, window=window, segments=segments)
+        # A chunk of a document may begin anywhere in it.
+        first = (window if segments is None else Window(window.size)).first_seen(span.start)
         seen = slice(first, span.end)
         stretches.append(
             Stretch(slice(at, at + span.count), seen, None if mask is None else mask[..., first:])

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from llmkit.kernels.memory import Floats
-from llmkit.model import rope_tables
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope_tables import Arithmetic, Kind, RopeTables
 
@@ -76,12 +75,6 @@ class Rope:
                 angles[here] = table[positions[here]]
         cos, sin = made
         return cos.unsqueeze(1), sin.unsqueeze(1)
-
-
-def inverse_frequencies(config: ModelConfig, length: int = 0, *, sliding: bool = False) -> Tensor:
-    """Radians per position of each pair, (R / 2,) float32: `rope_tables`', with transformers' bits."""
-    found = rope_tables.inverse_frequencies(config, length, sliding=sliding, power=TORCH.power)
-    return torch.from_numpy(found)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, interleaved: bool = False) -> Tensor:

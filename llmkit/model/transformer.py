@@ -155,17 +155,14 @@ class Decoder(nn.Module):
         parts: RowParts | None = None,
     ) -> Layout:
         """What layers that slide, or not, and that rotate, or not, need to know."""
-        window = self.config.sliding_window if sliding else None
-        chunked = sliding and self.config.chunked_window
+        window = self.config.window(sliding)
         first, device = spans[0], positions.device
         mask = cos = sin = None  # of several texts each has its own mask, which the cache knows
         stretches: tuple[Stretch, ...] = ()
         if parts is not None:
-            stretches = row_stretches(spans, device, window=window, chunked=chunked, segments=segments)
+            stretches = row_stretches(spans, device, window=window, segments=segments)
         elif len(spans) == 1:
-            mask = layout_mask(
-                first.start, first.count, device, window=window, chunked=chunked, segments=segments
-            )
+            mask = layout_mask(first.start, first.count, device, window=window, segments=segments)
         if self.rope is not None and rotates and segments is not None and self.rope.depends_on_length:
             lengths = in_spans(document_lengths(segments), spans)
             cos, sin = self.rope.packed(positions, lengths, sliding=sliding)
@@ -178,10 +175,10 @@ class Decoder(nn.Module):
                 halves = [[table[span.start : span.end] for table in both] for both, span in pairs]
                 cos, sin = halves[0] if len(halves) == 1 else map(torch.cat, zip(*halves, strict=True))
         is_whole = mask is not None and first.start == 0 and device.type == "cpu"
-        seen = first_seen(positions, window, chunked=chunked) if is_whole else None
+        seen = first_seen(positions, window) if is_whole else None
         scale = query_scale(self.config, positions, rotates=rotates)
-        starts = None if chunked else starts  # the kernel that is told of them knows windows that go along
-        return Layout(cos, sin, mask, window, chunked, starts, parts, stretches, seen, segments, scale)
+        starts = None if window.chunked else starts  # their kernel knows windows that go along
+        return Layout(cos, sin, mask, window, starts, parts, stretches, seen, segments, scale)
 
 
 class TiedHead(nn.Module):

@@ -1,14 +1,22 @@
-"""What a layer with a sliding window sees."""
+"""What a position of a layer sees of its text."""
+
+from dataclasses import dataclass
 
 
-def first_position_seen(position: int, window: int | None, *, chunked: bool = False) -> int:
-    """The first position of a text that one of its positions sees.
+@dataclass(frozen=True)
+class Window:
+    """Positions that one of them sees."""
 
-    Args:
-        position: which.
-        window: how many positions it sees at most, its own included; None for all before it.
-        chunked: windows stand side by side, and it sees its own.
-    """
-    if window is None:
-        return 0
-    return position // window * window if chunked else max(0, position - window + 1)
+    size: int | None = None
+    """How many at most, its own included; None for all before it."""
+    chunked: bool = False
+    """Windows stand side by side, and it sees its own from its beginning on."""
+
+    def first_seen(self, position: int) -> int:
+        """The first position of a text that one of its positions sees."""
+        if self.size is None:
+            return 0
+        return position // self.size * self.size if self.chunked else max(0, position - self.size + 1)
+
+
+ALL = Window()

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 
 from llmkit.model.transformer import Transformer
 from llmkit.train.data import RowSource
 from llmkit.train.distil import distil_losses
-from llmkit.train.loss import build_batch
+from llmkit.train.evaluate import held_out_batches
 from llmkit.train.objective import Reference
 from llmkit.train.target_scores import head_chunk, learnt_hidden, learnt_places, only_scoring
 
@@ -28,7 +27,6 @@ def kl_to_base(
     document_mask: bool,
     autocast: Callable[[], AbstractContextManager[Any]],
     limit: int | None = None,
-    between: Callable[[], None] = lambda: None,
 ) -> float:
     """Mean over the learnt tokens of KL(model || base) of the next token's distribution, in nats.
 
@@ -40,14 +38,10 @@ def kl_to_base(
         document_mask: as in training.
         autocast: makes the context of the forward pass.
         limit: the first rows only.
-        between: called between batches; may raise to stop.
     """
     total, count = 0.0, 0
     device = next(model.parameters()).device
-    end = len(rows) if limit is None else min(limit, len(rows))
-    for start in range(0, end, batch_rows):
-        part = rows.read(np.arange(start, min(start + batch_rows, end)))
-        batch = build_batch(part, document_mask=document_mask, device=device)
+    for batch in held_out_batches(rows, batch_rows, limit, document_mask, device):
         places = learnt_places(batch)
         with autocast():
             with only_scoring(model):
@@ -62,5 +56,4 @@ def kl_to_base(
                     teacher = base.logits(theirs[rows_of]).float()
                 total += distil_losses(student, teacher, direction="reverse").sum().item()
         count += len(places)
-        between()
     return total / max(1, count)

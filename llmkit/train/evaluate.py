@@ -16,7 +16,7 @@ from llmkit.train.data import RowSource
 from llmkit.train.loss import Batch, build_batch
 from llmkit.train.objective import NextToken, Objective
 from llmkit.train.parallel.divided import Divided
-from llmkit.train.parallel.ranks import Share
+from llmkit.train.parallel.ranks import WHOLE_BATCH, Share
 from llmkit.train.parallel.row_cut import cut_rows
 
 
@@ -72,7 +72,8 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        for whole in _batches(rows, batch_rows, limit, document_mask, device, ranks.share):
+        held_out = held_out_batches(rows, batch_rows, limit, document_mask, device, ranks.share)
+        for whole in held_out:
             batch = cut_rows(whole, ranks.cut)
             with autocast():
                 now = objective.for_batch(model, batch, batch_rows)
@@ -103,15 +104,15 @@ def _loss_sum(divided: Divided, objective: Objective, batch: Batch) -> tuple[flo
     return loss.item(), told
 
 
-def _batches(
+def held_out_batches(
     rows: RowSource,
     batch_rows: int,
     limit: int | None,
     document_mask: bool,
     device: torch.device,
-    share: Share,
+    share: Share = WHOLE_BATCH,
 ) -> Iterator[Batch]:
-    """This process's part of each batch of `batch_rows`.
+    """This process's part of each batch of `batch_rows`, in the order of the rows; `limit`: the first only.
 
     Of several processes, all have as many batches of as many rows: what runs out is filled up with rows that
     do not count.

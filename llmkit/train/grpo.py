@@ -4,7 +4,6 @@ Shapes: B rows, T seq_len, N targets that carry loss, P prompts, G answers of ea
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from llmkit.train.objective import Objective, Reference
 from llmkit.train.sequence_scores import num_sequences, sequence_tokens, sum_by_sequence
 from llmkit.train.target_scores import learnt_places, target_logps
 
-Length = Literal["sequence", "token", "constant"]
 _TINY = 1e-4  # what trl adds to the deviation; the paper adds nothing
 
 
@@ -33,23 +31,20 @@ def group_advantages(rewards: Tensor) -> Tensor:
     return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + _TINY)
 
 
-def grpo_losses(
-    logp: Tensor, old_logp: Tensor, advantages: Tensor, *, clip: float, clip_high: float | None = None
-) -> tuple[Tensor, Tensor]:
+def grpo_losses(logp: Tensor, old_logp: Tensor, advantages: Tensor, *, clip: float) -> tuple[Tensor, Tensor]:
     """PPO's clipped loss of each token (1707.06347, equation 7): -min(ratio A, clipped ratio A).
 
     Args:
         logp: (N,) of the model in training.
         old_logp: (N,) of the model that wrote the answers.
         advantages: (N,) A.
-        clip: the ratio is held above 1 - clip,
-        clip_high: and below 1 + clip_high (DAPO, 2503.14476); None: 1 + clip.
+        clip: the ratio is held between 1 - clip and 1 + clip.
 
     Returns:
         (N,) losses, and (N,) ratios.
     """
     ratio = (logp - old_logp).exp()
-    clipped = ratio.clamp(1 - clip, 1 + (clip if clip_high is None else clip_high))
+    clipped = ratio.clamp(1 - clip, 1 + clip)
     return -torch.minimum(ratio * advantages, clipped * advantages), ratio
 
 
@@ -71,33 +66,13 @@ class GrpoBatch(Batch):
     old_logp: Tensor | None = None
     """(B, T) float32: log p of those targets as they were written. None: that of the model as it is."""
 
-    def split(self, rows: int) -> list[Batch]:
-        """Parts of at most `rows` rows."""
-        plain = super().split(rows)
-        starts = range(0, len(self.ids), rows)
-        return [
-            GrpoBatch(
-                **vars(part)
-                | {
-                    "advantages": _rows_of(self.advantages, start, rows),
-                    "old_logp": _rows_of(self.old_logp, start, rows),
-                }
-            )
-            for start, part in zip(starts, plain, strict=True)
-        ]
-
 
 @dataclass(frozen=True)
 class Grpo(Objective):
     """Make answers with an advantage likelier, within the clip, and stay near the reference.
 
-    Length, of an answer o with |o| tokens:
-        sequence: its tokens' losses are averaged, and answers are averaged (GRPO as published, 2402.03300,
-            equation 3): a token of a long answer weighs less.
-        token: all tokens of the batch are averaged (DAPO, 2503.14476).
-        constant: its tokens' losses are summed and divided by `max_tokens` (Dr. GRPO, 2503.20783).
-
-    A unit is an answer; with `token`, a token.
+    The losses of an answer's tokens are averaged, and answers are averaged (2402.03300, equation 3): a token
+    of a long answer weighs less. A unit is an answer.
     """
 
     reference: Reference | None = None
@@ -105,9 +80,6 @@ class Grpo(Objective):
     beta: float = 0.04
     """Weight of the KL to the reference; 0.04 is the paper's."""
     clip: float = 0.2
-    clip_high: float | None = None
-    length: Length = "sequence"
-    max_tokens: int | None = None
     temperature: float = 1.0
     """At which the answers were drawn."""
 
@@ -119,13 +91,11 @@ class Grpo(Objective):
                 else f"beta {self.beta:g} is below 0",
                 hint="beta 0 needs no reference",
             )
-        if self.length == "constant" and not self.max_tokens:
-            raise UsageError("length constant without the most tokens of an answer", hint="give max_tokens")
-        if not (0 < self.clip < 1 and (self.clip_high is None or self.clip_high > 0)):
+        if not 0 < self.clip < 1:
             raise UsageError(f"clip {self.clip:g} is not between 0 and 1", hint="0.2 is usual")
 
     def units(self, batch: Batch) -> int:
-        return batch.count if self.length == "token" else num_sequences(batch)
+        return num_sequences(batch)
 
     def loss_sum(
         self, model: Transformer, part: Batch, tape: RoutingTape | None = None
@@ -140,7 +110,7 @@ class Grpo(Objective):
                 base = target_logps(reference, part, temperature=self.temperature)
         logp = target_logps(model, part, tape, temperature=self.temperature)
         old = logp.detach() if part.old_logp is None else part.old_logp.flatten()[places]
-        losses, ratio = grpo_losses(logp, old, advantages, clip=self.clip, clip_high=self.clip_high)
+        losses, ratio = grpo_losses(logp, old, advantages, clip=self.clip)
         clipped = -losses.detach() != (ratio * advantages).detach()
         figures = {
             "tokens": float(part.count),
@@ -151,7 +121,7 @@ class Grpo(Objective):
             kl = k3_kl(logp, base)
             losses = losses + self.beta * kl
             figures["kl"] = kl.detach().sum().item()
-        return self._by_length(losses, part), figures
+        return (sum_by_sequence(losses, part) / sequence_tokens(part).clamp(min=1)).sum(), figures
 
     def report(self, sums: dict[str, float], units: int) -> dict[str, float]:
         """Means over the tokens, whatever a unit is; `clipped` is the share that learns nothing."""
@@ -159,14 +129,3 @@ class Grpo(Objective):
         return {
             name: sums[name] / max(1.0, sums["tokens"]) for name in ("ratio", "clipped", "kl") if name in sums
         }
-
-    def _by_length(self, losses: Tensor, part: Batch) -> Tensor:
-        if self.length == "token":
-            return losses.sum()
-        if self.max_tokens is not None and self.length == "constant":
-            return losses.sum() / self.max_tokens
-        return (sum_by_sequence(losses, part) / sequence_tokens(part).clamp(min=1)).sum()
-
-
-def _rows_of(values: Tensor | None, start: int, rows: int) -> Tensor | None:
-    return None if values is None else values[start : start + rows]

@@ -3,7 +3,8 @@
 Shapes: B rows, T seq_len, V vocab_size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,21 +39,16 @@ class Batch:
         """Ids that are no padding."""
         return self.ids.numel() if self.real is None else int(self.real.sum())
 
-    def split(self, rows: int) -> list["Batch"]:
+    def split(self, rows: int) -> list[Self]:
         """Parts of at most `rows` rows."""
         if rows >= len(self.ids):
             return [self]
-        return [
-            Batch(
-                self.ids[start : start + rows],
-                targets := self.targets[start : start + rows],
-                segments := None if self.segments is None else self.segments[start : start + rows],
-                int((targets != IGNORED).sum()),
-                None if self.real is None else self.real[start : start + rows],
-                _starts(segments),
-            )
-            for start in range(0, len(self.ids), rows)
-        ]
+        return [self._rows(slice(start, start + rows)) for start in range(0, len(self.ids), rows)]
+
+    def _rows(self, rows: slice) -> Self:
+        own: dict[str, Any] = {name: one[rows] for name, one in vars(self).items() if isinstance(one, Tensor)}
+        own |= {"count": int((own["targets"] != IGNORED).sum()), "starts": _starts(own.get("segments"))}
+        return replace(self, **own)
 
 
 def build_batch(rows: Rows, *, document_mask: bool, device: torch.device) -> Batch:

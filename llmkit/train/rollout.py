@@ -7,10 +7,9 @@ Shapes: P prompts of a step, G answers of each, B = P G rows, T seq_len.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,8 +37,6 @@ class Completion:
     ids: list[int]
     """At least one; with the end token where it was written."""
     text: str
-    logps: list[float] | None = None
-    """log p of each id as it was drawn; None: taken from the model in training."""
 
 
 Rollout = Callable[[list[Prompt], int, int], list[list[Completion]]]
@@ -64,7 +61,7 @@ class RolloutSource(BatchSource):
         group_size: G, at least 2.
         device: where batches go.
         iterations: updates from the same answers.
-        logps: for `iterations` above 1, where `rollout` gives none.
+        logps: for `iterations` above 1.
 
     Raises:
         UsageError: groups of one, or fewer prompts than a step takes.
@@ -148,10 +145,10 @@ class RolloutSource(BatchSource):
         self._stats = _figures(rewards, groups)
         advantages = group_advantages(rewards).flatten().float()
         batch = build_grpo_batch(prompts, groups, advantages, self._device)
-        if batch.old_logp is None and self._iterations > 1:
+        if self._iterations > 1:
             if self._logps is None:
                 raise ValueError("several updates from the same answers need their log-probabilities")
-            batch = GrpoBatch(**vars(batch) | {"old_logp": self._logps(batch)})
+            batch = replace(batch, old_logp=self._logps(batch))
         return batch
 
 
@@ -170,29 +167,18 @@ def build_grpo_batch(
         device: where the batch goes.
 
     Raises:
-        ValueError: an answer without ids, a prompt without, or log-probabilities for some answers only.
+        ValueError: an answer without ids, or a prompt without.
     """
-    rows, old = [], []
+    rows = []
     for prompt, group in zip(prompts, groups, strict=True):
         for answer in group:
             if not prompt.ids or not answer.ids:
                 raise ValueError("a prompt or an answer without ids")
             learnt = [False] * len(prompt.ids) + [True] * len(answer.ids)
             rows.append([(0, Tokens(prompt.ids + answer.ids, learnt))])
-            old.append(answer.logps)
     batch = build_batch(build_rows(rows), document_mask=True, device=device)
-    shape = tuple(batch.targets.shape)
-    old_logp = None
-    if any(one is not None for one in old):
-        values = np.zeros(shape, np.float32)
-        for row, (one, [(_, text)]) in enumerate(zip(old, rows, strict=True)):
-            if one is None or len(one) != sum(text.learnt):
-                raise ValueError("log-probabilities of some answers or ids only")
-            end = len(text.ids) - 1  # the target of the input before it
-            values[row, end - len(one) : end] = one
-        old_logp = torch.from_numpy(values).to(device)
-    spread = advantages.to(device).unsqueeze(1).expand(shape)
-    return GrpoBatch(**vars(batch), advantages=spread.contiguous(), old_logp=old_logp)
+    spread = advantages.to(device).unsqueeze(1).expand(batch.targets.shape)
+    return GrpoBatch(**vars(batch), advantages=spread.contiguous())
 
 
 def _figures(rewards: Tensor, groups: Sequence[Sequence[Completion]]) -> dict[str, float]:

@@ -24,14 +24,13 @@ import torch
 import torch.nn.functional as F
 
 from llmkit.formats.quantised.bnb_4bit import NF4
-from llmkit.kernels.attention import AttentionOptions, Cache, attention
 from llmkit.kernels.bandwidth import memory_bandwidth
 from llmkit.kernels.coded import Coded, CodedMatrix, Codes, Grouping
 from llmkit.kernels.grouped import pack_coded
 from llmkit.kernels.library import level, set_threads, threads
-from llmkit.kernels.matmul import matmul
 from llmkit.kernels.memory import Rows, ValueType
 from llmkit.kernels.packed import PackedFormat, pack
+from tests.kernels.native.calls import AttentionOptions, Cache, attention, matmul
 
 SHAPES = {
     "M gate+up": (11264, 2048),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmkit.engine.completion import Completion, Piece, complete, complete_all
+from llmkit.engine.completion import Completion, Piece, complete_all
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
@@ -16,6 +16,7 @@ from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
+from tests.written_texts import complete
 
 PROMPT = (1, 403, 407, 261, 378)
 """Once upon a time"""

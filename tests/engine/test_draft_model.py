@@ -154,7 +154,7 @@ def test_a_long_prompt_is_read_in_parts_and_guesses_come_behind_it(make_model: M
 def test_memory_is_bounded_and_who_has_none_gets_no_guesses(make_model: Make) -> None:
     model = make_model(**SMALL)
     draft = DraftModel(model, count=4, positions=16, block_tokens=4)
-    assert draft.cache_bytes == 2 * 16 * 4 * 4 * 4  # K and V, positions, heads, head_dim, float32
+    assert draft._store.nbytes == 2 * 16 * 4 * 4 * 4  # K and V, positions, heads, head_dim, float32
     first, second = _text(0, [1, 2, 3, 4, 5]), _text(1, [6, 7, 8, 9, 1, 2])
     guesses = draft.propose([first, second], [4, 4])
     assert guesses == [_slow(model, first.tokens, 4), []]

@@ -267,7 +267,7 @@ def test_the_cache_takes_the_bytes_of_its_positions_in_whole_blocks(
     model = make_model(num_key_value_heads=2).to(dtype)
     engine = Engine(model, EngineConfig(positions=22, block_tokens=8))
     name = str(dtype).removeprefix("torch.")
-    assert engine.cache_bytes == contiguous_cache_bytes(architecture_of(model.config), name, context=24)
+    assert engine.store.nbytes == contiguous_cache_bytes(architecture_of(model.config), name, context=24)
     assert len(_run(engine, [1, 2, 3], max_tokens=20, **GREEDY)) == 20  # in each dtype
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.engine.completion import Completion, complete, complete_all
+from llmkit.engine.completion import Completion, complete_all
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.drafts import PromptLookup
 from llmkit.engine.engine import Engine, EngineConfig
@@ -20,6 +20,7 @@ from llmkit.errors import ConfigError, DataError, MissingError
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
+from tests.written_texts import complete
 
 pytest.importorskip("llguidance")
 Make = Callable[..., Transformer]

@@ -19,10 +19,10 @@ from llmkit.engine.request import Drawn, Request
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
-from llmkit.kernels.attention import keep
 from llmkit.kernels.library import available, why_not
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
+from tests.kernels.native.calls import keep
 from tests.written_texts import write
 
 Make = Callable[..., Transformer]
@@ -115,7 +115,7 @@ def test_a_model_is_no_more_surprised_by_its_own_text_than_by_so_many_nats_a_tok
 @needs_kernels
 @pytest.mark.parametrize("kv_dtype", ["float32", "bfloat16", "int8"])
 def test_the_kernels_have_the_scores_of_the_modules(stories: Transformer, kv_dtype: str) -> None:
-    assert runs_natively(stories.config, "float32", "cpu")
+    assert runs_natively("float32", "cpu")
     config, asked = replace(INT8, kv_dtype=kv_dtype), requests(stories.config.vocab_size)
     expected = write(Engine(stories, config), asked)
     found = write(Engine(pack_model(stories), config), asked)
@@ -157,4 +157,4 @@ def test_a_plain_dtype_other_than_the_model_s_is_kept_too(make_model: Make) -> N
 def test_the_cache_takes_what_is_estimated(make_model: Make, dtype: str, name: str) -> None:
     model = make_model(num_key_value_heads=2)
     engine = Engine(model, replace(INT8, positions=80, kv_dtype=dtype))
-    assert engine.cache_bytes == contiguous_cache_bytes(architecture_of(model.config), name, context=80)
+    assert engine.store.nbytes == contiguous_cache_bytes(architecture_of(model.config), name, context=80)

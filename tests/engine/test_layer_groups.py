@@ -7,6 +7,7 @@ import pytest
 
 from llmkit.engine.layer_groups import MOST_GROUPS, TILE, LayerGroups, layer_groups, one_group
 from llmkit.model.config import ModelConfig
+from llmkit.model.window import ALL, Window
 
 
 def config(layers: int, sliding: Iterable[int], window: int, context: int, **fields: Any) -> ModelConfig:
@@ -35,7 +36,7 @@ def test_gemma_3_has_one_group_of_layers_that_see_all(
     layers: int, window: int, in_block: int, windows: list[int | None]
 ) -> None:
     groups = layer_groups(config(layers, every_sixth_sees_all(layers), window, 32_768), 16)
-    assert (groups.layers_in_block, [*groups.windows]) == (in_block, windows)
+    assert (groups.layers_in_block, [one.size for one in groups.windows]) == (in_block, windows)
 
 
 @pytest.mark.parametrize("layers", [1, 7, 26, 62])
@@ -50,12 +51,12 @@ def test_every_layer_has_a_place_of_its_own_in_a_group_of_its_kind(layers: int, 
     assert {*range(groups.count)} == {*groups.group_of}
     if groups != one_group(made):
         for layer, group in enumerate(groups.group_of):
-            assert groups.windows[group] == (1000 if layer in slides else None)
+            assert groups.windows[group].size == (1000 if layer in slides else None)
 
 
 def test_layers_stay_together_where_a_window_saves_nothing() -> None:
     alone = config(4, [0, 2], 500, 30_000)
-    assert layer_groups(alone, 16).windows == (None, 500)
+    assert layer_groups(alone, 16).windows == (ALL, Window(500))
     growing = {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 10_000}
     for same in (
         config(4, [0, 2], 500, 512),  # the context is hardly longer
@@ -63,11 +64,11 @@ def test_layers_stay_together_where_a_window_saves_nothing() -> None:
         config(4, [0, 2], 500, 30_000, rope_scaling=growing),
     ):
         assert layer_groups(same, 16) == one_group(same)
-    assert one_group(alone) == LayerGroups((0, 0, 0, 0), (0, 1, 2, 3), (None,))
+    assert one_group(alone) == LayerGroups((0, 0, 0, 0), (0, 1, 2, 3), (ALL,))
 
 
 def test_what_stays_is_a_window_and_the_rest_of_its_tile() -> None:
-    groups = LayerGroups((0, 1), (0, 0), (None, 100))
+    groups = LayerGroups((0, 1), (0, 0), (ALL, Window(100)))
     assert TILE == 64
     first = [groups.first_kept(1, position) for position in (0, 99, 162, 163, 226, 227)]
     assert first == [0, 0, 0, 64, 64, 128]
@@ -75,7 +76,7 @@ def test_what_stays_is_a_window_and_the_rest_of_its_tile() -> None:
 
 
 def test_a_chunk_stays_until_the_next_begins() -> None:
-    groups = LayerGroups((0, 1), (0, 0), (None, 128), chunked=True)
+    groups = LayerGroups((0, 1), (0, 0), (ALL, Window(128, chunked=True)))
     assert [groups.first_kept(1, position) for position in (0, 127, 128, 255, 256)] == [0, 0, 128, 128, 256]
     assert groups.first_kept(0, 10_000) == 0
 
@@ -83,7 +84,7 @@ def test_a_chunk_stays_until_the_next_begins() -> None:
 @pytest.mark.parametrize("window", [5, 64, 100])
 @pytest.mark.parametrize("count", [1, 40])
 def test_no_pass_holds_more_of_chunks_than_of_a_window(window: int, count: int) -> None:
-    groups = LayerGroups((0,), (0,), (window,), chunked=True)
+    groups = LayerGroups((0,), (0,), (Window(window, chunked=True),))
     most = groups.held_in_pass(0, 16, count)
     held = [-(-(start + count) // 16) - groups.first_kept(0, start) // 16 for start in range(1000)]
     assert most is not None and max(held) <= most
@@ -93,7 +94,7 @@ def test_no_pass_holds_more_of_chunks_than_of_a_window(window: int, count: int) 
 @pytest.mark.parametrize("count", [1, 7, 40])
 @pytest.mark.parametrize("size", [3, 16, 64])
 def test_no_pass_holds_more_than_is_said(window: int, count: int, size: int) -> None:
-    groups = LayerGroups((0,), (0,), (window,))
+    groups = LayerGroups((0,), (0,), (Window(window),))
     most = groups.held_in_pass(0, size, count)
     assert most is not None
     held = [-(-(start + count) // size) - groups.first_kept(0, start) // size for start in range(1000)]
@@ -103,7 +104,7 @@ def test_no_pass_holds_more_than_is_said(window: int, count: int, size: int) -> 
 
 
 def test_a_cache_has_room_for_the_windows_of_all_texts_and_for_all_positions_elsewhere() -> None:
-    groups = LayerGroups((0, 1, 2), (0, 0, 0), (None, 100, 100))
+    groups = LayerGroups((0, 1, 2), (0, 0, 0), (ALL, Window(100), Window(100)))
     each = -(-(99 + 63 + 1) // 16) + 1
     assert groups.blocks_for(16_000, 5, 16, 512) == 1000 + 2 * (2 * 5 * each + 32)
     assert groups.blocks_for(320, 5, 16, 512) == 3 * 20  # no more than they have positions

@@ -214,7 +214,7 @@ def test_prompts_that_the_pool_has_no_room_for_are_read_once_and_their_texts_are
     plain = Engine(model, EngineConfig(**sizes))
     expected = [_ids(plain, prompt, max_tokens=9) for prompt in prompts] * 2
     [_ids(plain, prompt, max_tokens=9) for prompt in prompts]
-    engine = Engine(model, EngineConfig(**sizes, offload_bytes=10 * plain.cache_bytes))
+    engine = Engine(model, EngineConfig(**sizes, offload_bytes=10 * plain.store.nbytes))
     assert [_ids(engine, prompt, max_tokens=9) for prompt in prompts * 2] == expected
     assert plain.counts.cached_tokens == 0
     assert engine.counts.cached_tokens == 4 * 28  # all but the last block of each, the second time

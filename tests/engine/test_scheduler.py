@@ -19,11 +19,12 @@ from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.text import Text
 from llmkit.engine.text_memory import TextMemory
 from llmkit.errors import ResourceError
+from llmkit.model.window import ALL, Window
 
-ONE = LayerGroups((0,), (0,), (None,))
-MIXED = LayerGroups((0, 1, 2), (0, 0, 0), (None, 5, 5), tile=2)
+ONE = LayerGroups((0,), (0,), (ALL,))
+MIXED = LayerGroups((0, 1, 2), (0, 0, 0), (ALL, Window(5), Window(5)), tile=2)
 """One layer that sees everything, and two that see five positions."""
-SLIDING = LayerGroups((0,), (0,), (4,), tile=3)
+SLIDING = LayerGroups((0,), (0,), (Window(4),), tile=3)
 
 
 def make_text(
@@ -492,10 +493,10 @@ class AnyCourse(RuleBasedStateMachine):
 
     def first_read(self, group: int, start: int) -> int:
         """Of what was computed, by who sees a window: no less than that, in whole tiles."""
-        window = self.groups.windows[group]
-        if window is None:
+        size = self.groups.windows[group].size
+        if size is None:
             return 0
-        first = max(0, start - window + 1)
+        first = max(0, start - size + 1)
         return first - first % self.groups.tile
 
     def write(self, work: Work) -> None:

@@ -21,6 +21,7 @@ from llmkit.engine.text_memory import TextMemory
 from llmkit.errors import ResourceError
 from llmkit.kernels.library import available, why_not
 from llmkit.model.transformer import Transformer
+from llmkit.model.window import Window
 from tests.written_texts import write
 
 Make = Callable[..., Transformer]
@@ -112,7 +113,7 @@ def test_a_cache_for_a_window_is_as_small_as_windows_are_and_takes_a_text_of_any
     engine = Engine(model, EngineConfig(max_texts=1, pass_tokens=32))
     assert engine.pool.num_blocks == 2 * HELD + 2  # as much to be found again, and a pass of two blocks
     twin = whole(model, max_texts=1, pass_tokens=32)
-    assert engine.cache_bytes * 63 == twin.cache_bytes * 16
+    assert engine.store.nbytes * 63 == twin.store.nbytes * 16
     asked = [request([3, 1, 4] * 230, 300)]
     assert is_same(model, write(engine, asked), write(twin, asked))
 
@@ -194,7 +195,7 @@ def test_windows_come_back_from_host_memory_and_from_a_file(
     sizes = {"positions": 256, "max_texts": 1, "pass_tokens": 64}
     plain = Engine(model, EngineConfig(**sizes))
     expected = write(plain, [request(first, 20)]) + write(plain, [request(second, 20)])
-    engine = Engine(model, EngineConfig(**sizes, offload_bytes=4 * plain.cache_bytes))
+    engine = Engine(model, EngineConfig(**sizes, offload_bytes=4 * plain.store.nbytes))
     for _ in range(2):
         assert is_same(
             model, write(engine, [request(first, 20)]) + write(engine, [request(second, 20)]), expected
@@ -213,7 +214,7 @@ def test_windows_come_back_from_host_memory_and_from_a_file(
 def test_of_what_windows_have_passed_the_prompt_stays_and_its_beginning_goes_first() -> None:
     sampler: Any = None
     pool = BlockPool(12)
-    memory = TextMemory(pool, 3, LayerGroups((0,), (0,), (8,), tile=1), pass_tokens=64, reuse=True)
+    memory = TextMemory(pool, 3, LayerGroups((0,), (0,), (Window(8),), tile=1), pass_tokens=64, reuse=True)
     asked = Request(tuple(range(14)), SamplingConfig(max_tokens=16))
     text = Text(0, asked, sampler, 16, list(range(30)), tables=memory.tables(b"root"))
     assert memory.hold(text, 30)
@@ -228,7 +229,7 @@ def test_of_what_windows_have_passed_the_prompt_stays_and_its_beginning_goes_fir
 
 def test_a_text_is_found_up_to_where_no_block_of_a_window_is_missing() -> None:
     sampler: Any = None
-    groups = LayerGroups((0,), (0,), (8,), tile=1)
+    groups = LayerGroups((0,), (0,), (Window(8),), tile=1)
     pool = BlockPool(20)
     memory = TextMemory(pool, 3, groups, pass_tokens=64, reuse=True)
     asked = Request(tuple(range(30)), SamplingConfig(max_tokens=1))

@@ -6,8 +6,9 @@ import pytest
 from llmkit.formats.gguf.blocks import LAYOUTS, dequantise
 from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.kernels.coded_gguf import GROUPINGS, gguf_matrix
-from llmkit.kernels.grouped import coded_row, pack_coded
+from llmkit.kernels.grouped import pack_coded
 from llmkit.kernels.library import available
+from tests.kernels.native.calls import coded_row
 
 ROWS, COLUMNS = 19, 512
 

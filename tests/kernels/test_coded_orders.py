@@ -7,7 +7,8 @@ from llmkit.formats.gguf.blocks import stored_nbytes
 from llmkit.kernels.coded import CodedMatrix
 from llmkit.kernels.coded_gguf import GROUPINGS, gguf_matrix
 from llmkit.kernels.coded_orders import grouping_of_runs, mixed, with_runs
-from llmkit.kernels.grouped import coded_row, pack_coded
+from llmkit.kernels.grouped import pack_coded
+from tests.kernels.native.calls import coded_row
 
 ROWS, COLUMNS = 5, 768
 RUNS = np.array([4, 0, 3, 5, 1, 2])

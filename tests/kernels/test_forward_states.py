@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from layers_by_hand import Array, act, mlp, normal
 
-from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.forward import Angles, Embedding, KeptMemory, NativeModel, NewPositions, Sizes
 from llmkit.kernels.forward_states import KeptStates, StateSizes, StateWeights
+from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.forward_weights import LayerWeights, NormWeights
 from llmkit.kernels.memory import ValueType, rows_of
 from llmkit.kernels.packed import PackedFormat, pack

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmkit.kernels.elementwise import Activation
-from llmkit.kernels.forward_structs import ExpertsStruct, LayerStruct
+from llmkit.kernels.forward_structs import Activation, ExpertsStruct, LayerStruct
 from llmkit.kernels.forward_weights import (
     ExpertWeights,
     LayerStructs,

@@ -1,12 +1,14 @@
 """Attention and cross-entropy of training, forwards and backwards, against float64 that holds all scores."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from llmkit.kernels import learn
 from llmkit.kernels.learn import (
     CrossEntropyStruct,
     LearntAttentionStruct,
@@ -15,6 +17,7 @@ from llmkit.kernels.learn import (
     learnt_attention_bytes,
 )
 from llmkit.kernels.memory import ValueType
+from tests.kernels.header import check_fields
 
 pytestmark = pytest.mark.usefixtures("native")
 Array = NDArray[Any]
@@ -225,3 +228,7 @@ def test_logits_in_bfloat16_are_read_as_they_are_and_slopes_rounded(
     expected, wanted = nats_twin(from_bf16(narrow), targets, factor)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     np.testing.assert_allclose(from_bf16(slopes), wanted, rtol=4.1e-3, atol=1e-12)
+
+
+def test_every_field_stands_where_the_header_has_it(tmp_path: Path) -> None:
+    check_fields(learn, "learn.h", tmp_path)

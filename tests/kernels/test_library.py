@@ -11,6 +11,7 @@ from llmkit.errors import MissingError
 from llmkit.kernels import library
 
 FORCED = "LLMKIT_KERNELS"
+ROOT = Path(__file__).resolve().parents[2]
 LEVELS = ("portable", "avx2", "avx512", "avx512bf16", "neon")
 
 
@@ -19,7 +20,13 @@ def python(code: str, level: str | None = None) -> subprocess.CompletedProcess[s
     if level is not None:
         env[FORCED] = level
     return subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -98,7 +105,7 @@ def test_threads_are_as_many_as_set_and_all_processors_at_first() -> None:
 WORK = """
 import os, time, numpy as np
 from llmkit.kernels.library import set_threads
-from llmkit.kernels.matmul import matmul
+from tests.kernels.native.calls import matmul
 from llmkit.kernels.packed import PackedFormat, pack
 set_threads(2)
 w = pack(np.ones((256, 256), np.float32), PackedFormat.FLOAT32)

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from llmkit.kernels import packed as packed_module
-from llmkit.kernels.matmul import matmul
 from llmkit.kernels.memory import Rows, ValueType
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack, pack_below, packed_bytes
+from tests.kernels.native.calls import matmul
 
 pytestmark = pytest.mark.usefixtures("native")
 SHAPES = [(1, 32), (16, 64), (33, 160), (5, 736)]

@@ -12,6 +12,7 @@ from torch import Tensor
 from llmkit.model import attend as module
 from llmkit.model.attend import attend, attend_row
 from llmkit.model.layout import Layout, Span, row_stretches
+from llmkit.model.window import Window
 
 B, H, T, S, E, X = 2, 4, 6, 9, 8, 5
 
@@ -174,7 +175,7 @@ def test_positions_here_take_home_what_they_would_in_the_whole_row(
     q, k, v = (torch.randn(B, heads, 8, E, generator=generator) for heads in (H, 2, 2))
     places = [*range(6, 8), *range(2)]
     parts = Two(k, v)
-    stretches = row_stretches(parts.spans(4), q.device, window=window, segments=None)
+    stretches = row_stretches(parts.spans(4), q.device, window=Window(window))
     layout = Layout(parts=parts, stretches=stretches)
     way = partial(attend, scale=0.3, softcap=softcap)
     here = [one[:, :, places] for one in (q, k, v)]
@@ -187,9 +188,7 @@ def test_positions_here_take_home_what_they_would_in_the_whole_row(
 
 
 def test_what_is_added_for_a_stretch_is_made_once_and_is_its_mask() -> None:
-    stretch, other = row_stretches(
-        [Span(2, 2, 4), Span(0, 2, 4)], torch.device("cpu"), window=None, segments=None
-    )
+    stretch, other = row_stretches([Span(2, 2, 4), Span(0, 2, 4)], torch.device("cpu"))
     added = stretch.added(torch.float32)
     assert added is stretch.added(torch.float32) and added is not None and stretch.mask is not None
     assert torch.equal(added == 0, stretch.mask) and torch.equal(added == -math.inf, ~stretch.mask)

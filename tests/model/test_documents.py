@@ -12,6 +12,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.documents import attend_documents, document_starts, has_document_kernel
 from llmkit.model.layout import layout_mask
 from llmkit.model.transformer import Transformer
+from llmkit.model.window import Window
 
 SEGMENTS = torch.tensor([[0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 1, 1, 1, 1, -1, -1], [0] * 8])
 
@@ -28,7 +29,7 @@ def _by_hand(
         if begin < end:
             assert end - begin <= max_q
             heads = [one[begin:end].float().transpose(0, 1)[None] for one in (q, k, v)]
-            mask = layout_mask(0, end - begin, q.device, window=None if left < 0 else left + 1)
+            mask = layout_mask(0, end - begin, q.device, window=Window(None if left < 0 else left + 1))
             y[begin:end] = attend(*heads, mask, scale=rules["scale"])[0].transpose(0, 1).to(q.dtype)
     return y
 
@@ -53,7 +54,7 @@ def test_starts_are_the_first_tokens_of_documents_and_then_the_end() -> None:
 def test_attention_by_starts_is_attention_by_a_mask(window: int | None) -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(3, heads, 8, 4) for heads in (4, 2, 2))
-    mask = layout_mask(0, 8, q.device, window=window, segments=SEGMENTS)
+    mask = layout_mask(0, 8, q.device, window=Window(window), segments=SEGMENTS)
     found = attend_documents(q, k, v, document_starts(SEGMENTS), scale=0.3, window=window)
     torch.testing.assert_close(found, attend(q, k, v, mask, scale=0.3))
 

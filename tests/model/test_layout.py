@@ -6,6 +6,7 @@ from torch import Tensor
 
 from llmkit.model.layout import Span, first_seen, layout_mask, row_stretches
 from llmkit.model.segments import segment_positions
+from llmkit.model.window import Window
 
 CPU = torch.device("cpu")
 
@@ -31,7 +32,7 @@ def _by_definition(
 def test_a_mask_is_the_definition_or_none_where_plain_causal_attention_is(
     start: int, length: int, window: int | None, chunked: bool
 ) -> None:
-    mask = layout_mask(start, length, CPU, window=window, chunked=chunked)
+    mask = layout_mask(start, length, CPU, window=Window(window, chunked))
     expected = _by_definition(start, length, window, chunked=chunked)
     if mask is None:  # all queries of the first pass, or one that sees all that is cached
         assert expected == _by_definition(start, length, None)
@@ -44,7 +45,7 @@ def test_a_mask_is_the_definition_or_none_where_plain_causal_attention_is(
 @pytest.mark.parametrize("chunked", [False, True])
 def test_documents_see_themselves_alone_within_the_window(window: int | None, chunked: bool) -> None:
     segments = torch.tensor([[3, 3, 8, 8, 8, 8, 8], [5, 5, 5, 5, 5, 5, 0]])
-    mask = layout_mask(0, 7, CPU, window=window, chunked=chunked, segments=segments)
+    mask = layout_mask(0, 7, CPU, window=Window(window, chunked), segments=segments)
     assert mask is not None
     assert mask.shape == (2, 1, 7, 7)
     for row, numbers in enumerate(segments):
@@ -59,14 +60,14 @@ def test_the_first_position_seen_is_the_first_of_the_mask(
 ) -> None:
     segments = torch.tensor([[3, 3, 8, 8, 8, 8, 8], [5, 5, 5, 5, 5, 5, 0]]) if documents else None
     positions = torch.arange(7) if segments is None else segment_positions(segments)
-    mask = layout_mask(0, 7, CPU, window=window, chunked=chunked, segments=segments)
+    mask = layout_mask(0, 7, CPU, window=Window(window, chunked), segments=segments)
     mask = torch.ones(7, 7, dtype=torch.bool).tril() if mask is None else mask
-    found = first_seen(positions, window, chunked=chunked)
+    found = first_seen(positions, Window(window, chunked))
     assert found.tolist() == mask.int().argmax(-1).reshape(found.shape).tolist()
 
 
 def test_a_window_of_one_is_a_position_alone() -> None:
-    mask = layout_mask(0, 4, CPU, window=1)
+    mask = layout_mask(0, 4, CPU, window=Window(1))
     assert mask is not None
     assert torch.equal(mask, torch.eye(4, dtype=torch.bool))
 
@@ -85,7 +86,7 @@ def test_stretches_of_a_row_see_what_they_would_in_all_of_it(
 ) -> None:
     segments = torch.tensor([[3, 3, 8, 8, 8, 8, 8, 9], [5, 5, 5, 5, 5, 5, 0, 0]]) if documents else None
     spans = [Span(2, 2, 8), Span(6, 1, 8), Span(0, 2, 8)]
-    stretches = row_stretches(spans, CPU, window=window, chunked=chunked, segments=segments)
+    stretches = row_stretches(spans, CPU, window=Window(window, chunked), segments=segments)
     assert [one.queries for one in stretches] == [slice(0, 2), slice(2, 3), slice(3, 5)]
     for span, one in zip(spans, stretches, strict=True):
         for row in range(2):

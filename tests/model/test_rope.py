@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.rope import Rope, inverse_frequencies, rotate
+from llmkit.model.rope import TORCH, Rope, rotate
+from llmkit.model.rope_tables import inverse_frequencies
 
 from .rope_cases import SCALINGS, positions_of, scaling_fields
 
@@ -39,6 +40,10 @@ def _theirs(config: ModelConfig) -> Any:
     )
 
 
+def _frequencies(config: ModelConfig, length: int = 0) -> torch.Tensor:
+    return torch.from_numpy(inverse_frequencies(config, length, power=TORCH.power))
+
+
 @pytest.mark.parametrize(
     ("fields", "length", "expected"),
     [
@@ -50,7 +55,7 @@ def _theirs(config: ModelConfig) -> Any:
 def test_the_check_values_of_the_reference_are_met_to_a_billionth(
     fields: dict[str, Any], length: int, expected: dict[int, float], make_config: Make
 ) -> None:
-    found = inverse_frequencies(make_config(**HEAD, **fields), length).tolist()
+    found = _frequencies(make_config(**HEAD, **fields), length).tolist()
     assert len(found) == 64
     for index, value in expected.items():
         assert found[index] == pytest.approx(value, rel=1e-9)
@@ -92,7 +97,7 @@ def _exact(scaling: dict[str, Any], theta: float, width: int, length: int) -> li
 def test_frequencies_are_the_published_formulas(kind: str, length: int, make_config: Make) -> None:
     config = make_config(**HEAD, **scaling_fields(kind, 128))
     exact = _exact(config.rope_scaling or {}, config.rope_theta, 128, length)
-    assert inverse_frequencies(config, length).tolist() == pytest.approx(exact, rel=2e-6)
+    assert _frequencies(config, length).tolist() == pytest.approx(exact, rel=2e-6)
 
 
 def test_of_a_file_with_dynamic_scaling_only_the_context_counts(transformers: ModuleType) -> None:
@@ -105,7 +110,7 @@ def test_of_a_file_with_dynamic_scaling_only_the_context_counts(transformers: Mo
     ours = ModelConfig.from_hf(theirs.to_dict())
     for length in (60, 128, 300):
         expected, _ = ROPE_INIT_FUNCTIONS["dynamic"](theirs, seq_len=torch.tensor(length))
-        assert torch.equal(inverse_frequencies(ours, length), expected)
+        assert torch.equal(_frequencies(ours, length), expected)
 
 
 def test_a_context_that_dynamic_scaling_stretched_is_the_same_to_transformers_when_it_is_saved(
@@ -119,7 +124,7 @@ def test_a_context_that_dynamic_scaling_stretched_is_the_same_to_transformers_wh
     assert ModelConfig.from_hf(theirs.to_dict()) == ours
     for length in (20, 60, 128, 300):
         expected, _ = ROPE_INIT_FUNCTIONS["dynamic"](theirs, seq_len=torch.tensor(length))
-        assert torch.equal(inverse_frequencies(ours, length), expected)
+        assert torch.equal(_frequencies(ours, length), expected)
 
 
 @pytest.mark.parametrize(("head_dim", "rotary_dim"), [(128, 128), (64, 16), (80, 40), (12, 12)])
@@ -135,7 +140,7 @@ def test_frequencies_are_transformers_to_the_bit(
     for length in (0, 300, 4096, 4097, 50_000):
         # a tensor, as their forward pass gives it beyond the context
         theirs, factor = initialise(_theirs(config), seq_len=torch.tensor(length) if length > 4096 else None)
-        assert torch.equal(inverse_frequencies(config, length), theirs)
+        assert torch.equal(_frequencies(config, length), theirs)
         rope = Rope(config)
         assert rope.table(5, CPU)[0][0, 0].item() == pytest.approx(factor, rel=1e-7)  # cos 0
 
@@ -205,7 +210,7 @@ def test_a_pair_turns_as_a_complex_number_does(make_config: Make) -> None:
     x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
     cos, sin = Rope(config).table(5, CPU)
     ours = rotate(x, cos[:5], sin[:5])
-    angle = torch.outer(torch.arange(5.0), inverse_frequencies(config))
+    angle = torch.outer(torch.arange(5.0), _frequencies(config))
     turned = torch.complex(x[..., :4], x[..., 4:]) * torch.polar(torch.ones_like(angle), angle)
     torch.testing.assert_close(ours, torch.cat((turned.real, turned.imag), dim=-1))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from llmkit.model.attention import Attention
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
+from llmkit.model.window import Window
 from llmkit.probe.attention.capture import Captured
 
 FORMS: list[dict[str, Any]] = [
@@ -57,10 +58,9 @@ def random_layer(
         v=draw(groups, tokens, 5),
         scale=0.4,
         softcap=softcap,
-        window=window,
+        window=Window(window, chunked),
         sinks=draw(4) if sinks else None,
         o_proj=o_proj,
-        chunked=chunked,
     )
 
 
@@ -72,8 +72,8 @@ def dense(captured: Captured, head: int) -> tuple[Tensor, Tensor, Tensor]:
     group = head * captured.k.shape[0] // captured.heads
     for i in range(T):
         for j in range(i + 1):
-            width = captured.window or T
-            if i // width == j // width if captured.chunked else i - j < width:
+            width = captured.window.size or T
+            if i // width == j // width if captured.window.chunked else i - j < width:
                 product = (captured.q[head, i].double() * captured.k[group, j].double()).sum()
                 score, cap = product * captured.scale, captured.softcap
                 scores[i, j] = score if cap is None else cap * torch.tanh(score / cap)

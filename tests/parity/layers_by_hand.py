@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.forward import Angles, Embedding, NativeModel, Sizes
+from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.forward_weights import (
     ExpertWeights,
     LayerWeights,

@@ -175,7 +175,7 @@ def test_a_prompt_that_is_scored_has_the_scores_of_one_pass_of_transformers_over
     case: Case, sizes: dict[str, int], kernels: str
 ) -> None:
     config = case.pair.ours.config
-    if kernels == "native" and not (available() and runs_natively(config, "float32", "cpu")):
+    if kernels == "native" and not (available() and runs_natively("float32", "cpu")):
         pytest.skip("the kernels do not run this model")
     model = pack_model(case.pair.ours) if kernels == "native" else case.pair.ours
     random = torch.Generator().manual_seed(5)

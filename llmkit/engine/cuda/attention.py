@@ -16,6 +16,7 @@ from llmkit.engine.store import PagedSpan
 from llmkit.model.attend import attend
 from llmkit.model.layout import layout_mask
 from llmkit.model.rope import rotate
+from llmkit.model.window import Window
 
 
 @dataclass(frozen=True)
@@ -165,5 +166,5 @@ class _Gathered:
     def _mask(self, number: int, span: PagedSpan, window: int | None) -> Tensor | None:
         key = number, window
         if key not in self._masks:
-            self._masks[key] = layout_mask(span.start, span.count, self._rows.device, window=window)
+            self._masks[key] = layout_mask(span.start, span.count, self._rows.device, window=Window(window))
         return self._masks[key]

@@ -55,7 +55,7 @@ class PagedSelfAttention(Attention):
         q = layout.attend.keep(q[0].transpose(0, 1), k[0].transpose(0, 1), v, rotation, keys, values)
         if layout.query_scale is not None:  # (T, 1)
             q = q * layout.query_scale[:, None].to(q.dtype)
-        rules = AttentionRules(self.scale, layout.window, self.softcap, self.sinks)
+        rules = AttentionRules(self.scale, layout.window.size, self.softcap, self.sinks)
         y = layout.attend(q, keys, values, rules)  # (T, H, E)
         return self.o_proj(y.reshape(1, x.shape[1], -1))
 
@@ -108,7 +108,7 @@ class PagedModel:
         return self._model.logits(hidden).float()
 
     def _layout(self, batch: PagedBatch, attend: BatchAttention, sliding: bool, rotates: bool) -> PagedLayout:
-        window = self._model.config.sliding_window if sliding else None
+        window = self._model.config.window(sliding)
         cos, sin = None, None
         if rotates and self._angles:
             cos, sin = (angles.index_select(0, batch.positions) for angles in self._angles[sliding])

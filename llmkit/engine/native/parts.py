@@ -1,8 +1,7 @@
-"""Which models the kernels compute, and why not the others."""
+"""Where the kernels compute models, which they do of every family, and why not elsewhere."""
 
 from llmkit.kernels import library
-from llmkit.kernels.elementwise import Activation
-from llmkit.model.config import ModelConfig
+from llmkit.kernels.forward_structs import Activation
 
 ACTIVATIONS = {
     "silu": Activation.SILU,
@@ -21,8 +20,8 @@ def device_kind(device: str) -> str:
     return device.partition(":")[0]
 
 
-def why_not_natively(config: ModelConfig, dtype: str, device: str) -> str | None:
-    """Why the kernels cannot compute a model, to follow "the native library"; None where they can."""
+def why_not_natively(dtype: str, device: str) -> str | None:
+    """Why the kernels compute no model, to follow "the native library"; None where they can."""
     if (reason := library.why_not()) is not None:
         return reason
     if (kind := device_kind(device)) != "cpu":
@@ -32,6 +31,6 @@ def why_not_natively(config: ModelConfig, dtype: str, device: str) -> str | None
     return None
 
 
-def runs_natively(config: ModelConfig, dtype: str, device: str) -> bool:
-    """Whether the kernels are here and have every part of a model."""
-    return why_not_natively(config, dtype, device) is None
+def runs_natively(dtype: str, device: str) -> bool:
+    """Whether the kernels are here and compute models: they have every part of each."""
+    return why_not_natively(dtype, device) is None

@@ -17,8 +17,8 @@ from llmkit.engine.native.matrices import Matrices, Weights
 from llmkit.engine.native.parts import ACTIVATIONS
 from llmkit.engine.native.state_layers import state_weights
 from llmkit.engine.native.vectors import added_positions, angles_of, queries_and_gates, sizes_of
-from llmkit.kernels.elementwise import Activation
 from llmkit.kernels.forward import Embedding, NativeModel
+from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.forward_weights import ExpertWeights, LayerWeights, Scoring
 from llmkit.kernels.memory import Floats, rows_of
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack

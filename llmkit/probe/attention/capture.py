@@ -25,7 +25,7 @@ from llmkit.model.layout import Layout, layout_mask
 from llmkit.model.positions import query_scale
 from llmkit.model.recurrent.held import HeldState
 from llmkit.model.transformer import Decoder, Transformer
-from llmkit.model.window import first_position_seen
+from llmkit.model.window import Window
 
 RUN = 512
 """Positions computed at once: their masks have a row for each, as long as the text."""
@@ -36,9 +36,8 @@ class Captured:
     """What one layer attends with, after norms and rotation, in the dtype of the model.
 
     Weight of key j to query i in head h: softmax over keys of cap(scale * q[h, i] . k[h * K // H, j]), where
-    cap(s) = softcap * tanh(s / softcap) where there is one; over keys i - window < j <= i; and over sinks[h],
-    where there is one, which takes its share and gives nothing. Chunked, keys are those from the window's
-    last multiple on.
+    cap(s) = softcap * tanh(s / softcap) where there is one; over the keys of the window; and over sinks[h],
+    where there is one, which takes its share and gives nothing.
     """
 
     layer: int
@@ -50,16 +49,14 @@ class Captured:
     """(K, T, X)."""
     scale: float
     softcap: float | None
-    window: int | None
-    """How many positions a query sees, its own included; None for all before it."""
+    window: Window
+    """What a query sees."""
     sinks: Tensor | None
     """(H,)."""
     o_proj: nn.Module
     """From what heads bring home, (..., H X), to (..., D)."""
     gate: Tensor | None = None
     """(T, H X) what each query's heads bring home is multiplied by before."""
-    chunked: bool = False
-    """Windows stand side by side."""
 
     @property
     def heads(self) -> int:
@@ -77,7 +74,7 @@ class Captured:
 
     def first_key(self, query: int) -> int:
         """The first key that a query sees."""
-        return first_position_seen(query, self.window, chunked=self.chunked)
+        return self.window.first_seen(query)
 
 
 @torch.no_grad()
@@ -181,7 +178,6 @@ def _captured(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -
         sinks=None if plain is None else plain.sinks,
         o_proj=attention.o_proj,
         gate=gate,
-        chunked=decoder.config.chunked_window,
     )
 
 
@@ -213,18 +209,17 @@ def _layout(decoder: Decoder, index: int, start: int, count: int, whole: int, *,
     """For a run of positions out of a text whose length is known."""
     window = _window(decoder, index)
     device = decoder.embed_tokens.weight.device
-    chunked = decoder.config.chunked_window
-    mask = layout_mask(start, count, device, window=window, chunked=chunked) if masked else None
+    mask = layout_mask(start, count, device, window=window) if masked else None
     rotates = decoder.rope is not None and index not in decoder.config.no_rope_layers
     positions = torch.arange(start, start + count, device=device)
     scale = query_scale(decoder.config, positions, rotates=rotates)
     if decoder.rope is None or not rotates:
-        return Layout(mask=mask, window=window, chunked=chunked, query_scale=scale)
+        return Layout(mask=mask, window=window, query_scale=scale)
     sliding = index in decoder.config.sliding_layers
     cos, sin = decoder.rope.table(whole, device, sliding=sliding)
     cos, sin = cos[start : start + count], sin[start : start + count]
-    return Layout(cos, sin, mask, window, chunked, query_scale=scale)
+    return Layout(cos, sin, mask, window, query_scale=scale)
 
 
-def _window(decoder: Decoder, index: int) -> int | None:
-    return decoder.config.sliding_window if index in decoder.config.sliding_layers else None
+def _window(decoder: Decoder, index: int) -> Window:
+    return decoder.config.window(index in decoder.config.sliding_layers)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
-from llmkit.model.window import first_position_seen
+from llmkit.model.window import Window
 from llmkit.probe.attention.capture import Captured
 
 BLOCK_NUMBERS = 1 << 19
@@ -32,9 +32,8 @@ class Frame:
     """(n,) int64 positions."""
     keys: slice
     """Positions of the S keys."""
-    window: int | None
-    """As the layer's; and the next."""
-    chunked: bool = False
+    window: Window
+    """As the layer's."""
 
     @property
     def first(self) -> int:
@@ -49,9 +48,10 @@ class Frame:
     @property
     def seen(self) -> Tensor:
         """(n,) int64: how many keys each query sees."""
-        if self.window is None:
+        size = self.window.size
+        if size is None:
             return self.queries + 1
-        return self.queries % self.window + 1 if self.chunked else (self.queries + 1).clamp(max=self.window)
+        return self.queries % size + 1 if self.window.chunked else (self.queries + 1).clamp(max=size)
 
     def hide_(self, values: Tensor, fill: float) -> Tensor:
         """values: (n, S), written over where a query does not see a key.
@@ -61,7 +61,7 @@ class Frame:
         low, high = int(self.queries.min()), int(self.queries.max())
         after = slice(low + 1 - self.first, self.keys.stop - self.first)
         values[:, after].masked_fill_(self._hidden(after), fill)
-        if (end := first_position_seen(high, self.window, chunked=self.chunked) - self.first) > 0:
+        if (end := self.window.first_seen(high) - self.first) > 0:
             values[:, :end].masked_fill_(self._hidden(slice(0, end)), fill)
         return values
 
@@ -69,7 +69,7 @@ class Frame:
         """(n, columns) bool."""
         keys = torch.arange(self.first + columns.start, self.first + columns.stop, device=self.queries.device)
         hidden = keys > self.queries[:, None]
-        if self.window is not None:
+        if self.window.size is not None:
             hidden |= keys <= (self.queries - self.seen)[:, None]
         return hidden
 
@@ -95,7 +95,7 @@ class Rows:
 def frame_of(captured: Captured, queries: Tensor) -> Frame:
     """queries: (n,) int64 positions, at least one, on the layer's device, in any order."""
     keys = slice(captured.first_key(int(queries.min())), int(queries.max()) + 1)
-    return Frame(queries, keys, captured.window, captured.chunked)
+    return Frame(queries, keys, captured.window)
 
 
 def rows_of(
@@ -234,8 +234,9 @@ def value_norms(captured: Captured, head: int, *, dtype: torch.dtype = torch.flo
 def _most(captured: Captured, start: int, numbers: int) -> int:
     """Queries from `start` on whose rows are about `numbers` numbers."""
     left = captured.tokens - start
-    if captured.window is None:  # n (start + n) numbers
+    size = captured.window.size
+    if size is None:  # n (start + n) numbers
         count = int((-start + (start * start + 4 * numbers) ** 0.5) / 2)
     else:  # n (window + n) at most
-        count = int((-captured.window + (captured.window**2 + 4 * numbers) ** 0.5) / 2)
+        count = int((-size + (size**2 + 4 * numbers) ** 0.5) / 2)
     return max(1, min(left, count))

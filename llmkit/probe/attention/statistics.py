@@ -101,9 +101,9 @@ def head_statistics(
 def _figures(captured: Captured, totals: Totals, pairs: Sequence[Sums]) -> HeadStatistics:
     """pairs: of each pattern, in the whole text."""
     T = captured.tokens
-    alone = -(-T // (captured.window or T)) if captured.chunked else 1  # see themselves only
+    alone = -(-T // (captured.window.size or T)) if captured.window.chunked else 1  # see themselves only
     several = T if captured.sinks is not None else T - alone  # queries that have a choice
-    if captured.window == 1 and captured.sinks is None:
+    if captured.window.size == 1 and captured.sinks is None:
         several = 0
     sums, weighted = totals.sums.tolist(), totals.weighted.tolist()
     previous, duplicate, induction = (

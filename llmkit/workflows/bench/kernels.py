@@ -14,7 +14,7 @@ _BITS = {"int8": 8.5, "int4": 4.5}
 """Of a weight, its part of the scale of 32 included."""
 
 
-def runs_on_kernels(config: ModelConfig, dtype: str, weights: str, kernels: str) -> bool:
+def runs_on_kernels(dtype: str, weights: str, kernels: str) -> bool:
     """Whether our kernels compute a case.
 
     Args:
@@ -34,7 +34,7 @@ def runs_on_kernels(config: ModelConfig, dtype: str, weights: str, kernels: str)
     needed = kernels == "native" or weights != STORED
     reason: str | None = "--kernels torch"
     if kernels != "torch":
-        reason = why_not_natively(config, dtype, "cpu")
+        reason = why_not_natively(dtype, "cpu")
     if needed and reason is not None:
         raise UsageError(f"{asked} needs the native kernels: {reason}", hint="leave one of them out")
     return reason is None
@@ -46,7 +46,7 @@ def coded_bytes(source: BenchSource, dtype: str, weights: str, kernels: str) -> 
     Raises:
         MissingError, DataError, ConfigError, UsageError: as `runs_on_kernels`; of its files.
     """
-    if weights != STORED or not runs_on_kernels(source.config, dtype, weights, kernels):
+    if weights != STORED or not runs_on_kernels(dtype, weights, kernels):
         return None
     return source.coded_bytes(dtype)
 

@@ -133,7 +133,7 @@ class Weights:
 
     def _pack(self, dtype: str, weights: str) -> Transformer | PackedModel:
         source = self._plan.source
-        native = runs_on_kernels(source.config, dtype, weights, self._config.kernels)
+        native = runs_on_kernels(dtype, weights, self._config.kernels)
         self.computed_by[f"kernels_{dtype}"] = f"native, {level()}" if native else "torch"
         if not native:
             return self.at_dtype(dtype)

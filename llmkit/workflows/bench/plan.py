@@ -132,7 +132,7 @@ def plan_bench(
         for point in points:
             kinds[kind_of(config)].check(source.config, point)
             if isinstance(config, BenchEngineConfig):
-                runs_on_kernels(source.config, str(point["dtype"]), str(point["weights"]), config.kernels)
+                runs_on_kernels(str(point["dtype"]), str(point["weights"]), config.kernels)
     _check_peers_file(source, config)
     if baseline is not None:
         names = [case_name(OURS, point) for point in points]
@@ -243,7 +243,7 @@ def _model_bytes(
     dtypes = {kind[0] for kind in formats if coded[kind] is None or TRANSFORMERS in engines}
     copies = sum(
         (coded[dtype, weights] or packed_bytes(architecture.parameters, dtype, weights))
-        * (int(runs_on_kernels(model, dtype, weights, config.kernels)) + 2 * int(has_llama))
+        * (int(runs_on_kernels(dtype, weights, config.kernels)) + 2 * int(has_llama))
         for dtype, weights in formats
     )
     return sum(_weight_bytes(model, dtype) for dtype in dtypes) + copies + sum(caches)

@@ -8,7 +8,7 @@ import torch
 
 from llmkit.engine.native.weights import PackedModel, pack_weights
 from llmkit.errors import MissingError, UsageError
-from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.digest import digest_bytes, digest_files
 from llmkit.formats.model_folder import read_config
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES
@@ -17,13 +17,12 @@ from llmkit.model.load import load_model
 from llmkit.model.presets import preset
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.source import (
-    config_source,
     is_model,
     model_files,
-    read_model_config,
     read_model_tensors,
 )
 from llmkit.model.stored_weights import StoredWeights
+from llmkit.model.stretched import read_shape
 from llmkit.model.transformer import Transformer
 from llmkit.train.state import load_weights
 from llmkit.workflows.generate.weights import held_weight_bytes
@@ -112,7 +111,6 @@ def open_source(model: Path | None, preset_name: str | None) -> BenchSource:
     if not is_model(model):
         config = ModelConfig.from_hf(read_config(model), source=str(model))
         return BenchSource(model.name, config, None, None)
-    config = ModelConfig.from_hf(read_model_config(model), source=config_source(model))
+    config = read_shape(model)
     read_model_tensors(model)  # their headers: a missing or truncated file is found now
-    digests = [digest_file(path) for path in model_files(model)]
-    return BenchSource(model.resolve().name, config, model, digest_bytes("".join(digests).encode()))
+    return BenchSource(model.resolve().name, config, model, digest_files(model_files(model)))

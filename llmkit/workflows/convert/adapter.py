@@ -20,7 +20,8 @@ from llmkit.model.adapters.save import write_adapter
 from llmkit.model.adapters.weights import AdapterWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES, dtype_name
-from llmkit.model.source import check_model, config_source, is_model, read_model_config
+from llmkit.model.source import check_model, is_model
+from llmkit.model.stretched import read_shape
 from llmkit.workflows.adapter_base import named_base
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.plan import OWN_LINE, ConvertReport
@@ -78,7 +79,7 @@ def open_adapter_conversion(
     _refuse_options(config)
     base = config.base or _base_of(path)
     check_model(base)
-    model = ModelConfig.from_hf(read_model_config(base), source=config_source(base))
+    model = read_shape(base)
     weights = load_adapter(path, model)
     content = None
     if form == "gguf":

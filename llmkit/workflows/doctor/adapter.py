@@ -7,9 +7,8 @@ from typing import Any
 from llmkit.formats.gguf.adapter import read_gguf_adapter
 from llmkit.formats.model_folder import TensorInfo, read_header, read_json_object
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, parse_tensor_name
-from llmkit.model.config import ModelConfig
 from llmkit.model.gguf.file import read_gguf_tensors
-from llmkit.model.source import config_source, read_model_config
+from llmkit.model.stretched import read_shape
 from llmkit.workflows.doctor.findings import Finding, as_finding, finding
 from llmkit.workflows.doctor.weights import check_finite
 
@@ -47,7 +46,7 @@ def check_fits(path: Path, base: Path) -> list[Finding]:
 
     findings: list[Finding] = []
     with as_finding(findings, "adapter.base", path):
-        load_adapter(path, ModelConfig.from_hf(read_model_config(base), source=config_source(base)))
+        load_adapter(path, read_shape(base))
     return findings
 
 

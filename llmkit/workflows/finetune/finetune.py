@@ -75,8 +75,8 @@ def plan_finetune(
         processes: that the run would have; they are not started.
         invocation, progress: as for `finetune`.
     """
-    check_folder(files.out, _inputs(files))
-    check_records(files.out, files.metrics, files.tensorboard, _inputs(files), force=force)
+    check_folder(files.out, files.begun_from)
+    check_records(files.out, files.metrics, files.tensorboard, files.inputs, force=force)
     replaces = force or _were_kept(files, resume)
     check_rejects(files.rejects, force=replaces, inputs=files.data, out=files.out)
     degrees = division.degrees(processes)
@@ -137,8 +137,8 @@ def finetune(
         claim, resume = None, resume_now(files.out, resume)
         with ranks.first():
             if ranks.is_first:
-                check_records(files.out, files.metrics, files.tensorboard, _inputs(files), force=force)
-                claim = stack.enter_context(claimed(files.out, _inputs(files)))
+                check_records(files.out, files.metrics, files.tensorboard, files.inputs, force=force)
+                claim = stack.enter_context(claimed(files.out, files.begun_from))
                 check_resume(files.out, resume=resume, force=force)
             else:
                 files = replace(files, rejects=None)
@@ -191,7 +191,3 @@ def _were_kept(files: FinetuneFiles, resume: Resume) -> bool:
     )
     is_ours = files.rejects is not None and holds_rejects(files.rejects, STAGE)
     return is_ours and (has_begun or was_restarted())
-
-
-def _inputs(files: FinetuneFiles) -> list[Path]:
-    return [*files.data, *files.valid, files.model, *([files.teacher] if files.teacher else [])]

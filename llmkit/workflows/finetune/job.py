@@ -8,11 +8,11 @@ from pathlib import Path
 from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
-from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.digest import digest_files
 from llmkit.formats.provenance import Invocation, WithPaths
 from llmkit.model.config import ModelConfig
-from llmkit.model.source import check_model, config_source, model_files, read_model_config
-from llmkit.model.stretched import read_stretched
+from llmkit.model.source import check_model, model_files
+from llmkit.model.stretched import read_shape, read_stretched
 from llmkit.progress import Progress
 from llmkit.tokens.audit import AuditReport
 from llmkit.tokens.load import load_tokenizer
@@ -61,6 +61,11 @@ class FinetuneFiles(PretrainFiles):
     """The program that scores answers, of grpo."""
     reward_seconds: float | None = None
     """How long it may be silent; None: a minute."""
+
+    @property
+    def begun_from(self) -> list[Path]:
+        teacher = [] if self.teacher is None else [self.teacher]
+        return [*super().begun_from, *teacher]
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ def _check(files: FinetuneFiles, config: FinetuneConfig) -> None:
 def _check_teacher(path: Path, model: ModelConfig, tokenizer: Tokenizer) -> None:
     """Whether the teacher speaks of the same tokens; those that templates add may be its own."""
     hint = "distil from a model with the same tokenizer"
-    teacher = ModelConfig.from_hf(read_model_config(path), source=config_source(path))
+    teacher = read_shape(path)
     if teacher.vocab_size != model.vocab_size:
         raise ConfigError(
             f"{path}: the teacher has {teacher.vocab_size:,} tokens and the model {model.vocab_size:,}",
@@ -267,15 +272,11 @@ def _recipe(
         method=config.method,
         settings=config.settings,
         parameters=config.parameters,
-        teacher_sha256=None if files.teacher is None else _digest(files.teacher),
+        teacher_sha256=None if files.teacher is None else digest_files(model_files(files.teacher)),
         reward=None if files.reward is None else WithPaths(files.reward).shortened(),
         valid_sha256=None if valid is None else valid.data.sha256,
         eval_rows=config.eval_rows,
     )
-
-
-def _digest(model: Path) -> str:
-    return digest_bytes("".join(map(digest_file, model_files(model))).encode())
 
 
 def backward_share(config: FinetuneConfig) -> float:
@@ -288,6 +289,6 @@ def _flops(setup: Setup, config: FinetuneConfig, files: FinetuneFiles) -> float:
     own = setup.flops_per_token
     flops = own * (_FORWARD * (1 + config.uses_reference) + backward_share(config))
     if files.teacher is not None:
-        teacher = ModelConfig.from_hf(read_model_config(files.teacher), source=config_source(files.teacher))
-        flops += _FORWARD * train_flops_per_token(architecture_of(teacher), setup.recipe.seq_len)
+        teacher = architecture_of(read_shape(files.teacher))
+        flops += _FORWARD * train_flops_per_token(teacher, setup.recipe.seq_len)
     return flops

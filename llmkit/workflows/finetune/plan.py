@@ -10,7 +10,7 @@ from llmkit.estimate.training_settings import QLORA_BITS
 from llmkit.model.adapters.lora import LowRankChange
 from llmkit.model.config import ModelConfig
 from llmkit.model.learnt.operations import HAS_KERNELS
-from llmkit.model.source import config_source, read_model_config
+from llmkit.model.stretched import read_shape
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.audit import AuditReport
 from llmkit.train.budget import kept_checkpoints
@@ -148,8 +148,7 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
     if config.uses_reference and not adapter:
         weights += _weight_bytes(model, 32)
     if job.files.teacher is not None:
-        teacher = read_model_config(job.files.teacher)
-        weights += _weight_bytes(ModelConfig.from_hf(teacher, source=config_source(job.files.teacher)), 32)
+        weights += _weight_bytes(read_shape(job.files.teacher), 32)
     rows, length, dtype = setup.micro_batch_rows, setup.recipe.seq_len, setup.recipe.dtype
     native = HAS_KERNELS and setup.device.type == "cpu"
     kept = activation_bytes(

@@ -9,7 +9,8 @@ from llmkit.errors import DataError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope_scaling import ORIGINAL
-from llmkit.model.source import check_model, config_source, read_model_config, read_model_tensors
+from llmkit.model.source import check_model, read_model_tensors
+from llmkit.model.stretched import read_shape
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.same import other_token
 from llmkit.tokens.tokenizer import Tokenizer
@@ -51,7 +52,7 @@ def open_drafts(
     Raises:
         UsageError: --draft-tokens alone; or a draft model that cannot be the quicker one.
         DataError: it has another vocabulary, or its files are damaged.
-        MissingError, ConfigError: see `read_model_config`.
+        MissingError, ConfigError: see `read_shape`.
     """
     if config.draft == OFF:
         if config.draft_tokens is not None:
@@ -64,7 +65,7 @@ def open_drafts(
         return Drafts(config.draft_tokens or LOOKUP_TOKENS)
     draft_path = Path(config.draft)
     check_model(draft_path)
-    draft = ModelConfig.from_hf(read_model_config(draft_path), config_source(draft_path))
+    draft = read_shape(draft_path)
     check_states(draft, drafts=True)
     read_model_tensors(draft_path)
     _check_vocabulary(draft_path, draft, path, model, tokenizer)

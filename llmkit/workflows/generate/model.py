@@ -222,7 +222,7 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
     if drafts.path is None or drafts.model is None:
         return PromptLookup(drafts.tokens)
     model: Transformer | PackedModel
-    if native and runs_natively(drafts.model, placement.dtype, placement.device):
+    if native and runs_natively(placement.dtype, placement.device):
         model = _packed(job, drafts.path, placement.dtype)
     else:
         model = _modules(drafts.path, placement)
@@ -267,11 +267,9 @@ def _asked_for_kernels(job: Job) -> str | None:
 
 def _loads_torch(job: Job, dtype: str, device: str) -> bool:
     """Whether something of a job is not our kernels' work: adapters are read and made ready by torch."""
-    draft = None if job.drafts is None else job.drafts.model
-    models = [job.model] if draft is None else [job.model, draft]
     if job.config.kernels == "torch" or job.config.tp > 1 or job.adapters.sources:
         return True
-    return not all(runs_natively(one, dtype, device) for one in models)
+    return not runs_natively(dtype, device)
 
 
 def _uses_kernels(job: Job, dtype: str, device: str) -> bool:
@@ -285,7 +283,7 @@ def _uses_kernels(job: Job, dtype: str, device: str) -> bool:
         if asked is not None:
             raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
         return False
-    reason = why_not_natively(job.model, dtype, device)
+    reason = why_not_natively(dtype, device)
     if asked is not None and reason is not None:
         raise UsageError(
             f"{asked}: the native library {reason}",

@@ -136,7 +136,7 @@ def held_weight_bytes(path: Path, config: ModelConfig, dtype: str, device: str, 
         MissingError, DataError: see `read_plain_tensors`.
     """
     plain = weight_bytes(architecture_of(config), NumbersAlone(dtype)).nbytes
-    if not stays_coded or why_not_natively(config, dtype, device) is not None:
+    if not stays_coded or why_not_natively(dtype, device) is not None:
         return plain
     held = 0
     for info in read_plain_tensors(path).values():

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.sentence_modules import copy_steps, step_files
-from llmkit.model.config import ModelConfig
 from llmkit.model.pooling import read_pooling, write_pooling
-from llmkit.model.source import config_source, read_model_config, read_model_generation
+from llmkit.model.source import read_model_generation
+from llmkit.model.stretched import read_shape
 from llmkit.train.state import MODEL_FILES, WHOLE_MODEL, Product
 from llmkit.workflows.stop_tokens import with_turn_end
 
@@ -30,7 +30,7 @@ def whole_model(weights: Path | None, turn_end: int | None = None) -> Product:
     else:
         step_files(weights)
     generation, _ = read_model_generation(weights)
-    stops = ModelConfig.from_hf(read_model_config(weights), source=config_source(weights)).eos_token_ids
+    stops = read_shape(weights).eos_token_ids
     return Product(MODEL_FILES, generation=with_turn_end(generation, stops, turn_end))
 
 

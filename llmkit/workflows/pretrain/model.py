@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.digest import digest_files
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
 from llmkit.model.config import ModelConfig
@@ -132,7 +132,7 @@ def _continued(
             )
     _check_vocabulary(config, data, str(folder))
     files = [file for file in model_files(folder) if file.name != CONFIG]
-    digest = digest_bytes("".join(map(digest_file, files)).encode())
+    digest = digest_files(files)
     kept = {key: value for key, value in overrides.items() if key in _FREE_WITH_WEIGHTS}
     return ModelSource(replace(config, dtype="float32", **kept), folder, digest, scaling)
 

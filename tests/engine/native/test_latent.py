@@ -24,7 +24,6 @@ from llmkit.engine.request import Request
 from llmkit.errors import UsageError
 from llmkit.formats.gguf.write import write_gguf
 from llmkit.kernels.library import available, why_not
-from llmkit.kernels.matmul import matmul
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack
 from llmkit.model.config_parts import LatentConfig
 from llmkit.model.gguf.save import gguf_model
@@ -33,6 +32,7 @@ from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.stored_weights import StoredWeights
 from llmkit.model.transformer import Transformer
 from tests.engine.native.test_weights import distance, logits, modules, rounded_to
+from tests.kernels.native.calls import matmul
 from tests.written_texts import write
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from llmkit.engine.native.matrices import Matrices
 from llmkit.kernels.coded_gguf import gguf_matrix
 from llmkit.kernels.library import available
-from llmkit.kernels.matmul import matmul
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.quantised.coded_weights import Source
+from tests.kernels.native.calls import matmul
 from tests.model.recurrent.conftest import hybrid
 
 pytestmark = pytest.mark.skipif(not available(), reason="no native library")

@@ -62,7 +62,7 @@ def requests(count: int) -> list[Request]:
 @pytest.mark.parametrize("pass_tokens", [7, 512])
 def test_a_ragged_batch_has_the_scores_of_the_modules(shape: str, pass_tokens: int) -> None:
     model = make_model(**SHAPES[shape])
-    assert runs_natively(model.config, "float32", "cpu")
+    assert runs_natively("float32", "cpu")
     config = EngineConfig(positions=1000, block_tokens=4, max_texts=5, pass_tokens=pass_tokens)
     expected = write(Engine(model, config), requests(9))
     found = write(Engine(pack_model(model), config), requests(9))

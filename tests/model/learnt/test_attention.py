@@ -17,6 +17,7 @@ from llmkit.model.learnt.attention import attend_learning, learns_here
 from llmkit.model.presets import preset
 from llmkit.model.segments import segment_positions
 from llmkit.model.transformer import Transformer
+from llmkit.model.window import Window
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
 SEGMENTS = torch.tensor([[0] * 30 + [1] * 50 + [2] * 20, [0] * 99 + [1]])
@@ -58,10 +59,10 @@ def test_rows_windows_and_documents_are_attended_to_as_with_a_mask(
     (q, k, v), grad = _inputs()
     segments = SEGMENTS if documents else None
     positions = torch.arange(100) if segments is None else segment_positions(segments)
-    first = first_seen(positions, window)
+    first = first_seen(positions, Window(window))
     out = attend_learning(q, k, v, first, scale=0.2)
     found = torch.autograd.grad(out, (q, k, v), grad)
-    mask = layout_mask(0, 100, torch.device("cpu"), window=window, segments=segments)
+    mask = layout_mask(0, 100, torch.device("cpu"), window=Window(window), segments=segments)
     mask = torch.ones(100, 100, dtype=torch.bool).tril() if mask is None else mask
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=0.2, enable_gqa=True)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)

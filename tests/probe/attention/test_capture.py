@@ -39,6 +39,7 @@ from llmkit.errors import UsageError
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.transformer import Transformer
+from llmkit.model.window import ALL
 from llmkit.probe.attention.capture import capture, wanted_layers
 from llmkit.probe.attention.rows import attention_rows
 
@@ -187,7 +188,7 @@ def test_shapes_and_settings_are_the_models() -> None:
     assert (one.q.shape, one.k.shape, one.v.shape) == ((4, 9, 8), (2, 9, 8), (2, 9, 8))
     assert (one.heads, one.tokens, one.scale) == (4, 9, 0.3)
     assert [one.group(head) for head in range(4)] == [0, 0, 1, 1]
-    assert one.window is None and one.softcap is None and one.sinks is None and one.first_key(8) == 0
+    assert one.window == ALL and one.softcap is None and one.sinks is None and one.first_key(8) == 0
 
 
 def test_a_bfloat16_model_gives_bfloat16_and_rows_are_computed_in_float32() -> None:

@@ -9,6 +9,7 @@ from family_models import Pair, make_pair
 from torch import Tensor
 
 from llmkit.errors import DataError
+from llmkit.model.window import Window
 from llmkit.probe.attention.capture import Captured, capture
 from llmkit.probe.attention.difference import head_difference, head_divergences
 from llmkit.probe.attention.statistics import head_statistics
@@ -65,7 +66,7 @@ def test_changes_are_the_other_models_figures_less_the_first_ones(pairs: list[Pa
 
 def test_a_window_and_a_learnt_sink_on_one_side_count(pairs: list[Pair]) -> None:
     layer = layer_of(pairs[0])
-    narrow = replace(layer, window=1)  # sees itself alone
+    narrow = replace(layer, window=Window(1))  # sees itself alone
     with torch.no_grad():
         p = pairs[0].theirs(IDS[None], output_attentions=True).attentions[2][0][1]
     (found,) = head_divergences(layer, narrow, [1])

@@ -8,6 +8,7 @@ import torch
 from attention_by_hand import FORMS, random_layer
 
 from llmkit.errors import UsageError
+from llmkit.model.window import ALL
 from llmkit.probe.attention.capture import Captured
 from llmkit.probe.attention.rows import frame_of, head_output, rows_of
 from llmkit.probe.attention.worked import worked_example
@@ -24,7 +25,7 @@ def test_every_step_is_what_a_reader_gets_by_hand() -> None:
         v=torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]]),
         scale=0.5,
         softcap=None,
-        window=None,
+        window=ALL,
         sinks=None,
         o_proj=o_proj,
     )

@@ -51,15 +51,14 @@ def test_packed_weights_are_as_large_as_said_and_the_model_keeps_its_own() -> No
 
 
 def test_torch_computes_where_it_is_asked_for_and_nothing_that_is_rounded(
-    tiny_model: Build, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = open_source(tiny_model(), None).config
-    assert not runs_on_kernels(config, "float32", "stored", "torch")
+    assert not runs_on_kernels("float32", "stored", "torch")
     with pytest.raises(UsageError, match="--weights int8 needs the native kernels: --kernels torch"):
-        runs_on_kernels(config, "float32", "int8", "torch")
+        runs_on_kernels("float32", "int8", "torch")
     with pytest.raises(ConfigError, match="int3"):
-        runs_on_kernels(config, "float32", "int3", "auto")
+        runs_on_kernels("float32", "int3", "auto")
     monkeypatch.setattr(bench_kernels, "why_not_natively", lambda *_: "not built")
-    assert not runs_on_kernels(config, "float32", "stored", "auto")
+    assert not runs_on_kernels("float32", "stored", "auto")
     with pytest.raises(UsageError, match="--kernels native needs the native kernels: not built"):
-        runs_on_kernels(config, "float32", "stored", "native")
+        runs_on_kernels("float32", "stored", "native")

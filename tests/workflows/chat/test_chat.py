@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmkit.engine.completion import Completion, Piece, complete
+from llmkit.engine.completion import Completion, Piece
 from llmkit.engine.config import GenerateConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
@@ -23,6 +23,7 @@ from llmkit.workflows.chat.turn import Turn
 from llmkit.workflows.tool.open import open_tools
 from llmkit.workflows.tool.options import ToolOptions
 from llmkit.workflows.tool.talk import Said
+from tests.written_texts import complete
 
 Start = Callable[..., Chat]
 

@@ -46,7 +46,8 @@ def test_weights_and_cache_take_what_is_predicted(tiny_model: Tiny, dtype: str, 
     engine = start_engine(job, placement)
     assert ARRAY_DTYPES[placement.dtype].itemsize == width
     list(engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=7))))  # 3 + 7 - 1 places: a block
-    assert engine.cache_bytes == placement.kv_bytes == 2 * 2 * 1 * 4 * 16 * width  # K and V, layers, heads, E
+    numbers = 2 * 2 * 1 * 4 * 16  # K and V, layers, heads, E
+    assert engine.store.nbytes == placement.kv_bytes == numbers * width
     file = (job.files.model / "model.safetensors").stat().st_size
     assert placement.weight_bytes == pytest.approx(file * width / 4, abs=2500)  # but for the header
     assert placement.memory_bytes > placement.weight_bytes + placement.kv_bytes
@@ -64,7 +65,7 @@ def test_a_cache_in_another_dtype_takes_what_is_predicted(
     list(engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=7))))
     assert placement.dtype == "float32"
     assert engine.store.kinds[0].dtype == kv_dtype
-    assert engine.cache_bytes == placement.kv_bytes == 2 * 2 * 1 * 16 * head_bytes
+    assert engine.store.nbytes == placement.kv_bytes == 2 * 2 * 1 * 16 * head_bytes
 
 
 @pytest.mark.parametrize("extent", [ONE, Extent(rows=4, prompt_tokens=700, positions=800, texts=4), None])
@@ -76,9 +77,9 @@ def test_a_window_takes_the_memory_of_a_window(tiny_model: Tiny, extent: Extent 
     placement, wider = place(job, extent), place(other, extent)
     engine = start_engine(job, placement)
     assert placement.positions == wider.positions
-    assert engine.cache_bytes == placement.kv_bytes or extent is None
+    assert engine.store.nbytes == placement.kv_bytes or extent is None
     if extent is not ONE:  # 9 positions are no longer than the window
-        assert engine.cache_bytes < 0.75 * start_engine(other, wider).cache_bytes
+        assert engine.store.nbytes < 0.75 * start_engine(other, wider).store.nbytes
     assert len(list(engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=7, ignore_eos=True))))) == 7
 
 

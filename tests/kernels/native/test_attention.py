@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmkit.kernels.attention import AttentionOptions, Cache, attention, keep
+from tests.kernels.native.calls import AttentionOptions, Cache, attention, keep
 
 pytestmark = pytest.mark.usefixtures("native")
 Ints = NDArray[np.int32]
@@ -215,16 +215,6 @@ def test_a_head_of_zeros_is_kept_as_zeros_and_one_that_is_not_finite_spoils_its_
     assert (codes[4] == 127).all() and scales[4, 0] == np.float32(1) / np.float32(127)
 
 
-def test_what_cannot_be_kept_is_refused() -> None:
-    new, places = np.zeros((2, 1, 8), np.float32), np.array([0, 4], np.int32)
-    with pytest.raises(ValueError, match="outside the 4 positions"):
-        keep(new, np.zeros((4, 1, 8), np.float32), places)
-    with pytest.raises(ValueError, match="has scales where it holds int8"):
-        keep(new, np.zeros((5, 1, 8), np.int8), places)
-    with pytest.raises(ValueError, match="new is float32"):
-        keep(new, np.zeros((5, 2, 8), np.float32), places)
-
-
 def test_a_position_is_the_same_to_the_bit_alone_in_a_chunk_and_in_a_batch(
     random: np.random.Generator,
 ) -> None:
@@ -263,26 +253,3 @@ def test_large_scores_do_not_overflow(random: np.random.Generator) -> None:
     found = run(q, cache, AttentionOptions(scale=1.0))
     best = np.argmax(np.einsum("he,se->hs", q[0].astype("f8"), cache.k[0, :, 0].astype("f8")), 1)
     assert np.array_equal(found[0], cache.v[0, best, 0])
-
-
-def test_what_does_not_fit_is_refused(random: np.random.Generator) -> None:
-    q, cache = contiguous(random, 30, 1, 4, 2, 32, 32)
-    options, one = AttentionOptions(scale=0.2), np.array([30], np.int32)
-    with pytest.raises(ValueError, match="a length of 31 in room for 30"):
-        attention(q, cache, one + 1, options)
-    with pytest.raises(ValueError, match="shorter than its new positions"):
-        attention(q, cache, one * 0, options)
-    with pytest.raises(ValueError, match="lengths is not"):
-        attention(q, cache, np.array([30]), options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="q is float32"):
-        attention(q[:, :3], cache, one, options)
-    with pytest.raises(ValueError, match="do not belong"):
-        attention(q, cache, one, options, query_start=np.array([0, 2], np.int32))
-    with pytest.raises(ValueError, match="outside the cache's 1"):
-        attention(q, cache, one, options, block_table=np.array([[1]], np.int32))
-    with pytest.raises(ValueError, match="come with scales"):
-        Cache(np.zeros((1, 2, 1, 8), np.int8), np.zeros((1, 2, 1, 8), np.int8))
-    with pytest.raises(ValueError, match="sinks are"):
-        attention(q, cache, one, AttentionOptions(scale=1, sinks=np.zeros(3, np.float32)))
-    with pytest.raises(ValueError, match="not float16"):
-        attention(q, Cache(cache.k.astype(np.float16), cache.v.astype(np.float16)), one, options)

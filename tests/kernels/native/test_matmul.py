@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from llmkit.kernels.library import level
-from llmkit.kernels.matmul import matmul, matmul_at
-from llmkit.kernels.memory import Rows, ValueType, rows_of
+from llmkit.kernels.memory import Rows, ValueType
 from llmkit.kernels.packed import PackedFormat, pack
+from tests.kernels.native.calls import matmul
 
 pytestmark = pytest.mark.usefixtures("native")
 UNIT = 2.0**-24
@@ -130,7 +130,7 @@ def test_rows_may_stand_apart_and_nothing_between_them_is_touched(
 ) -> None:
     packed, wide = pack(normal(random, 20, 75), form), normal(random, 9, 100)
     out = np.full((9, 33), 7, np.float32)
-    matmul_at(packed, rows_of(wide[:, :75]), out.ctypes.data, 33)
+    matmul(packed, wide[:, :75], out=out[:, :20])
     assert np.array_equal(out[:, :20], matmul(packed, wide[:, :75].copy()))
     assert (out[:, 20:] == 7).all()
 
@@ -179,17 +179,3 @@ def test_zeros_and_nothing_at_all_are_fine(random: np.random.Generator) -> None:
         packed = pack(np.zeros((5, 40), np.float32), form)
         assert not matmul(packed, np.zeros((3, 40), np.float32)).any()
         assert matmul(packed, np.empty((0, 40), np.float32)).shape == (0, 5)
-
-
-def test_shapes_that_do_not_fit_are_refused(random: np.random.Generator) -> None:
-    packed, x = pack(normal(random, 5, 40), PackedFormat.FLOAT32), normal(random, 2, 40)
-    with pytest.raises(ValueError, match="x has 39 columns, the weight 40"):
-        matmul(packed, x[:, :39])
-    with pytest.raises(ValueError, match="float32 or bfloat16"):
-        matmul(packed, x.astype(np.float16))
-    with pytest.raises(ValueError, match="out is"):
-        matmul(packed, x, out=np.empty((2, 6), np.float32))
-    with pytest.raises(ValueError, match="bias is"):
-        matmul(packed, x, bias=np.empty(4, np.float32))
-    with pytest.raises(ValueError, match="accumulate needs"):
-        matmul(packed, x, accumulate=True)
