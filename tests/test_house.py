@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 
 TESTS = Path(__file__).resolve().parent
@@ -14,31 +13,22 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__in
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_has_its_namesake_test(path: Path) -> None:
-    inside = path.relative_to(PACKAGE)
-    assert (TESTS / inside.parent / f"test_{inside.name}").is_file()
+def test_every_module_has_its_namesake_test() -> None:
+    lacking = [
+        str(inside)
+        for inside in (path.relative_to(PACKAGE) for path in FILES)
+        if not (TESTS / inside.parent / f"test_{inside.name}").is_file()
+    ]
+    assert lacking == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_what_is_public_is_typed_and_documented(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    missing = [] if ast.get_docstring(tree) else ["the module has no docstring"]
-    for node, owner in _public(tree):
-        where = f"{path.name}:{node.lineno}: {node.name}"
-        if ast.get_docstring(node) is None and not (owner is not None and owner.bases):  # a base documents it
-            missing.append(f"{where} has no docstring")
-        if not isinstance(node, ast.ClassDef):
-            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            bare = [one.arg for one in arguments if one.annotation is None and one.arg not in ("self", "cls")]
-            if bare or node.returns is None:
-                missing.append(f"{where} is not typed ({', '.join(bare) or 'what it returns'})")
-    assert missing == []
+def test_what_is_public_is_typed_and_documented() -> None:
+    assert [one for path in FILES for one in _missing(path)] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_holds_one_idea(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+def test_a_file_holds_one_idea() -> None:
+    long = [path for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > 300]
+    assert [str(path.relative_to(PACKAGE)) for path in long] == []
 
 
 def test_the_tests_have_no_module_that_the_package_lacks() -> None:
@@ -50,6 +40,23 @@ def test_the_tests_have_no_module_that_the_package_lacks() -> None:
         if not (folder / test.name.removeprefix("test_")).is_file()
     ]
     assert strays == []
+
+
+def _missing(path: Path) -> Iterator[str]:
+    """What a file's public names have no docstring or no types for."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = path.relative_to(PACKAGE)
+    if not ast.get_docstring(tree):
+        yield f"{inside} has no docstring"
+    for node, owner in _public(tree):
+        where = f"{inside}:{node.lineno}: {node.name}"
+        if ast.get_docstring(node) is None and not (owner is not None and owner.bases):  # a base documents it
+            yield f"{where} has no docstring"
+        if not isinstance(node, ast.ClassDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            bare = [one.arg for one in arguments if one.annotation is None and one.arg not in ("self", "cls")]
+            if bare or node.returns is None:
+                yield f"{where} is not typed ({', '.join(bare) or 'what it returns'})"
 
 
 def _public(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,18 @@ def rank_of(pid: int) -> int:
     return found
 
 
+@contextmanager
+def serving_parts(folder: Path, byte_level_dir: Path, workers: int) -> Iterator[Server]:
+    """A server of so many workers, each of two processes."""
+    model = write_model(folder / "model", byte_level_dir, 1)
+    line = ["-m", f"prod={model}", "--tp", 2, "--replicas", workers, "--prompt-workers", 1]
+    with serving(line, folder, model) as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def started(byte_level_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("parts")
-    model = write_model(folder / "model", byte_level_dir, 1)
-    line = ["-m", f"prod={model}", "--tp", 2, "--replicas", 2, "--prompt-workers", 1]
-    with serving(line, folder, model) as server:
+    with serving_parts(tmp_path_factory.mktemp("parts"), byte_level_dir, 2) as server:
         yield server
 
 
@@ -80,12 +87,14 @@ def test_texts_have_vectors_and_adapters_are_refused(server: Server, tmp_path: P
 
 
 def test_a_killed_process_costs_its_worker_and_no_request(server: Server) -> None:
-    victim = server.workers()[0]["pid"]
-    rank = rank_of(victim)
+    before = {one["id"]: one["restarts"] for one in server.workers()}
+    struck = server.workers()[0]
+    rank = rank_of(struck["pid"])
     answers = server.load(24, lambda: os.kill(rank, signal.SIGKILL))
     assert [one.status_code for one in answers] == [200] * 24
     server.until(lambda: all(one["state"] == "up" for one in server.workers()))
-    assert [one["restarts"] for one in server.workers()] == [1, 0]
+    after = {one["id"]: one["restarts"] for one in server.workers()}
+    assert after == {**before, struck["id"]: before[struck["id"]] + 1}
     assert rank_of(server.workers()[0]["pid"]) != rank
 
 
@@ -97,16 +106,17 @@ def test_a_killed_worker_leaves_no_process_behind(server: Server) -> None:
     server.until(lambda: all(one["state"] == "up" and one["pid"] != victim for one in server.workers()))
 
 
-def test_after_sigterm_a_stream_ends_well_and_nobody_is_left(server: Server) -> None:
-    pids = [one["pid"] for one in server.workers()]
-    pids += [rank_of(pid) for pid in pids]
-    told = {**LONG, "max_tokens": 200, "stream": True}
-    with server.client.stream("POST", "/v1/completions", json=told) as stream:
-        lines = stream.iter_lines()
-        next(lines)
-        server.process.send_signal(signal.SIGTERM)
-        assert [line for line in lines if line][-1] == "data: [DONE]"
-    assert server.process.wait(PATIENCE_SECONDS) == 0
+def test_after_sigterm_a_stream_ends_well_and_nobody_is_left(byte_level_dir: Path, tmp_path: Path) -> None:
+    with serving_parts(tmp_path, byte_level_dir, 1) as server:  # its own: others may run after this
+        pids = [one["pid"] for one in server.workers()]
+        pids += [rank_of(pid) for pid in pids]
+        told = {**LONG, "max_tokens": 200, "stream": True}
+        with server.client.stream("POST", "/v1/completions", json=told) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            server.process.send_signal(signal.SIGTERM)
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        assert server.process.wait(PATIENCE_SECONDS) == 0
     assert [pid for pid in pids if is_alive(pid)] == []
 
 

@@ -138,16 +138,6 @@ def test_what_cannot_be_is_said_in_two_lines(
     assert len(done.err.splitlines()) == 2 and done.out == b""
 
 
-@pytest.fixture(scope="module")
-def server(
-    stories: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
-    """A server of its own process, with its address and the file of its log."""
-    log = tmp_path_factory.mktemp("serve") / "log.jsonl"
-    with started(sys.executable, "-m", str(stories), "--log", str(log)) as (process, url):
-        yield process, url, log
-
-
 @contextmanager
 def started(python: str | Path, *flags: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server that is ready, and its address."""
@@ -259,33 +249,34 @@ def test_a_server_runs_the_tools_and_searches_the_index_that_its_operator_named(
 
 
 def test_a_web_page_of_others_has_nothing_written_by_a_server_on_this_machine(
-    server: tuple[subprocess.Popen[str], str, Path],
+    stories: Path, forked_python: Path
 ) -> None:
-    _, url, _ = server
-    body = {"prompt": "Once", "max_tokens": 1}
+    body = json.dumps({"prompt": "Once", "max_tokens": 1})
     evil = {"origin": "http://evil.example", "content-type": "text/plain"}
-    for head in (evil, evil | {"host": "evil.example"}, {"host": "evil.example:8000"}):
-        assert httpx.post(f"{url}/v1/completions", content=json.dumps(body), headers=head).status_code == 403
     form = {"content-type": "application/x-www-form-urlencoded"}  # as curl -d says where nothing is said
-    for head in (form, {"origin": url}, {"host": "localhost"}):
-        assert httpx.post(f"{url}/v1/completions", content=json.dumps(body), headers=head).status_code == 200
+    with started(forked_python, "-m", str(stories)) as (_, url):
+        for head in (evil, evil | {"host": "evil.example"}, {"host": "evil.example:8000"}):
+            assert httpx.post(f"{url}/v1/completions", content=body, headers=head).status_code == 403
+        for head in (form, {"origin": url}, {"host": "localhost"}):
+            assert httpx.post(f"{url}/v1/completions", content=body, headers=head).status_code == 200
 
 
 def test_a_server_writes_what_generate_writes_and_drains_at_sigterm(
-    server: tuple[subprocess.Popen[str], str, Path], llmkit_run: Callable[..., Any], stories: Path
+    llmkit_run: Callable[..., Any], stories: Path, tmp_path: Path
 ) -> None:
-    process, url, log = server
+    log = tmp_path / "log.jsonl"
     options = {"max_tokens": 24, "seed": 11, "temperature": 0.9, "top_k": 40}
-    answer = httpx.post(f"{url}/v1/completions", json={"prompt": "Once upon", **options}).json()
     words = ["--max-tokens", "24", "--seed", "11", "--temperature", "0.9", "--top-k", "40"]
     done = llmkit_run("generate", "-m", stories, "Once upon", *words)
-    assert answer["choices"][0]["text"] == done.text.removesuffix("\n")
-    body = {"prompt": "Once", "max_tokens": 300, "ignore_eos": True, "stream": True}
-    with httpx.stream("POST", f"{url}/v1/completions", json=body) as stream:
-        lines = stream.iter_lines()
-        next(lines)
-        process.send_signal(signal.SIGTERM)
-        rest = [line for line in lines if line]
-    assert rest[-1] == "data: [DONE]"
-    assert process.wait(20) == 0
-    assert [json.loads(line)["status"] for line in log.read_text().splitlines()][-2:] == [200, 200]
+    with started(sys.executable, "-m", str(stories), "--log", str(log)) as (process, url):
+        answer = httpx.post(f"{url}/v1/completions", json={"prompt": "Once upon", **options}).json()
+        assert answer["choices"][0]["text"] == done.text.removesuffix("\n")
+        body = {"prompt": "Once", "max_tokens": 300, "ignore_eos": True, "stream": True}
+        with httpx.stream("POST", f"{url}/v1/completions", json=body) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            rest = [line for line in lines if line]
+        assert rest[-1] == "data: [DONE]"
+        assert process.wait(20) == 0
+    assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [200, 200]
