@@ -1,5 +1,6 @@
 """Several training runs beside each other: the settings that differ, where each ended, and its curves."""
 
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ _APART = frozenset({"out", "initial_sha256"})
 """Settings that differ by nature, or that another one tells better."""
 
 
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """One run among others."""
 
     path: str
     settings: dict[str, Any]
-    """Those that differ between the runs."""
+    """Those that differ between the runs; of a setting that is an object each key: `rope_scaling.factor`."""
     parameters: int | None
     steps: int
     tokens: int | None
@@ -86,7 +90,7 @@ def read_runs(paths: list[Path]) -> list[RunReport]:
 
 def compare_runs(reports: list[RunReport]) -> RunsReport:
     """Runs beside each other, in the order given."""
-    settings = _settings(reports)
+    settings = [_flattened(one) for one in _settings(reports)]
     names = list(dict.fromkeys(name for one in settings for name in one))
     differing = [name for name in names if name not in _APART and _differs(name, settings)]
     summaries = [one.metrics or MetricsSummary(steps=0) for one in reports]
@@ -133,6 +137,8 @@ def _row(report: RunReport, summary: MetricsSummary, settings: dict[str, Any]) -
 
 def setting_words(value: object) -> str:
     """A setting for people; of a list, what repeats once: `3 × sliding_attention, full_attention`."""
+    if isinstance(value, str) and _SHA256.fullmatch(value):
+        return value[:12]  # as digests are told everywhere
     if not isinstance(value, list | tuple):
         return str(value)
     runs = [(str(one), len(list(same))) for one, same in groupby(value)]
@@ -151,6 +157,17 @@ def _recipe(report: RunReport) -> dict[str, Any] | None:
     recipe = dict(read_state(Path(report.path) / CHECKPOINTS / report.checkpoints[-1].name).recipe)
     model = recipe.pop("model", {})
     return {**recipe, **{name: value for name, value in model.items() if name not in recipe}}
+
+
+def _flattened(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings without objects in them: of two adapters the rank may be all that differs."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flattened(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def _differs(name: str, settings: list[dict[str, Any]]) -> bool:
