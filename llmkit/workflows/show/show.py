@@ -29,6 +29,7 @@ from llmkit.workflows.show.model import (
 from llmkit.workflows.show.records import RecordsReport, show_records, show_text
 from llmkit.workflows.show.retrieve_index import RetrieveIndexReport, show_retrieve_index
 from llmkit.workflows.show.run import RunReport, show_metrics, show_run
+from llmkit.workflows.show.saved_report import SavedReport, show_saved_report
 from llmkit.workflows.show.shards import ShardsReport, show_shards
 from llmkit.workflows.show.tokenizer import Piece, TokenizerReport, list_pieces, show_tokenizer
 
@@ -42,6 +43,7 @@ Report = (
     | ShardsReport
     | DedupIndexReport
     | RetrieveIndexReport
+    | SavedReport
 )
 
 
@@ -76,6 +78,8 @@ def show_artefact(path: Path) -> Report:
             return show_dedup_index(artefact.path)
         case "retrieve-index":
             return show_retrieve_index(artefact.path)
+        case "report":
+            return show_saved_report(artefact.path)
         case "text":
             return show_text(artefact.path)
         case "records":
