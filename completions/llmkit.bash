@@ -1167,7 +1167,7 @@ _llmkit() {
             esac
             ;;
         "show")
-            flags="--tensors --metadata --vocab --row --decode -t --tokenizer --embeddings --token --top --trace --verify --html --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--tensors --metadata --vocab --template --row --decode -t --tokenizer --embeddings --token --top --trace --verify --html --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --row) flags="" words="" ;;
                 -t|--tokenizer) flags="" words="@files" ;;

@@ -1361,6 +1361,7 @@ complete -c llmkit -n '__llmkit_at bench serve' -s h -l help -d 'Show this messa
 complete -c llmkit -n '__llmkit_at show' -l tensors -d 'List every tensor; with --json one a line.'
 complete -c llmkit -n '__llmkit_at show' -l metadata -d 'A GGUF or safetensors file'"'"'s keys and values; --json: whole.'
 complete -c llmkit -n '__llmkit_at show' -l vocab -d 'Dump a vocabulary: id, piece, text and bytes.'
+complete -c llmkit -n '__llmkit_at show' -l template -d 'The chat template as it is; --json: all templates, by name.'
 complete -c llmkit -n '__llmkit_at show' -l row -x -d 'One row of a shard folder, from 0; -1: the last.'
 complete -c llmkit -n '__llmkit_at show' -l decode -d 'With --row: as text too, by the -t tokenizer.'
 complete -c llmkit -n '__llmkit_at show' -s t -l tokenizer -r -F -d 'For --decode, whose shards must be of it; --embeddings.'

@@ -130,6 +130,11 @@ def as_told(kind: str, problem: str, hint: str) -> LlmkitError:
     return made(problem, hint=hint)
 
 
+def visible(text: str) -> str:
+    """Control characters as \\xNN: a file's own words cannot steer the terminal."""
+    return text.translate(_CONTROLS)
+
+
 def on_one_line(text: str) -> str:
     """A text that may have a file's name or a piece of data in it, without what a terminal acts upon.
 

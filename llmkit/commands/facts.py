@@ -4,12 +4,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from llmkit.errors import visible as visible
 from llmkit.formats.amount_text import plural as plural
 
 Facts = list[tuple[str, str | Sequence[str] | None]]
 """A name and what is to be said; a list of items is broken between items only. None is left out."""
 UNBROKEN = "\N{NO-BREAK SPACE}"
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def facts_lines(facts: Facts, width: int) -> list[str]:
@@ -32,11 +32,6 @@ def facts_lines(facts: Facts, width: int) -> list[str]:
 def title_line(path: str, kind: str, detail: str | None = None) -> str:
     """`PATH: kind, detail`: the first line of a report."""
     return visible(f"{path}: {kind}" + (f", {detail}" if detail else ""))
-
-
-def visible(text: str) -> str:
-    """Control characters as \\xNN: a file's own words cannot steer the terminal."""
-    return text.translate(_CONTROL)
 
 
 def indented(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmkit.errors import DataError, MissingError
+from llmkit.errors import DataError, MissingError, as_word
 from llmkit.formats.digest import content_id
 from llmkit.formats.file_kind import is_json_lines, kind_of_input
 from llmkit.formats.json_text import printable
@@ -208,12 +208,25 @@ def _decode(content: bytes, name: str, on_bad: OnBad | None) -> str | None:
 
 
 def _files_inside(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of those in it but hidden ones, and the records of how they were made."""
+    """The files of a folder and of those in it but hidden ones, and the records of how they were made.
+
+    A link to a file is that file; one to a folder is passed over, as by find: it may lead to where it stands.
+
+    Raises:
+        MissingError: a link leads to nothing, and what it stood for would be missing in silence.
+    """
     for place, folders, names in os.walk(folder, onerror=_refuse):  # rglob passes over what it may not read
         folders[:] = [name for name in folders if not name.startswith(".")]
         ours = {PROVENANCE} if _OF_DATASETS.isdisjoint(names) else {PROVENANCE, "state.json", *_OF_DATASETS}
         files = (Path(place, name) for name in names if name not in ours and not name.startswith("."))
-        yield from (file for file in files if file.is_file())
+        for file in files:
+            if file.is_file():
+                yield file
+            elif file.is_symlink() and not file.exists():
+                raise MissingError(
+                    f"{file}: a link to {file.readlink()}, and there is nothing",
+                    hint=f"make the link again, or rm {as_word(file)}",
+                )
 
 
 def _refuse(error: OSError) -> None:

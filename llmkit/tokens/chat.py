@@ -96,7 +96,7 @@ def _rendered(
         found = ", ".join(str(message.get("role")) for message in messages) or "no messages"
         raise DataError(
             f"the chat template refuses these messages: {error} (found roles: {found})",
-            hint="llmkit show TOKENIZER prints the template; every message needs a role and content",
+            hint="llmkit show TOKENIZER --template prints it; every message needs a role and content",
         ) from None
 
 

@@ -25,14 +25,15 @@ from llmkit.model.source import carries_tokenizer
 
 Kind = Literal[
     "model", "gguf", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
-    "metrics", "records", "text", "imatrix", "dedup-index", "retrieve-index",
+    "metrics", "records", "text", "imatrix", "dedup-index", "retrieve-index", "report",
 ]  # fmt: skip
 MODELS: tuple[Kind, ...] = ("model", "run", "checkpoint", "gguf")
 SHARD_INDEX = "index.json"  # also what `dedup --save-index` calls its own: their schemas differ
 _DEDUP_INDEX = "llmkit.dedup-index"
 KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"
 """Of Artefact.kind, `gguf` is a model in one file, and an `adapter` may be such a file too; `records` also a
-folder of documents in parts; `imatrix` an importance matrix in a GGUF file."""
+folder of documents in parts; `imatrix` an importance matrix in a GGUF file; `report` what a command said with
+--json, or the `llmkit.json` of a folder."""
 
 _SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
 _SQLITE = b"SQLite format 3\0"  # an index of `retrieve`, unless it is another program's
@@ -192,16 +193,19 @@ def is_metrics(record: dict[str, Any]) -> bool:
 def _json_object(path: Path, content: dict[str, Any] | None) -> Artefact:
     if content is None:
         raise DataError(f"{path}: not JSON, or cut short", hint=f"python -m json.tool {path}")
+    schema = str(content.get("schema", ""))
+    if schema.startswith("llmkit.shard"):
+        return Artefact("shards", path.parent)
+    if schema.startswith(_DEDUP_INDEX):
+        return Artefact("dedup-index", path.parent)
+    if schema.startswith("llmkit."):  # before the rest: a report may have a `model` that is an object
+        return Artefact("report", path)
     if "added_tokens" in content or isinstance(content.get("model"), dict):
         return Artefact("tokenizer", path)
     if "peft_type" in content:
         return Artefact("adapter", path.parent)
     if "weight_map" in content:
         return Artefact("model", path.parent)
-    if str(content.get("schema", "")).startswith("llmkit.shard"):
-        return Artefact("shards", path.parent)
-    if str(content.get("schema", "")).startswith(_DEDUP_INDEX):
-        return Artefact("dedup-index", path.parent)
     if "model_type" in content or "architectures" in content:
         return Artefact("config", path)
     if path.name == "vocab.json" and all(isinstance(token, int) for token in content.values()):

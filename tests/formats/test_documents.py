@@ -79,6 +79,19 @@ def test_a_missing_path_and_an_empty_folder_are_named(tmp_path: Path) -> None:
         list(read_documents([tmp_path / "empty"]))
 
 
+def test_a_link_to_a_file_is_the_file_one_to_a_folder_is_passed_over_and_one_to_nothing_is_named(
+    folder: Path,
+) -> None:
+    before = list_files([folder])
+    (folder / "again").symlink_to(folder)
+    assert list_files([folder]) == before
+    (folder / "d.md").symlink_to("a.md")
+    assert list_files([folder]) == [*before, folder / "d.md"]
+    (folder / "e.md").symlink_to("gone.md")
+    with pytest.raises(MissingError, match=r"e\.md: a link to gone\.md, and there is nothing"):
+        list_files([folder])
+
+
 def test_a_folder_that_may_not_be_read_is_an_error_and_not_passed_over(folder: Path) -> None:
     for name, mode in (("corpus", 0o755), ("corpus/.hidden", 0o000), ("corpus/shut", 0o000)):
         (folder / name).mkdir()

@@ -79,6 +79,8 @@ def test_files_are_told_apart(
         ("tokenizer", "any.json", json.dumps({"model": {"type": "BPE"}, "added_tokens": []})),
         ("tokenizer", "vocab.json", json.dumps({"step": 1, "loss": 2})),
         ("tokenizer", "gpt.tiktoken", "IQ== 0\n"),
+        ("report", "ppl.json", json.dumps({"schema": "llmkit.eval.ppl/1", "model": {"path": "run"}})),
+        ("report", "llmkit.json", '{\n  "schema": "llmkit.provenance/1"\n}\n'),
         ("shard", "shard-00000.tok.zst", b"\x50\x2a\x4d\x18\x02\x00\x00\x00{}"),
         ("shard", "renamed", b"\x50\x2a\x4d\x18\x02\x00\x00\x00{}"),
     ):

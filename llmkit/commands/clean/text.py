@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from llmkit.commands.facts import visible
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
 from llmkit.workflows.clean.figures import share_text, value_text
@@ -64,7 +65,7 @@ def describe_plan(plan: "CleanPlan") -> str:
 def describe_explanation(one: "Explanation") -> str:
     """One document: each check, its value, its bounds, and which of them drop it."""
     where = f"{one.file}:{one.line}" if one.line else one.file
-    lines = [f"{one.id}  {where}  {'kept' if one.kept else 'dropped'}"]
+    lines = [f"{visible(f'{one.id}  {where}')}  {'kept' if one.kept else 'dropped'}"]
     rows = [
         (
             *("keeps" if check["keeps"] else "DROPS", check["rule"], value_text(check["value"])),

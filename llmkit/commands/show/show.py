@@ -27,6 +27,9 @@ def show(
         bool, Option("--metadata", help="A GGUF or safetensors file's keys and values; --json: whole.")
     ] = False,
     vocab: Annotated[bool, Option("--vocab", help="Dump a vocabulary: id, piece, text and bytes.")] = False,
+    template: Annotated[
+        bool, Option("--template", help="The chat template as it is; --json: all templates, by name.")
+    ] = False,
     row: Annotated[
         int | None, Option("--row", metavar="N", help="One row of a shard folder, from 0; -1: the last.")
     ] = None,
@@ -76,6 +79,7 @@ def show(
         tensors=tensors,
         metadata=metadata,
         vocab=vocab,
+        template=template,
         row=row is not None,
         trace=trace is not None,
         verify=verify,
@@ -105,6 +109,8 @@ def show(
         _show_metadata(path, as_json)
     elif vocab:
         print_lines(pieces_of(path))
+    elif template:
+        _show_template(path, as_json)
     elif row is not None:
         print_report(show_row(path, row, tokenizer, decode=decode), as_json, row_text)
     elif trace is not None:
@@ -136,6 +142,12 @@ def _show_metadata(path: Path, as_json: bool) -> None:
 
     entries = metadata_of(path)
     print_lines(entries) if as_json else print(metadata_text(entries, width=text_width()))
+
+
+def _show_template(path: Path, as_json: bool) -> None:
+    from llmkit.workflows.show.show import show_templates
+
+    print_report(show_templates(path), as_json, lambda one: next(iter(one.templates.values())))
 
 
 def _show_trace(paths: list[Path], document: str, as_json: bool) -> None:

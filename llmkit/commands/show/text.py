@@ -14,6 +14,7 @@ from llmkit.workflows.show.model import ModelReport
 from llmkit.workflows.show.records import Lengths, RecordsReport
 from llmkit.workflows.show.retrieve_index import RetrieveIndexReport
 from llmkit.workflows.show.run import RunReport
+from llmkit.workflows.show.saved_report import SavedReport
 from llmkit.workflows.show.shards import ShardsReport
 from llmkit.workflows.show.show import Report
 from llmkit.workflows.show.tokenizer import TokenizerReport
@@ -40,6 +41,8 @@ def report_text(report: Report, *, width: int, color: bool) -> str:
             return dedup_index_text(report, width=width)
         case RetrieveIndexReport():
             return retrieve_index_text(report, width=width)
+        case SavedReport():
+            return saved_report_text(report, width=width)
 
 
 def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
@@ -143,6 +146,12 @@ def retrieve_index_text(report: RetrieveIndexReport, *, width: int) -> str:
     return "\n".join([title_line(report.path, "retrieval index"), *facts_lines(facts, width)])
 
 
+def saved_report_text(report: SavedReport, *, width: int) -> str:
+    """What a command said with --json; of a list of objects how many they are (--json has them)."""
+    facts: Facts = [(visible(name), _value(value)) for name, value in report.values.items()]
+    return "\n".join([title_line(report.path, "report", report.of), *facts_lines(facts, width)])
+
+
 def records_text(report: RecordsReport, *, width: int) -> str:
     """A data file."""
     fields = [
@@ -161,6 +170,24 @@ def records_text(report: RecordsReport, *, width: int) -> str:
         ("made by", report.made_by),
     ]
     return "\n".join([title_line(report.path, report.kind), *facts_lines(facts, width)])
+
+
+def _value(value: object) -> str | list[str] | None:
+    """A value of JSON for people; None of what is null."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.6g}"
+        case [dict(), *_]:
+            return f"{len(value):,} in a list"
+        case list():
+            return [str(_value(one)) for one in value]
+    return str(value)
 
 
 def _rank(report: AdapterReport) -> str | None:

@@ -125,6 +125,7 @@ class _Examination:
             **{"shards": self._shards, "shard": self._shards, "metrics": self._metrics},
             "imatrix": lambda one: self.findings.extend(check_imatrix(one)),
             **{"dedup-index": self._dedup_index, "retrieve-index": self._retrieve_index},
+            "report": lambda _: None,  # was read to know it, and nothing else is made of it
             **{"records": self._records, "text": lambda one: self.findings.extend(check_text(one))},
         }
         checks[patient.kind](path)

@@ -1,5 +1,6 @@
 """Several training runs beside each other: the settings that differ, where each ended, and its curves."""
 
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 from llmkit.errors import UsageError
 from llmkit.formats.checkpoint import CHECKPOINTS, read_state
 from llmkit.workflows.artefact import recognise
+from llmkit.workflows.show.flattened import flattened
 from llmkit.workflows.show.metrics import CurvePoint, MetricsSummary, Point, read_metrics
 from llmkit.workflows.show.run import RunReport, show_metrics, show_run
 
@@ -16,12 +18,15 @@ _APART = frozenset({"out", "initial_sha256"})
 """Settings that differ by nature, or that another one tells better."""
 
 
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """One run among others."""
 
     path: str
     settings: dict[str, Any]
-    """Those that differ between the runs."""
+    """Those that differ between the runs; of a setting that is an object each key: `rope_scaling.factor`."""
     parameters: int | None
     steps: int
     tokens: int | None
@@ -86,7 +91,7 @@ def read_runs(paths: list[Path]) -> list[RunReport]:
 
 def compare_runs(reports: list[RunReport]) -> RunsReport:
     """Runs beside each other, in the order given."""
-    settings = _settings(reports)
+    settings = [flattened(one) for one in _settings(reports)]  # of adapters the rank may be all that differs
     names = list(dict.fromkeys(name for one in settings for name in one))
     differing = [name for name in names if name not in _APART and _differs(name, settings)]
     summaries = [one.metrics or MetricsSummary(steps=0) for one in reports]
@@ -133,6 +138,8 @@ def _row(report: RunReport, summary: MetricsSummary, settings: dict[str, Any]) -
 
 def setting_words(value: object) -> str:
     """A setting for people; of a list, what repeats once: `3 × sliding_attention, full_attention`."""
+    if isinstance(value, str) and _SHA256.fullmatch(value):
+        return value[:12]  # as digests are told everywhere
     if not isinstance(value, list | tuple):
         return str(value)
     runs = [(str(one), len(list(same))) for one, same in groupby(value)]

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import BadLine, Line, decode_all, read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO, is_stream
 from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import Artefact, corpus_parts, is_metrics, recognise
 from llmkit.workflows.show.adapter import AdapterReport, adapter_tensors, show_adapter
 from llmkit.workflows.show.dedup_index import DedupIndexReport, show_dedup_index
@@ -29,8 +30,15 @@ from llmkit.workflows.show.model import (
 from llmkit.workflows.show.records import RecordsReport, show_records, show_text
 from llmkit.workflows.show.retrieve_index import RetrieveIndexReport, show_retrieve_index
 from llmkit.workflows.show.run import RunReport, show_metrics, show_run
+from llmkit.workflows.show.saved_report import SavedReport, show_saved_report
 from llmkit.workflows.show.shards import ShardsReport, show_shards
-from llmkit.workflows.show.tokenizer import Piece, TokenizerReport, list_pieces, show_tokenizer
+from llmkit.workflows.show.tokenizer import (
+    Piece,
+    TemplatesReport,
+    TokenizerReport,
+    list_pieces,
+    show_tokenizer,
+)
 
 Report = (
     ModelReport
@@ -42,6 +50,7 @@ Report = (
     | ShardsReport
     | DedupIndexReport
     | RetrieveIndexReport
+    | SavedReport
 )
 
 
@@ -76,6 +85,8 @@ def show_artefact(path: Path) -> Report:
             return show_dedup_index(artefact.path)
         case "retrieve-index":
             return show_retrieve_index(artefact.path)
+        case "report":
+            return show_saved_report(artefact.path)
         case "text":
             return show_text(artefact.path)
         case "records":
@@ -98,10 +109,28 @@ def pieces_of(path: Path) -> Iterator[Piece]:
     Raises:
         UsageError: the artefact has no vocabulary.
     """
-    artefact = recognise(path)
+    return list_pieces(_tokenizer(recognise(path), "vocabulary"))
+
+
+def show_templates(path: Path) -> TemplatesReport:
+    """The chat templates of a tokenizer, or of the one in a model.
+
+    Raises:
+        UsageError: the artefact has no tokenizer.
+        MissingError: its tokenizer has no template.
+    """
+    templates = _tokenizer(recognise(path), "chat template").templates
+    if not templates:
+        raise MissingError(
+            f"{path}: no chat template", hint="put the model's chat_template.jinja beside tokenizer.json"
+        )
+    return TemplatesReport(path=str(path), templates=templates)
+
+
+def _tokenizer(artefact: Artefact, what: str) -> Tokenizer:
     if artefact.kind not in ("tokenizer", "model", "gguf", "run", "checkpoint"):
-        raise _no_such(artefact, "vocabulary", "a tokenizer or a model folder")
-    return list_pieces(load_tokenizer(artefact.path))
+        raise _no_such(artefact, what, "a tokenizer or a model folder")
+    return load_tokenizer(artefact.path)
 
 
 def _tensors(artefact: Artefact) -> dict[str, TensorInfo]:

@@ -67,6 +67,15 @@ class TokenizerReport(msgspec.Struct, frozen=True, kw_only=True):
     made_by: str | None
 
 
+class TemplatesReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Chat templates, word for word."""
+
+    schema: str = "llmkit.show-template/1"
+    path: str
+    templates: dict[str, str]
+    """By name; that of most chats is the first, called `default` where it has no name of its own."""
+
+
 def show_tokenizer(path: Path) -> TokenizerReport:
     """A tokenizer folder or file.
 

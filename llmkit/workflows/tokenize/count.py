@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmkit.errors import visible
 from llmkit.formats.documents import Document
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import encode_line
@@ -119,7 +120,7 @@ def _as_columns(run: Run, count: Count, row_format: str) -> bytes:
             cells.append(str(_over(run, count)))
         return "\t".join(cells).encode() + b"\t" + escape_tsv(as_bytes(count.name)) + b"\n"
     columns = " ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-    name = b" " + as_bytes(count.name) if count.name else b""
+    name = b" " + as_bytes(visible(count.name)) if count.name else b""
     over = _over(run, count) if config.max_tokens is not None else 0
     mark = f"  over by {over:,}".encode() if over else b""
     return columns.encode() + name + mark + b"\n"

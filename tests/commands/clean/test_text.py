@@ -57,6 +57,11 @@ def test_a_plan_names_inputs_output_workers_and_bounds() -> None:
     assert "unknown (stdin)" in describe_plan(CleanPlan(["-"], None, None, None, 1, "process", []))
 
 
+def test_an_explanation_spells_out_what_in_a_name_would_steer_the_terminal() -> None:
+    one = Explanation("\x1b[2J", "\x1b[2J.txt", 0, True, [], {}, [])
+    assert describe_explanation(one) == "\\x1b[2J  \\x1b[2J.txt  kept"
+
+
 def test_an_explanation_has_a_line_for_each_check() -> None:
     checks = [
         {"rule": "words", "meaning": "m", "value": 3.0, "low": 50, "high": 100.0, "keeps": False},

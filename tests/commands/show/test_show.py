@@ -1,6 +1,7 @@
 """llmkit show: text, JSON, lists, and what it refuses."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,26 @@ def test_a_vocabulary_is_json_lines_of_every_id(llmkit_run: Callable[..., Any], 
     ]
     assert [one["id"] for one in pieces] == list(range(512))
     assert pieces[1]["piece"] == "<s>" and pieces[1]["special"] is True
+
+
+def test_a_chat_template_is_printed_word_for_word_from_a_tokenizer_and_from_a_gguf_file(
+    llmkit_run: Callable[..., Any], shared_data: Path, tmp_path: Path
+) -> None:
+    qwen = shared_data / "tokenizers" / "qwen2"
+    template = json.loads((qwen / "tokenizer_config.json").read_text())["chat_template"]
+    assert llmkit_run("show", qwen, "--template").text == template + "\n"
+    report = json.loads(llmkit_run("show", qwen, "--template", "--json").out)
+    assert report == {
+        "schema": "llmkit.show-template/1",
+        "path": str(qwen),
+        "templates": {"default": template},
+    }
+    model = tmp_path / "model"
+    shutil.copytree(shared_data / MODEL, model)
+    assert llmkit_run("show", model, "--template").status == 4
+    (model / "chat_template.jinja").write_text(template)
+    assert llmkit_run("convert", model, tmp_path / "model.gguf", "-q").status == 0
+    assert llmkit_run("show", tmp_path / "model.gguf", "--template").text == template + "\n"
 
 
 def test_a_run_draws_its_curve(

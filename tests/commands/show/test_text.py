@@ -13,6 +13,7 @@ from llmkit.workflows.show.imatrix import ImatrixReport
 from llmkit.workflows.show.model import ModelReport
 from llmkit.workflows.show.records import Lengths, RecordsReport
 from llmkit.workflows.show.run import RunReport
+from llmkit.workflows.show.saved_report import SavedReport
 from llmkit.workflows.show.tokenizer import Piece, SpecialToken, TokenizerReport
 
 TOKENIZER = TokenizerReport(
@@ -189,6 +190,8 @@ def test_every_kind_of_report_has_its_text(
 
     model, adapter = tiny_model(), tiny_adapter()
     documents, metrics = model.parent / "docs.jsonl", model.parent / "m.jsonl"
+    saved = model.parent / "ppl.json"
+    saved.write_text('{"perplexity": 3.25, "schema": "llmkit.eval.ppl/1"}\n')
     documents.write_text('{"text": "a"}\n')
     metrics.write_text('{"step": 1, "loss": 2.0}\n')
     for path, kind in {
@@ -197,9 +200,26 @@ def test_every_kind_of_report_has_its_text(
         byte_level_dir: "tokenizer, BPE",
         documents: "documents",
         metrics: "metrics",
+        saved: "report, llmkit.eval.ppl/1",
     }.items():
         text = report_text(show_artefact(path), width=80, color=False)
         assert text.splitlines()[0] == f"{path}: {kind}" and len(text.splitlines()) > 1
+
+
+def test_a_report_that_was_kept_is_told_key_by_key_with_lists_of_objects_counted() -> None:
+    values = {
+        "quality.kld": 0.1367767308722122,
+        "chunks": 12345,
+        "gate": None,
+        "noisy": False,
+        "rows": [{}, {}],
+    }
+    report = SavedReport(path="kl.json", of="llmkit.eval.kl/1", values={**values, "k": [1, 10]})
+    assert report_text(report, width=80, color=False).splitlines() == [
+        "kl.json: report, llmkit.eval.kl/1",
+        *("  quality.kld  0.136777", "  chunks       12,345", "  noisy        no"),
+        *("  rows         2 in a list", "  k            1, 10"),
+    ]
 
 
 def test_only_a_run_has_colour() -> None:

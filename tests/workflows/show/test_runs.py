@@ -62,6 +62,22 @@ def test_recipes_of_checkpoints_tell_what_was_worked_out_keys_of_the_model_too(
     assert compare_runs(read_runs([wide, asked])).differing == ["lr"]
 
 
+def test_of_settings_that_are_objects_only_the_keys_that_differ_are_told(
+    tmp_path: Path, write_metrics: Write
+) -> None:
+    recipes: dict[str, dict[str, Any]] = {
+        "full": {"parameters": {"kind": "full"}, "settings": {}, "rope_scaling": None},
+        "lora": {"parameters": {"kind": "lora", "rank": 8}, "settings": {}, "rope_scaling": None},
+        "long": {"parameters": {"kind": "full"}, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+    }
+    runs = [make_run(tmp_path / name, write_metrics, one) for name, one in recipes.items()]
+    full, lora, long = compare_runs(read_runs(runs)).runs
+    names = ["parameters.kind", "parameters.rank", "rope_scaling.rope_type", "rope_scaling.factor"]
+    assert full.settings == dict.fromkeys(names) | {"parameters.kind": "full"}
+    assert lora.settings == dict.fromkeys(names) | {"parameters.kind": "lora", "parameters.rank": 8}
+    assert list(long.settings.values()) == ["full", None, "yarn", 4.0]
+
+
 def test_a_run_without_validation_has_them_judged_by_the_training_loss(
     tmp_path: Path, write_metrics: Write
 ) -> None:
@@ -87,3 +103,8 @@ def test_a_list_among_settings_tells_what_repeats_once() -> None:
     kinds = ["sliding_attention"] * 3 + ["full_attention"] + ["sliding_attention"]
     assert setting_words(kinds) == "3 × sliding_attention, full_attention, sliding_attention"
     assert (setting_words((0, 1)), setting_words("ab"), setting_words(4)) == ("0, 1", "ab", "4")
+
+
+def test_a_digest_among_settings_is_told_by_its_beginning() -> None:
+    assert setting_words("0123456789abcdef" * 4) == "0123456789ab"
+    assert setting_words("0123456789abcdef" * 3) == "0123456789abcdef" * 3

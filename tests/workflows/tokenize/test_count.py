@@ -107,10 +107,12 @@ def test_json_is_one_object_with_rows_and_a_total_that_is_no_file(make_run: Make
     }
 
 
-def test_a_file_name_that_is_not_utf8_keeps_its_bytes_and_is_told_in_json(make_run: MakeRun) -> None:
+def test_a_file_name_that_is_not_utf8_keeps_its_bytes_on_one_line_and_is_told_in_json(
+    make_run: MakeRun,
+) -> None:
     name = os.fsdecode(b"caf\xe9\t1\n")
     document = Document("i", "ab", name, 0)
-    assert _written(make_run(document), name) == b"        2          2 caf\xe9\t1\n\n"
+    assert _written(make_run(document), name) == b"        2          2 caf\xe9\\x091\\x0a\n"
     assert _written(make_run(document, row_format="tsv"), name) == b"2\t2\tcaf\xe9\\t1\\n\n"
     assert _rows(make_run(document, row_format="jsonl"), name)[0]["file"] == "caf\\xe9\t1\n"
     assert _rows(make_run(document, row_format="jsonl", per_record=True))[0]["file"] == "caf\\xe9\t1\n"
