@@ -134,9 +134,9 @@ class Engine:
         return self.store.nbytes
 
     @property
-    def num_working(self) -> int:
+    def working(self) -> list[Text]:
         """Texts that have memory."""
-        return len(self._scheduler.working)
+        return list(self._scheduler.working)
 
     @property
     def is_idle(self) -> bool:
