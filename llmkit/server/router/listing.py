@@ -16,6 +16,7 @@ from llmkit.server.router.fleet import Group, no_worker
 from llmkit.server.router.processes import ask_all
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Card, Worker
+from llmkit.server.wire.model_page import model_answer, models_answer
 from llmkit.server.wire.openapi import facts_of, openapi_bytes
 from llmkit.server.wire.operations import OPERATIONS
 
@@ -25,7 +26,7 @@ _COUNTS = ("drawn_tokens", "prefill_tokens", "cached_tokens")
 
 async def list_models(request: Request) -> Response:
     """GET /v1/models: those that the caller may use, adapters too."""
-    return as_json({"object": "list", "data": _cards(request)})
+    return as_json(models_answer(_cards(request), request.headers, request.query_params))
 
 
 async def show_model(request: Request) -> Response:
@@ -36,7 +37,7 @@ async def show_model(request: Request) -> Response:
     card = next((one for one in group.cards() if one.id == name), None)
     if card is None:
         raise no_model(name, [one.id for one in group.cards()])
-    return as_json(_described(group, card))
+    return as_json(model_answer(_described(group, card), request.headers))
 
 
 async def show_load(request: Request) -> Response:
