@@ -129,9 +129,9 @@ class Engine:
         """Hears of the scores (R, V) of a text's places, and of its number, before anything is drawn."""
 
     @property
-    def num_working(self) -> int:
+    def working(self) -> list[Text]:
         """Texts that have memory."""
-        return len(self._scheduler.working)
+        return list(self._scheduler.working)
 
     @property
     def is_idle(self) -> bool:

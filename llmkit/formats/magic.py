@@ -1,5 +1,6 @@
 """First bytes that tell what a file holds, whatever it is called."""
 
+import re
 from typing import Literal
 
 Compression = Literal["zstd", "gzip"]
@@ -15,6 +16,14 @@ WARC = b"WARC/1."
 ZIP = b"PK\x03\x04"
 """PyTorch's checkpoints, too."""
 PICKLE = b"\x80\x02"
+_HTML = re.compile(rb"<(?:!doctype\s{1,10}html|html|head)[\s/>]", re.I)
+HTML_HEAD_BYTES = 24
+"""The most that `begins_html` looks at."""
+
+
+def begins_html(head: bytes) -> bool:
+    """Whether first bytes, behind blanks, are those of a page of HTML: its doctype or its outermost tags."""
+    return _HTML.match(head) is not None
 
 
 def compression_in(head: bytes) -> Compression | None:

@@ -14,9 +14,11 @@ from typing import Any, BinaryIO
 
 from msgspec import Raw
 
+from llmkit.formats.digest import content_id
 from llmkit.formats.html_bytes import decode_html
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import OnBad, Record, raw
+from llmkit.formats.magic import begins_html
 from llmkit.formats.streams import plain_name
 from llmkit.formats.warc import WarcRecord, read_warc
 
@@ -40,13 +42,16 @@ def is_html(path: Path) -> bool:
     return plain_name(path).endswith(HTML_SUFFIXES)
 
 
-def read_pages(stream: BinaryIO, name: str, *, warc: bool, on_bad: OnBad | None = None) -> Iterator[Page]:
+def read_pages(
+    stream: BinaryIO, name: str, *, warc: bool, piped: bool = False, on_bad: OnBad | None = None
+) -> Iterator[Page]:
     """The pages in an open file: all records with content of a WARC file, else the file as one page.
 
     Args:
         stream: its bytes, decompressed.
         name: for messages, and the id of an HTML file.
         warc: whether it is WARC; else HTML.
+        piped: whether the name is no page's: the id of HTML is then that of its content.
         on_bad: as for `read_warc`.
 
     Raises:
@@ -55,7 +60,8 @@ def read_pages(stream: BinaryIO, name: str, *, warc: bool, on_bad: OnBad | None 
     if not warc:
         page = decode_html(stream.read())
         metadata = {"content_type": HTML_TYPES[0], "charset": page.charset}
-        only = {"id": raw(printable(name)), "html": _text(page.text), "metadata": raw(metadata)}
+        identity = content_id(page.text) if piped else printable(name)
+        only = {"id": raw(identity), "html": _text(page.text), "metadata": raw(metadata)}
         yield Page(only, None, HTML_TYPES[0], name, 0)
         return
     for record in read_warc(stream, name, on_bad=on_bad):
@@ -68,8 +74,7 @@ def content_type_of(record: WarcRecord) -> str:
     """The media type of a record's content: what its header says, else HTML where it looks like it."""
     if record.content_type:
         return record.content_type
-    head = record.payload[:1024].lstrip().lower()
-    return HTML_TYPES[0] if head.startswith((b"<!doctype html", b"<html", b"<head")) else ""
+    return HTML_TYPES[0] if begins_html(record.payload[:1024].lstrip()) else ""
 
 
 def page_record(record: WarcRecord, source: str) -> Record:

@@ -5,11 +5,11 @@ from typing import BinaryIO, Literal
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.json_array import array_error, begins_array, may_begin_array
 from llmkit.formats.jsonl import BYTE_ORDER_MARK
-from llmkit.formats.magic import PARQUET, WARC
+from llmkit.formats.magic import HTML_HEAD_BYTES, PARQUET, WARC, begins_html
 from llmkit.formats.streams import look_ahead
 
 StdinKind = Literal["jsonl", "text", "blank", "empty"]
-PipedKind = StdinKind | Literal["warc"]
+PipedKind = StdinKind | Literal["warc", "html"]
 
 
 def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
@@ -21,7 +21,7 @@ def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
     kind, whole = kind_of_pipe(stream)
     if kind == "warc":
         raise warc_error("stdin", "-")
-    return kind, whole
+    return "text" if kind == "html" else kind, whole
 
 
 def warc_error(where: str, told: str) -> DataError:
@@ -38,8 +38,8 @@ def warc_error(where: str, told: str) -> DataError:
 
 
 def kind_of_pipe(stream: BinaryIO) -> tuple[PipedKind, BinaryIO]:
-    """jsonl where it begins with a brace, WARC by its own first word, else text; and a stream that still has
-    what was looked at.
+    """jsonl where it begins with a brace, WARC by its own first word, HTML by its doctype or outermost tags,
+    else text; and a stream that still has what was looked at.
 
     Raises:
         UsageError: it is parquet.
@@ -57,6 +57,8 @@ def kind_of_pipe(stream: BinaryIO) -> tuple[PipedKind, BinaryIO]:
         return "blank", whole
     if begins_array(start):
         raise array_error(None)
+    if begins_html(start):
+        return "html", whole
     return "jsonl" if start.startswith(b"{") else "text", whole
 
 
@@ -65,4 +67,6 @@ def _tells_kind(start: bytes) -> bool:
     if any(one.startswith(start) for one in (BYTE_ORDER_MARK, PARQUET, WARC)):
         return start in (PARQUET, WARC)
     word = start.removeprefix(BYTE_ORDER_MARK).lstrip()
+    if word.startswith(b"<"):
+        return b">" in word or len(word) >= HTML_HEAD_BYTES
     return bool(word) and not may_begin_array(word)

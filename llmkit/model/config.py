@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from llmkit.errors import ConfigError, at_place, nearest
 from llmkit.model.config_parts import (
+    MOST_LAYERS,
     DeltaConfig,
     ExpertsConfig,
     LatentConfig,
@@ -205,6 +206,12 @@ class ModelConfig:
     def _check_sizes(self) -> None:
         for name in _SIZES:
             check_whole(name, getattr(self, name))
+        if self.num_hidden_layers > MOST_LAYERS:  # each of which has its own place in lists
+            raise ConfigError(
+                f"num_hidden_layers is not a possible number, which ends at {MOST_LAYERS} "
+                f"(found {self.num_hidden_layers})",
+                hint="change num_hidden_layers",
+            )
         for name in ("norm_eps", "initializer_range"):
             if not _is_number(getattr(self, name)):
                 raise ConfigError(

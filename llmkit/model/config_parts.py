@@ -210,6 +210,10 @@ class Mamba2Config:
         return self.width + 2 * self.num_groups * self.state_size
 
 
+MOST_LAYERS = 10_000
+"""Beyond this a number of layers is a mistake, or that of a damaged file."""
+
+
 def check_whole(name: str, value: object) -> None:
     """Refuse what is no possible size.
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.formats.json_text import is_number
+from llmkit.model.config_parts import MOST_LAYERS
 
 STRUCTURAL = (
     *("num_", "_size", "_dim", "_rank", "window", "shared", "expert", "layers", "heads", "sharing"),
@@ -49,8 +50,6 @@ FOREIGN = {
 """Refused when set to this, whatever the family, and what it means."""
 OF_PICTURES = "vision"
 """Gemma 4's use_bidirectional_attention where only a picture's own tokens see later ones."""
-MOST = 10_000
-"""Beyond this a number of layers is a damaged file."""
 LARGEST = 2**31 - 1
 """Beyond this any size is."""
 
@@ -219,8 +218,8 @@ class Keys:
     def _checked(self, name: str, value: Any, least: int = 1) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             self.wrong(name, f"a whole number from {least}")
-        if value > MOST and name in ("num_hidden_layers", "n_layer"):
-            self.wrong(name, f"a possible number, which ends at {MOST}")
+        if value > MOST_LAYERS and name in ("num_hidden_layers", "n_layer"):
+            self.wrong(name, f"a possible number, which ends at {MOST_LAYERS}")
         if value > LARGEST:
             self.wrong(name, f"a possible number, which ends at {LARGEST}")
         return value

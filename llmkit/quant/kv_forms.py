@@ -6,7 +6,8 @@ int8-token is the engine's int8 cache, fp8-token vLLM's; the others are what `ll
 Shapes: (..., E), E numbers of a head at one position; (..., E / 32, 32) in blocks.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.cache_dtypes import cache_format
+from llmkit.model.config import ModelConfig
 
 _FP8_MOST = 448.0
 """The largest number of float8_e4m3fn."""
@@ -40,6 +42,34 @@ class KVForm:
             ConfigError: blocks do not divide it, or the form is for heads alone.
         """
         return cache_format(self.name).vector_bytes(width, latent=latent) / width
+
+
+def cached_vector(config: ModelConfig) -> tuple[int, bool]:
+    """Numbers of the vector that a cache keeps, and whether it is that of latent attention."""
+    if (latent := config.latent) is None:
+        return config.head_dim, False
+    return latent.kv_lora_rank + latent.qk_rope_head_dim, True
+
+
+def kv_forms_for(config: ModelConfig, names: Sequence[str]) -> list[KVForm]:
+    """Those of some forms in which a model's cache can be kept.
+
+    Raises:
+        ConfigError: in none; or there is no form of a name.
+    """
+    width, is_latent = cached_vector(config)
+    found = []
+    for form in map(kv_form, names):
+        with contextlib.suppress(ConfigError):
+            form.bytes_per_value(width, latent=is_latent)
+            found.append(form)
+    if not found:
+        vector = "latents" if is_latent else "heads"
+        raise ConfigError(
+            f"{' and '.join(names)}: none of them holds this model's {vector}, of {width} numbers",
+            hint="its cache stays in bfloat16: leave out what measures others",
+        )
+    return found
 
 
 def kv_form(name: str) -> KVForm:

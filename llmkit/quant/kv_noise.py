@@ -16,7 +16,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.layout import Layout
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
-from llmkit.quant.kv_forms import KVForm
+from llmkit.quant.kv_forms import KVForm, cached_vector
 from llmkit.quant.trial import Trials
 from llmkit.quant.workers import ALONE, Workers
 
@@ -102,15 +102,12 @@ def kv_noise(
             f"{model.config.model_type} has layers that keep a state, whose cache is not measured here",
             hint="leave out what measures the cache",
         )
-    latent = model.config.latent
-    width = model.config.head_dim
-    parts: tuple[Part, ...] = ("keys", "values")
-    if latent is not None:
-        width, parts = latent.kv_lora_rank + latent.qk_rope_head_dim, ("latents",)
-    sizes = {form.name: form.bytes_per_value(width, latent=latent is not None) for form in forms}
+    width, is_latent = cached_vector(model.config)
+    parts: tuple[Part, ...] = ("latents",) if is_latent else ("keys", "values")
+    sizes = {form.name: form.bytes_per_value(width, latent=is_latent) for form in forms}
     trials = Trials(model, ids, workers=workers)
     jobs = [(part, form) for part in parts for form in forms]
-    every: tuple[Part, ...] = (*parts, "both") if latent is None else parts
+    every: tuple[Part, ...] = parts if is_latent else (*parts, "both")
     layers = trials.num_layers
     total = len(jobs) * layers * (layers + 1) / 2 + len(every) * len(forms) * layers
     done = 0.0

@@ -6,13 +6,14 @@ whatever is loaded or unloaded under that name meanwhile.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
 from llmkit.errors import LlmkitError
-from llmkit.server.errors import ApiError, as_api_error
+from llmkit.server.adapter_mixes import Mixes
+from llmkit.server.errors import ApiError, as_api_error, refused
 
 if TYPE_CHECKING:
     from llmkit.model.adapters.weights import AdapterWeights
@@ -48,7 +49,11 @@ class _Loaded:
 
 
 class ServedAdapters:
-    """What may stand behind a model's name and a colon; iterates over names."""
+    """What may stand behind a model's name and a colon; iterates over names.
+
+    Attributes:
+        scales: of those that change the base where a request names none: llama.cpp's global scales.
+    """
 
     def __init__(
         self,
@@ -63,8 +68,10 @@ class ServedAdapters:
             thread: the engine's; None, as with `read`: none comes or goes.
             read: reads what is loaded.
         """
+        self.scales: Mapping[str, float] = {}
         self._loaded = {spec.name: _Loaded(spec, spec.name, nbytes) for spec, nbytes in loaded}
         self._thread = thread
+        self._mixes = None if thread is None else Mixes(thread.adapters)
         self._read = read
         self._changing = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -97,6 +104,32 @@ class ServedAdapters:
             if not one.users:
                 one.unused.set()
 
+    @contextlib.asynccontextmanager
+    async def used(self, name: str | None, scales: Mapping[str, float]) -> AsyncIterator[str | None]:
+        """What the engine calls what a request is answered with, which stays until this ends.
+
+        Args:
+            name: of an adapter as it was loaded; None: scales say.
+            scales: of adapters, several at once; of none: the base alone. 1 is an adapter's whole strength,
+                whatever part of it it was loaded with.
+
+        Raises:
+            ApiError: 404: an adapter is not there; 400: it was loaded with a strength of 0; 503: see `Mixes`.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            if name is None and scales:
+                parts = tuple(
+                    (stack.enter_context(self.held(one)) or "", self._share(one, scale))
+                    for one, scale in scales.items()
+                )
+                if len(parts) > 1 or parts[0][1] != 1:
+                    assert self._mixes is not None  # something has loaded them
+                    yield await stack.enter_async_context(self._mixes.held(parts))
+                else:
+                    yield parts[0][0]
+            else:
+                yield stack.enter_context(self.held(name))
+
     async def load(self, spec: AdapterSpec, *, replace: bool = False) -> int:
         """Let requests name an adapter; the bytes that it takes.
 
@@ -116,7 +149,7 @@ class ServedAdapters:
             called = f"{spec.name}#{next(self._numbers)}"  # no name that a client may write
             try:
                 weights = await asyncio.to_thread(read, spec)
-                nbytes = await thread.load_adapter(spec.name, weights, strength=spec.strength, called=called)
+                nbytes = await thread.adapters.load(spec.name, weights, strength=spec.strength, called=called)
             except LlmkitError as error:
                 raise as_api_error(error, "lora_path") from None
             self._loaded[spec.name] = _Loaded(spec, called, nbytes)
@@ -142,6 +175,7 @@ class ServedAdapters:
         async with self._changing:
             one = self._get(name)
             del self._loaded[name]
+            self.scales = {other: scale for other, scale in self.scales.items() if other != name}
         leaving = self._leave_later(one, thread)
         done, _ = await asyncio.wait((leaving,), timeout=wait_seconds)
         return bool(done)
@@ -151,13 +185,26 @@ class ServedAdapters:
             raise no_adapter(name)
         return self._loaded[name]
 
+    def _share(self, name: str, scale: float) -> float:
+        """What the change that an adapter makes, as it was loaded, is multiplied with.
+
+        Raises:
+            ApiError: 400.
+        """
+        strength = self._get(name).spec.strength
+        if not strength:
+            raise refused("lora", f"{name!r} was loaded with a strength of 0, which no scale makes more of")
+        return scale / strength
+
     def _leave_later(self, one: _Loaded, thread: "EngineThread") -> "asyncio.Task[None]":
         """Give its memory back when no request has it."""
+        if self._mixes is not None:
+            self._mixes.forget(one.called)
 
         async def leave() -> None:
             if one.users:
                 await one.unused.wait()
-            await thread.unload_adapter(one.called)
+            await thread.adapters.unload(one.called)
 
         task = asyncio.create_task(leave())
         self._leaving.add(task)

@@ -12,10 +12,12 @@ from llmkit.server.health import health, ready
 from llmkit.server.kept_api import KEPT
 from llmkit.server.listing import list_models, show_load, show_metrics, show_model, show_openapi
 from llmkit.server.llama import completion, infill
+from llmkit.server.lora import set_lora, show_lora
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.props import show_props
 from llmkit.server.rerank import rerank
+from llmkit.server.slots import show_slots
 from llmkit.server.tokens_api import apply_template, count_input, count_tokens, detokenize, tokenize
 from llmkit.server.wire.rerank import RERANK
 from llmkit.server.worker_api import load_adapter, show_adapters, take_left, unload_adapter
@@ -44,6 +46,9 @@ def build_app(
         route("/load", show_load, "GET"),
         route("/openapi.json", show_openapi, "GET"),
         route("/props", show_props, "GET"),
+        route("/slots", show_slots, "GET"),
+        route("/lora-adapters", show_lora, "GET"),
+        route("/lora-adapters", set_lora, "POST"),
         route("/v1/models", list_models, "GET"),
         route("/v1/models/{name:path}", show_model, "GET"),
         route("/v1/completions", completions, "POST"),

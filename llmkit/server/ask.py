@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llmkit.engine.config import SamplingConfig
+from llmkit.server.wire.lora import LoraScale
 
 Kind = Literal["text", "chat"]
 Passages = Literal["off", "on", "required"]
@@ -50,6 +51,8 @@ class Ask:
     marks: bool = False
     """Whether what looks like a special token in `texts` is one, as a whole conversation that a client has
     rendered itself has them; what ends a turn of it then ends the text."""
+    lora: tuple[LoraScale, ...] | None = None
+    """Adapters by their numbers, in place of one behind the model's name; None: nothing is said of any."""
     lines: LineRule | None = None
     """When the text ends by its lines; None: never."""
     ids: tuple[tuple[int, ...], ...] = ()

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from llmkit.engine.completion import Piece, TextWriter
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
+from llmkit.engine.text import Text
+from llmkit.server.engine_adapters import EngineAdapters
 from llmkit.server.engine_load import EngineLoad
+from llmkit.server.places import Places
 from llmkit.tokens.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from llmkit.model.adapters.weights import AdapterWeights
 
 T = TypeVar("T")
 
@@ -51,6 +51,7 @@ class EngineThread:
 
     Attributes:
         steps: passes so far.
+        adapters: those that requests may name.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
@@ -61,6 +62,8 @@ class EngineThread:
         """
         self.steps = 0
         self._engine = engine
+        self.adapters = EngineAdapters(engine.adapters, self.call)
+        self._places = Places()
         self._tokenizer = tokenizer
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._sinks: dict[int, _Sink] = {}
@@ -80,6 +83,11 @@ class EngineThread:
         return self._thread.is_alive()
 
     @property
+    def guesses(self) -> bool:
+        """Whether tokens are guessed ahead."""
+        return self._engine.speculation() is not None
+
+    @property
     def step_seconds(self) -> float:
         """How long the present pass has taken so far; 0 between passes."""
         began = self._step_began
@@ -88,7 +96,7 @@ class EngineThread:
     def load(self) -> EngineLoad:
         """Figures of this moment; they are read while the thread goes on, each whole by itself."""
         engine, counts = self._engine, self._engine.counts
-        running = engine.num_working
+        running = len(engine.working)
         return EngineLoad(
             running=running,
             max_texts=engine.max_texts,
@@ -106,6 +114,10 @@ class EngineThread:
             offloaded_blocks=counts.offloaded_blocks,
             restored_blocks=counts.restored_blocks,
         )
+
+    def texts(self) -> dict[int, Text]:
+        """Those at work, by their places; only to look at: the thread goes on with them meanwhile."""
+        return self._places.given(self._engine.working)
 
     async def stream(self, request: Request, *, shown: Collection[int] = ()) -> AsyncGenerator[Piece]:
         """The pieces of a text as they are written; the last has the whole, without its tokens.
@@ -151,33 +163,6 @@ class EngineThread:
             async with self._reading:  # requests take turns
                 whole = await self.call(reading.step)
         return reading.sums
-
-    async def load_adapter(
-        self, name: str, weights: "AdapterWeights", *, strength: float, called: str
-    ) -> int:
-        """Let requests name an adapter from the next pass on; the bytes that it takes.
-
-        Args:
-            name: what errors call it.
-            weights: as they were read.
-            strength: what its scale is multiplied with.
-            called: what requests call it.
-
-        Raises:
-            UsageError, DataError, EngineStopped: see `AdapterBank.prepare` and `call`.
-        """
-        bank = self._engine.adapters
-        made = await asyncio.to_thread(bank.prepare, name, weights, strength=strength)
-        added = await self.call(lambda: bank.add(replace(made, name=called)))
-        return added.nbytes
-
-    async def unload_adapter(self, name: str) -> None:
-        """Let no request name an adapter any more; texts that have it keep it to their end.
-
-        Raises:
-            UsageError, EngineStopped: there is none of this name; the thread is over.
-        """
-        await self.call(lambda: self._engine.adapters.unload(name))
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the engine's thread, between two passes, and wait for what it returns or raises.

@@ -139,6 +139,11 @@ def not_an_admin() -> ApiError:
     return ApiError(403, "this key is not an admin's", code="not_an_admin")
 
 
+def no_slot() -> ApiError:
+    """Every place for a text is taken, and the client asked to be told so."""
+    return ApiError(503, "no slot is free", code="no_slot", retry_after=1.0)
+
+
 def no_model(name: str, known: Sequence[str]) -> ApiError:
     """None of this name is here.
 

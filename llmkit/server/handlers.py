@@ -27,6 +27,7 @@ from llmkit.server.handoff import slot_comment, slot_headers
 from llmkit.server.kept_responses import KeptResponses, keeps_nothing
 from llmkit.server.left_answers import LeftAnswers
 from llmkit.server.lines import by_lines
+from llmkit.server.lora import scales_of
 from llmkit.server.metrics import Metrics
 from llmkit.server.models import Models
 from llmkit.server.replies import Reply, first_token
@@ -169,9 +170,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
     if state.log_prompts:
         request.state.prompt = ask.messages or ask.texts or ask.ids
     stack = AsyncExitStack()
-    called = stack.enter_context(served.adapters.held(ask.adapter))
-    if called is not None:
-        ask = replace(ask, model=f"{served.name}:{called}")
+    scales = scales_of(state.models, served, caller, ask.adapter, ask.lora)
     citations = None
     try:
         least = Sizes(
@@ -181,6 +180,9 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
             samples=ask.sampling.samples,
         )
         stack.enter_context(state.gate.begin(caller, least))
+        called = await stack.enter_async_context(served.adapters.used(ask.adapter, scales))
+        if called is not None:
+            ask = replace(ask, model=f"{served.name}:{called}")
         if ask.passages != "off":
             ask, citations = await until_gone(request, _with_passages(state.retrieval, ask))
         prepared = await until_gone(request, served.prepare(ask, caller))

@@ -14,20 +14,22 @@ from llmkit.server.gate import Caller
 from llmkit.server.handlers import State
 from llmkit.server.metrics import CONTENT_TYPE
 from llmkit.server.served import Served
+from llmkit.server.wire.model_page import model_answer, models_answer
 from llmkit.server.wire.openapi import facts_of, openapi_bytes
 from llmkit.server.wire.operations import OPERATIONS
 
 
 async def list_models(request: Request) -> Response:
     """GET /v1/models: those that the caller may use."""
-    return as_json({"object": "list", "data": _cards(request)})
+    return as_json(models_answer(_cards(request), request.headers, request.query_params))
 
 
 async def show_model(request: Request) -> Response:
     """GET /v1/models/NAME."""
     state: State = request.app.state.serve
     name = request.path_params["name"]
-    return as_json(_described(state, name, state.models.named(name, request.state.caller)))
+    told = _described(state, name, state.models.named(name, request.state.caller))
+    return as_json(model_answer(told, request.headers))
 
 
 async def show_metrics(request: Request) -> Response:

@@ -26,6 +26,7 @@ from llmkit.server.front import as_json, until_gone
 from llmkit.server.gate import Caller, Sizes, Slot
 from llmkit.server.handlers import State
 from llmkit.server.handoff import slot_headers
+from llmkit.server.lora import scales_of
 from llmkit.server.served import Served
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.rerank import RerankAsk, RerankRequest, read_rerank, rerank_object
@@ -77,8 +78,10 @@ async def rerank(request: Request) -> Response:
         return as_json(told, headers=slot_headers(slot, behind_router=state.behind_router))
 
     least = Sizes(prompt_tokens=len(ask.documents), answers=answers)
-    with served.adapters.held(ask.adapter) as adapter, state.gate.begin(caller, least):
-        return await until_gone(request, work(adapter))
+    scales = scales_of(state.models, served, caller, ask.adapter, None)
+    with state.gate.begin(caller, least):
+        async with served.adapters.used(ask.adapter, scales) as adapter:
+            return await until_gone(request, work(adapter))
 
 
 def _relevance_of(served: Served) -> Relevance:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import zstandard
 
-from llmkit.formats.magic import ARROW_FILE, ARROW_STREAM, PARQUET, PICKLE, ZIP, compression_in
+from llmkit.formats.magic import ARROW_FILE, ARROW_STREAM, PARQUET, PICKLE, ZIP, begins_html, compression_in
 
 
 def test_compression_is_known_by_what_the_compressors_write() -> None:
@@ -47,3 +47,15 @@ def test_checkpoints_of_pytorch_begin_as_a_zip_or_as_a_pickle() -> None:
     torch.save({}, old, _use_new_zipfile_serialization=False)
     assert new.getvalue().startswith(ZIP) and zipfile.is_zipfile(new)
     assert old.getvalue().startswith(PICKLE)
+
+
+@pytest.mark.parametrize("head", [b"<!DOCTYPE html>", b"<!doctype\n HTML PUBLIC", b"<HTML lang=x", b"<head>"])
+def test_a_page_begins_with_its_doctype_or_its_outermost_tags(head: bytes) -> None:
+    assert begins_html(head)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"<html", b"<header>", b"<htmlx>", b"<p>", b"<!doctype svg>", b"html>"]
+)
+def test_what_only_begins_like_a_page_is_none(head: bytes) -> None:
+    assert not begins_html(head)

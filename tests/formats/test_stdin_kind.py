@@ -21,6 +21,8 @@ from tests.formats.test_streams import Dripping
         (b"[{{ name }}]", "text"),
         (b"PAR", "text"),
         (b"WARC/", "text"),
+        (b"<!doctype html><p>", "text"),
+        (b"<", "text"),
         (b" \n\n", "blank"),
         (b"\xef\xbb\xbf", "blank"),
         (b"", "empty"),
@@ -48,6 +50,23 @@ def test_a_warc_file_is_no_text_however_slowly_it_comes() -> None:
         with pytest.raises(DataError, match="stdin: a WARC file: pages in their envelopes") as caught:
             kind_of_stdin(io.BufferedReader(io.BytesIO(content)))
         assert caught.value.hint == "llmkit clean - makes documents of its pages"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html>\n<p>a", "html"),
+        (b"\xef\xbb\xbf\n <html lang='fi'><p>a", "html"),
+        (b"<head/>", "html"),
+        (b"<!doctype" + b" " * 14 + b"html>", "text"),
+        (b"<header>a", "text"),
+        (b"<html", "text"),
+    ],
+)
+def test_a_page_of_html_is_one_however_slowly_it_comes(content: bytes, kind: str) -> None:
+    for raw in (io.BytesIO(content), Dripping(content)):
+        found, stream = kind_of_pipe(io.BufferedReader(raw))
+        assert found == kind and stream.read() == content
 
 
 @pytest.mark.parametrize("content", [b'[{"text": "a"}]\n', b'\xef\xbb\xbf[\n  {\n    "id": 1, "text": "a"'])

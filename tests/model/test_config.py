@@ -32,6 +32,7 @@ def test_ids_that_end_a_text_are_a_tuple_however_they_are_given(
     [
         ("llama", {"vocab_size": 0}, "vocab_size is not a whole number of at least 1 .found 0."),
         ("llama", {"num_hidden_layers": -1}, "num_hidden_layers is not a whole number"),
+        ("llama", {"num_hidden_layers": 10**12}, "num_hidden_layers is not a possible number"),
         ("llama", {"intermediate_size": 2.5}, "intermediate_size is not a whole number"),
         ("llama", {"num_attention_heads": 0}, "num_attention_heads is not a whole number"),
         ("llama", {"hidden_size": 34}, "hidden_size .34. is not a multiple of num_attention_heads .4."),

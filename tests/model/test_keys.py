@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.model.keys import MOST, Keys
+from llmkit.model.config_parts import MOST_LAYERS
+from llmkit.model.keys import Keys
 
 
 def keys(**config: Any) -> Keys:
@@ -74,9 +75,9 @@ def test_a_misspelt_key_is_answered_with_the_nearest_one_known() -> None:
 
 @pytest.mark.parametrize("name", ["num_hidden_layers", "n_layer"])
 def test_more_layers_than_any_model_has_are_a_damaged_file(name: str) -> None:
-    assert keys(**{name: MOST}).whole(name) == 10_000
+    assert keys(**{name: MOST_LAYERS}).whole(name) == 10_000
     with pytest.raises(ConfigError, match=f"{name} is not a possible number"):
-        keys(**{name: MOST + 1}).whole(name)
+        keys(**{name: MOST_LAYERS + 1}).whole(name)
 
 
 @pytest.mark.parametrize(("name", "value"), [("n_positions", 32_768), ("n_inner", 14_336)])

@@ -1,7 +1,7 @@
 """llama.cpp's own logits, through the C functions of the xllamacpp wheel, in a process of its own.
 
-Run as a script: FILE.gguf, and that of an adapter where there is one, in argv; ids as JSON on stdin, rows of
-logits as JSON on stdout.
+Run as a script: FILE.gguf, and those of adapters, in argv; ids and the adapters' scales as JSON on stdin,
+rows of logits as JSON on stdout.
 """
 
 import ctypes
@@ -9,18 +9,22 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 _F16, _F32 = 1, 0
 
 
-def llama_cpp_logits(file: Path, ids: list[int], adapter: Path | None = None) -> list[list[float]]:
+def llama_cpp_logits(
+    file: Path, ids: list[int], *adapters: Path, scales: Sequence[float] = (1.0,)
+) -> list[list[float]]:
     """T rows of V: what llama.cpp scores after each of the ids, read one by one through its float32 cache.
 
     Args:
         file: of the model.
         ids: to read.
-        adapter: beside it, at its own strength.
+        adapters: beside it.
+        scales: of each.
 
     Skips the test where xllamacpp is not installed.
     """
@@ -29,8 +33,8 @@ def llama_cpp_logits(file: Path, ids: list[int], adapter: Path | None = None) ->
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("no llama.cpp here: pip install --no-deps xllamacpp")
     done = subprocess.run(
-        [sys.executable, __file__, *map(str, [file] if adapter is None else [file, adapter])],
-        input=json.dumps(ids),
+        [sys.executable, __file__, *map(str, [file, *adapters])],
+        input=json.dumps([ids, scales[: len(adapters)]]),
         capture_output=True,
         text=True,
         check=False,
@@ -71,17 +75,21 @@ def _main() -> None:
     if not context:
         sys.exit("llama.cpp does not start it")
     llama.llama_set_n_threads(context, 1, 1)  # its four wait for each other in loops: half of the time
-    for path in sys.argv[2:]:
-        adapter = llama.llama_adapter_lora_init(ctypes.c_void_p(model), path.encode())
-        if not adapter:
-            sys.exit("llama.cpp does not load the adapter")
-        if llama.llama_set_adapters_lora(
-            context, (ctypes.c_void_p * 1)(adapter), ctypes.c_size_t(1), (ctypes.c_float * 1)(1.0)
-        ):
-            sys.exit("llama.cpp does not take the adapter")
+    ids, scales = json.load(sys.stdin)
+    adapters = [llama.llama_adapter_lora_init(ctypes.c_void_p(model), path.encode()) for path in sys.argv[2:]]
+    if not all(adapters):
+        sys.exit("llama.cpp does not load an adapter")
+    number = len(adapters)
+    if number and llama.llama_set_adapters_lora(
+        context,
+        (ctypes.c_void_p * number)(*adapters),
+        ctypes.c_size_t(number),
+        (ctypes.c_float * number)(*scales),
+    ):
+        sys.exit("llama.cpp does not take the adapters")
     vocab = llama.llama_vocab_n_tokens(ctypes.c_void_p(llama.llama_model_get_vocab(ctypes.c_void_p(model))))
     rows = []
-    for one in json.load(sys.stdin):
+    for one in ids:
         token = (ctypes.c_int32 * 1)(one)
         if llama.llama_decode(context, llama.llama_batch_get_one(token, 1)):
             sys.exit("llama.cpp does not read it")

@@ -1,5 +1,9 @@
 """Rounded keys and values against ggml's own Python, the engine's int8 codes, and published noise."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +11,8 @@ import torch
 from llmkit.engine import kv_codes
 from llmkit.engine.block_store import CODES_ESTIMATED_AS
 from llmkit.errors import ConfigError
-from llmkit.quant.kv_forms import KV_FORMS, kv_form
+from llmkit.model.config_parts import LatentConfig
+from llmkit.quant.kv_forms import KV_FORMS, kv_form, kv_forms_for
 
 HEADS = torch.randn(64, 16, 128, generator=torch.Generator().manual_seed(4))
 
@@ -55,3 +60,16 @@ def test_heads_and_names_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="no way to round a cache to 'q4_2'"):
         kv_form("q4_2")
     assert all(KV_FORMS[name].name == name for name in KV_FORMS)
+
+
+def test_of_some_forms_those_are_left_in_which_the_cache_can_be_kept() -> None:
+    def left(head_dim: int, latent: LatentConfig | None = None) -> list[str]:
+        config: Any = SimpleNamespace(head_dim=head_dim, latent=latent)
+        return [form.name for form in kv_forms_for(config, ("int8-token", "q8_0", "q4_0"))]
+
+    latent = LatentConfig(kv_lora_rank=48, qk_nope_head_dim=8, qk_rope_head_dim=16, v_head_dim=8)
+    assert left(32) == ["int8-token", "q8_0", "q4_0"] and left(16) == ["int8-token"]
+    assert left(16, latent) == ["q8_0", "q4_0"]  # a latent of 64 numbers, two blocks
+    with pytest.raises(ConfigError, match="none of them holds this model's latents, of 40 numbers") as error:
+        left(16, replace(latent, kv_lora_rank=24))
+    assert "--kv-dtype" not in error.value.hint

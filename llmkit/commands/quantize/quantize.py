@@ -1,9 +1,9 @@
 """llmkit quantize: a model with its weights rounded to few bits."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from llmkit.commands.shared import (
 )
 from llmkit.errors import GateFailed
 from llmkit.workflows.quantize.options import QuantizeConfig
+
+if TYPE_CHECKING:
+    from llmkit.quant.kv_noise import KVNoise
 
 KV_FORMS = ("int8-token", "q8_0", "q4_0")
 """That --kv-report tries: ours, and llama.cpp's."""
@@ -145,6 +148,7 @@ def _look(
     from llmkit.workflows.quantize.quantize import sweep
 
     configs = [replace(config, bits=one) for one in flags.parse_bits(bits)] if bits else [config]
+    tried: set[str] = set()
     jobs = [open_quantize(model, None, one, force=False, invocation=session.invocation) for one in configs]
     with session.console.progress("quantizing", log_every=log_every) as progress:
         if question == "--sweep":
@@ -155,10 +159,19 @@ def _look(
         elif question == "--sensitivity":
             _print(sensitivity_rows(jobs[0], progress), sensitivity_text, as_json)
         else:
-            _print(kv_rows(jobs[0], KV_FORMS, progress), kv_text, as_json)
+            _print(_noted(kv_rows(jobs[0], KV_FORMS, progress), tried), kv_text, as_json)
+    if question == "--kv-report" and (lacking := [one for one in KV_FORMS if one not in tried]):
+        session.console.note(f"not tried, as they do not hold this model's cache: {', '.join(lacking)}")
     if question == "--sweep":
         for line in sweep_plot(rows):
             session.console.note(line)
+
+
+def _noted(rows: Iterable["KVNoise"], tried: set[str]) -> Iterator["KVNoise"]:
+    """Rows as they come, and the forms that they are of."""
+    for row in rows:
+        tried.add(row.form)
+        yield row
 
 
 def _imatrix(

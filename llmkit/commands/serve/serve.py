@@ -44,7 +44,7 @@ def serve(
                 /v1/models
     Anthropic   /v1/messages /v1/messages/count_tokens
     Jina        /v1/rerank for models that judge (Qwen3-Reranker)
-    llama.cpp   /completion, /infill for editors, /props
+    llama.cpp   /completion, /infill for editors, /props, /slots, /lora-adapters
     ours        /tokenize /detokenize /apply-template /health /ready /metrics
     a page      / with chat, settings, and how sure the model was of each token
 

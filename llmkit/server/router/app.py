@@ -18,7 +18,16 @@ from llmkit.server.page import show_page
 from llmkit.server.router.asked import UNWRITTEN
 from llmkit.server.router.fleet import Fleet
 from llmkit.server.router.keeping import count_input, responses
-from llmkit.server.router.listing import list_models, show_load, show_model, show_openapi, show_props
+from llmkit.server.router.listing import (
+    list_models,
+    set_lora,
+    show_load,
+    show_lora,
+    show_model,
+    show_openapi,
+    show_props,
+    show_slots,
+)
 from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker_metrics import engines_text
@@ -54,6 +63,9 @@ def build_router(
         route("/load", show_load, "GET"),
         route("/openapi.json", show_openapi, "GET"),
         route("/props", show_props, "GET"),
+        route("/slots", show_slots, "GET"),
+        route("/lora-adapters", show_lora, "GET"),
+        route("/lora-adapters", set_lora, "POST"),
         route("/v1/models", list_models, "GET"),
         route("/v1/models/{name:path}", show_model, "GET"),
         route("/v1/responses", responses, "POST"),

@@ -8,13 +8,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import ApiError, no_model
+from llmkit.server.errors import ApiError, no_model, no_slot, not_an_admin
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
+from llmkit.server.router.crew import Reply
 from llmkit.server.router.fleet import Group, no_worker
 from llmkit.server.router.processes import ask_all
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Card, Worker
+from llmkit.server.wire.model_page import model_answer, models_answer
 from llmkit.server.wire.openapi import facts_of, openapi_bytes
 from llmkit.server.wire.operations import OPERATIONS
 
@@ -24,7 +26,7 @@ _COUNTS = ("drawn_tokens", "prefill_tokens", "cached_tokens")
 
 async def list_models(request: Request) -> Response:
     """GET /v1/models: those that the caller may use, adapters too."""
-    return as_json({"object": "list", "data": _cards(request)})
+    return as_json(models_answer(_cards(request), request.headers, request.query_params))
 
 
 async def show_model(request: Request) -> Response:
@@ -35,7 +37,7 @@ async def show_model(request: Request) -> Response:
     card = next((one for one in group.cards() if one.id == name), None)
     if card is None:
         raise no_model(name, [one.id for one in group.cards()])
-    return as_json(_described(group, card))
+    return as_json(model_answer(_described(group, card), request.headers))
 
 
 async def show_load(request: Request) -> Response:
@@ -63,16 +65,68 @@ async def show_load(request: Request) -> Response:
 
 async def show_props(request: Request) -> Response:
     """GET /props: what a worker says of a model, where it says anything as llama.cpp does."""
+    workers = _workers_asked(request)
+    return Response((await _said(workers[:1], "/props"))[0].content, media_type="application/json")
+
+
+async def show_slots(request: Request) -> Response:
+    """GET /slots: those of all workers of a model, numbered on; where there are keys it takes an admin's."""
+    caller: Caller = request.state.caller
+    if caller.name and not caller.is_admin:
+        raise not_an_admin()
+    replies = await _said(_workers_asked(request), "/slots")
+    slots = [slot for reply in replies for slot in msgspec.json.decode(reply.content, type=_Objects)]
+    if request.query_params.get("fail_on_no_slot") and all(one.get("is_processing") for one in slots):
+        raise no_slot()
+    return as_json([slot | {"id": place} for place, slot in enumerate(slots)])
+
+
+async def show_lora(request: Request) -> Response:
+    """GET /lora-adapters: those of a worker that the caller may use; every worker of a model has the same."""
+    caller: Caller = request.state.caller
+    workers = _workers_asked(request)
+    told = msgspec.json.decode((await _said(workers[:1], "/lora-adapters"))[0].content, type=_Objects)
+    model = request.app.state.serve.fleet.find(request.query_params.get("model"), caller).name
+    return as_json(
+        [one for one in told if caller.models is None or f"{model}:{one.get('name')}" in caller.models]
+    )
+
+
+async def set_lora(request: Request) -> Response:
+    """POST /lora-adapters: refused, as its scales would be of one process, and be lost with it.
+
+    Raises:
+        ApiError: 400: always.
+    """
+    problem = "/lora-adapters: behind several workers, each request says its scales itself, with lora"
+    raise ApiError(400, problem, code="not_available")
+
+
+def _workers_asked(request: Request) -> list[Worker]:
+    """Those of the model that `?model=` names, or of the first, that take requests.
+
+    Raises:
+        ApiError: 403, 404; 503: there is none.
+    """
     state: RouterState = request.app.state.serve
     group = state.fleet.find(request.query_params.get("model"), request.state.caller)
     workers = [one for one in group.main.workers if one.takes_requests]
     if not workers:
         raise no_worker(group.name)
-    found = await ask_all(workers[:1], "/props", seconds=_LOAD_SECONDS)
+    return workers
+
+
+async def _said(workers: Sequence[Worker], path: str) -> list[Reply]:
+    """What workers answer to a GET.
+
+    Raises:
+        ApiError: 400: none of them has it.
+    """
+    found = await ask_all(workers, path, seconds=_LOAD_SECONDS)
     if not found:
-        problem = f"/props: the server that has {group.name!r} does not have it"
+        problem = f"{path}: the server that has this model does not have it"
         raise ApiError(400, problem, code="not_available")
-    return Response(found[0].content, media_type="application/json")
+    return found
 
 
 async def show_openapi(request: Request) -> Response:
@@ -103,6 +157,9 @@ async def _loads_of(workers: Sequence[Worker]) -> list[tuple[str, dict[str, Any]
             told = msgspec.json.decode(reply.content, type=_Load)
             found += [(reply.who, one) for one in told.data]
     return found
+
+
+_Objects = list[dict[str, Any]]
 
 
 class _Load(msgspec.Struct):

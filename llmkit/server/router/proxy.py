@@ -97,6 +97,9 @@ async def _job(request: Request, state: RouterState, body: bytes | None = None) 
     body = await request.body() if body is None else body
     asked = read_asked(body)
     group = state.fleet.find(asked.model, caller)
+    if caller.models is not None and asked.content.get("lora"):  # which names adapters by numbers
+        problem = "lora: this key may use some models only: model names the adapter"
+        raise ApiError(403, problem, code="model_not_allowed", param="lora")
     path = request.url.path
     job = Job(
         path=path,

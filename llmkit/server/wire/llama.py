@@ -14,6 +14,7 @@ from llmkit.server.answer import Piece, TokenScore, Usage
 from llmkit.server.ask import Ask, LineRule
 from llmkit.server.errors import refused
 from llmkit.server.wire.completions import LEAST_LOGPROB, read_prompts
+from llmkit.server.wire.lora import LoraScale, check_scales
 from llmkit.server.wire.sampling import (
     SAYS_NOTHING,
     SamplingFields,
@@ -28,7 +29,7 @@ from llmkit.server.wire.sampling import (
 LLAMA = ("/completion", "/infill")
 """Paths whose answers are told in llama.cpp's words."""
 HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
-    **{"lora": ([],), "return_tokens": (False,), "timings_per_token": (False,)},
+    **{"return_tokens": (False,), "timings_per_token": (False,)},
     **{"post_sampling_probs": (False,), "return_progress": (False,), "n_cmpl": (1,), "min_keep": (0,)},
     **{"dynatemp_range": (0,), "dynatemp_exponent": (1,)},
 }
@@ -63,7 +64,8 @@ class LlamaFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     t_max_prompt_ms: int | None = None
     """Of these five none changes a text: the cache is always looked into, and llama.cpp bounds no prompt
     either."""
-    lora: Any = None
+    lora: list[LoraScale] | None = None
+    """Adapters, and their scales; empty: it says nothing."""
     return_tokens: Any = None
     timings_per_token: Any = None
     post_sampling_probs: Any = None
@@ -125,12 +127,13 @@ def read_alike_llama(
         if (getattr(told, name) or 0) < 0:
             raise refused(name, f"0 (off) or above (found {getattr(told, name)})")
     _read_order(told)
+    check_scales(told.lora or ())
     scores = check_logprobs("n_probs", told.n_probs or 0, limits) or None
     sampling = replace(read_sampling(told, base, limits, max_tokens=max_tokens), logprobs=scores)
     lines = LineRule(told.n_indent or 0, (told.t_max_predict_ms or 0) / 1000)
     alike = read_alike(told, sampling, limits)
     alike["names"] = {**alike["names"], "logprobs": "n_probs"}
-    return {"lines": lines, **alike}
+    return {"lines": lines, "lora": tuple(told.lora) if told.lora else None, **alike}
 
 
 def _read_order(told: LlamaFields) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from llmkit.server.errors import ANTHROPIC_OVERLOADED
-from llmkit.server.wire.json_schema import TEXT, Schema, integer, one_of, reference
+from llmkit.server.wire.json_schema import TEXT, Schema, array, integer, one_of, reference
 from llmkit.server.wire.openapi_bodies import as_decoded, body_schema
 from llmkit.server.wire.openapi_parts import PARTS
 from llmkit.server.wire.openapi_sampling import Facts
@@ -145,7 +145,10 @@ def _described(one: Operation, facts: Facts) -> dict[str, Any]:
     error = {JSON: {"schema": reference((AnthropicErrorBody if is_anthropic else ErrorBody).__name__)}}
     content = {one.media: {"schema": TEXT} if one.media != JSON else {}}
     if one.answer is not None:
-        content[one.media] = {"schema": reference(one.answer.__name__)}
+        answer_schema = reference(one.answer.__name__)
+        content[one.media] = {
+            "schema": array(answer_schema) if one.lists and one.body is None else answer_schema
+        }
     if one.streams:
         content["text/event-stream"] = {"schema": TEXT}
     told: dict[str, Any] = {
@@ -165,7 +168,11 @@ def _described(one: Operation, facts: Facts) -> dict[str, Any]:
     if parameters := _parameters(one, facts):
         told["parameters"] = parameters
     if one.body_name is not None:
-        told["requestBody"] = {"required": True, "content": {JSON: {"schema": reference(one.body_name)}}}
+        body = reference(one.body_name)
+        told["requestBody"] = {
+            "required": True,
+            "content": {JSON: {"schema": array(body) if one.lists else body}},
+        }
     return told
 
 

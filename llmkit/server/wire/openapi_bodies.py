@@ -29,6 +29,7 @@ from llmkit.server.wire.json_schema import (
     record,
     reference,
 )
+from llmkit.server.wire.lora import MOST_ADAPTERS, LoraScale
 from llmkit.server.wire.openapi_sampling import (
     LIMITS,
     RULES,
@@ -193,6 +194,7 @@ def _llama_fields(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "response_fields": or_null(array(TEXT)),
         **{"n": one_of(None, 1), "n_probs": or_null(integer(minimum=0, maximum=LIMITS.logprobs))},
         "samplers": or_null({**array(steps), "uniqueItems": True}),
+        "lora": or_null(array(reference(LoraScale.__name__), most=MOST_ADAPTERS)),
         **{name: or_null(integer()) for name in ("id_slot", "n_keep", "n_cache_reuse", "t_max_prompt_ms")},
     }
     twice: list[Schema] = [

@@ -14,11 +14,13 @@ from llmkit.server.wire.infill import InfillRequest
 from llmkit.server.wire.input_items import MOST_LISTED, DeletedResponse, InputItems, InputTokens
 from llmkit.server.wire.json_schema import TEXT, Schema, integer, one_of
 from llmkit.server.wire.llama import LlamaRequest
+from llmkit.server.wire.lora import LORA_SCALE, LoraAdapter, LoraScale, ScalesSet
 from llmkit.server.wire.messages import MessagesRequest
 from llmkit.server.wire.openapi_sampling import Facts
 from llmkit.server.wire.props import Props
 from llmkit.server.wire.rerank import RERANK, RerankRequest
 from llmkit.server.wire.responses import ResponsesRequest
+from llmkit.server.wire.slots import TextSlot
 from llmkit.server.wire.tokenize import (
     Detokenized,
     DetokenizeRequest,
@@ -54,6 +56,8 @@ class Operation:
     """Statuses of errors; 401 and 403 are each one's that needs a key."""
     query: Mapping[str, Schema] = field(default_factory=dict, hash=False)
     """Parameters that its address takes."""
+    lists: bool = False
+    """Whether the body, or where there is none the answer, is a list of such."""
     is_open: bool = False
     """Whether it needs no key, whatever the server's keys."""
     counts: bool = False
@@ -106,6 +110,28 @@ OPERATIONS = (
         *(None, Props),
         refusals=(404,),
         query={"model": TEXT},
+    ),
+    Operation(
+        *("GET", "/slots", "Texts at work, as llama.cpp tells of them"),
+        *(None, TextSlot),
+        refusals=(404, 503),
+        query={"model": TEXT, "fail_on_no_slot": TEXT},
+        lists=True,
+    ),
+    Operation(
+        *("GET", "/lora-adapters", "Adapters, as llama.cpp lists them"),
+        *(None, LoraAdapter),
+        refusals=(404,),
+        query={"model": TEXT},
+        lists=True,
+    ),
+    Operation(
+        *("POST", "/lora-adapters", "At which scales adapters change the base"),
+        *(LoraScale, ScalesSet),
+        refusals=_COUNTED,
+        query={"model": TEXT},
+        lists=True,
+        narrowed=lambda facts: LORA_SCALE,
     ),
     Operation("GET", "/v1/models", "Models that this caller may ask", None, answers.ModelList),
     Operation("GET", "/v1/models/{name:path}", "One model", None, answers.ModelCard, refusals=(403, 404)),

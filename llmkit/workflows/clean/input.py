@@ -26,7 +26,7 @@ from llmkit.workflows.units import Piece
 
 BATCH_BYTES = 1 << 20
 Kind = Literal["jsonl", "parquet", "pages", "text"]
-_OF_PIPES: dict[str, Kind] = {"text": "text", "warc": "pages"}
+_OF_PIPES: dict[str, Kind] = {"text": "text", "warc": "pages", "html": "pages"}
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -112,14 +112,15 @@ def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
         yield from _rows(path, field, skips_bad)
         return
     name = _name_of(Path(piece.stream or piece.file))
+    warc = is_warc(path)
     with open_input(path) as stream:
         if is_stream(path) and not is_json_lines(path):
             found, stream = kind_of_pipe(stream)
-            kind = _OF_PIPES.get(found, "jsonl")
+            kind, warc = _OF_PIPES.get(found, "jsonl"), found == "warc"
         if kind == "jsonl":
             yield from _line_batches(stream, name, piece, waits=path == STDIO)
         elif kind == "pages":
-            yield from _pages(stream, name, skips_bad, warc=is_warc(path) or is_stream(path))
+            yield from _pages(stream, name, skips_bad, warc=warc, piped=is_stream(path))
         else:
             yield _text_entry(path, stream.read(), field, skips_bad)
 
@@ -173,10 +174,11 @@ def _rows(path: Path, field: str, skips_bad: bool) -> Iterator[Entry]:
     yield from map(_bad_entry, bad)
 
 
-def _pages(stream: BinaryIO, name: str, skips_bad: bool, *, warc: bool) -> Iterator[Entry]:
+def _pages(stream: BinaryIO, name: str, skips_bad: bool, *, warc: bool, piped: bool) -> Iterator[Entry]:
     """Pages, and the malformed ones among them in their places."""
     bad: list[BadLine] = []
-    for page in read_pages(stream, name, warc=warc, on_bad=bad.append if skips_bad else None):
+    on_bad = bad.append if skips_bad else None
+    for page in read_pages(stream, name, warc=warc, piped=piped, on_bad=on_bad):
         yield from map(_bad_entry, bad)
         bad.clear()
         yield Entry(_as_json(page.record), page.file, page.line, page=(page.status, page.content_type))

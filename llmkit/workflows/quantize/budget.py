@@ -9,7 +9,7 @@ from llmkit.errors import UsageError
 from llmkit.progress import Progress
 from llmkit.quant.budget import Choice, allot
 from llmkit.quant.grid import Grid
-from llmkit.quant.kv_forms import kv_form
+from llmkit.quant.kv_forms import kv_forms_for
 from llmkit.quant.kv_noise import KVNoise, kv_noise
 from llmkit.quant.plan import PlanUnit, QuantPlan
 from llmkit.quant.sensitivity import Sensitivity, Work, sensitivities
@@ -125,13 +125,15 @@ def trial_effort(job: QuantizeJob, work: Work) -> Effort:
 def kv_rows(job: QuantizeJob, forms: Sequence[str], progress: Progress) -> Iterator[KVNoise]:
     """What keeping keys and values in fewer bits costs, each alone, layer by layer, and all together.
 
+    Forms in which the model's cache cannot be kept are left out.
+
     Raises:
         UsageError: there is no text to score.
-        ConfigError, DataError: see `kv_noise`.
+        ConfigError, DataError: see `kv_forms_for` and `kv_noise`.
     """
+    tried = kv_forms_for(job.source.config, forms)
     scored = _scored(job)
     rows = max(1, _TOKENS // scored.shape[1])
-    tried = [kv_form(name) for name in forms]
     with job.workers() as workers:
         yield from kv_noise(job.source.load(), scored[:rows], tried, workers=workers, progress=progress)
 

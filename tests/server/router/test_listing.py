@@ -111,3 +111,54 @@ def test_props_are_those_of_a_worker_or_are_not_there(serving: Serving) -> None:
     assert told.json() == own.json() and told.json()["model_alias"] == "tiny"
     assert [missing.status_code, strange.status_code, down.status_code] == [404, 400, 503]
     assert strange.json()["error"]["code"] == "not_available"
+
+
+def answering(name: str, cards: tuple[Card, ...], **told: Any) -> Worker:
+    """A worker that answers each path with some JSON."""
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(200, json=told[request.url.path.strip("/").replace("-", "_")])
+    )
+    worker = Worker(name, httpx.AsyncClient(transport=transport, base_url="http://w"))
+    worker.up(cards)
+    return worker
+
+
+def test_slots_are_those_of_all_workers_for_admins_and_one_that_is_free_is_found() -> None:
+    slots = [{"id": 0, "is_processing": True}, {"id": 1, "is_processing": True, "id_task": 7}]
+    workers = [answering(name, (Card("tiny"),), slots=slots) for name in ("a", "b")]
+    router = Routing(Version("", 1.0, workers), keys=KEYS)
+
+    async def go() -> list[httpx.Response]:
+        async def ask(key: str, query: str = "") -> httpx.Response:
+            return await router.client.get(f"/slots{query}", headers={"x-api-key": key})
+
+        seen = [await ask("root"), await ask("b"), await ask("root", "?fail_on_no_slot=1")]
+        slots[1]["is_processing"] = False
+        return [*seen, await ask("root", "?fail_on_no_slot=1")]
+
+    answers = asyncio.run(go())
+    assert [one.status_code for one in answers] == [200, 403, 503, 200]
+    told = answers[0].json()
+    assert [one["id"] for one in told] == [0, 1, 2, 3] and told[3]["id_task"] == 7
+
+
+def test_adapters_by_their_numbers_are_those_that_a_key_may_use_and_their_scales_are_a_requests() -> None:
+    cards = (Card("tiny"), Card("tiny:poet"), Card("tiny:cook"))
+    listed = [{"id": 0, "name": "cook", "scale": 0.0}, {"id": 1, "name": "poet", "scale": 0.0}]
+    router = Routing(Version("", 1.0, [answering("a", cards, lora_adapters=listed)]), keys=KEYS)
+    scales = [{"id": 0, "scale": 1}]
+    body = {"prompt": "a", "model": "tiny:poet", "lora": scales}
+
+    async def go() -> list[httpx.Response]:
+        a, b, root = ({"x-api-key": key} for key in ("a", "b", "root"))
+        return [
+            await router.client.get("/lora-adapters", headers=b),
+            await router.client.get("/lora-adapters?model=tiny:poet", headers=a),
+            await router.client.post("/lora-adapters", json=scales, headers=root),
+            await router.client.post("/completion", json=body, headers=a),
+        ]
+
+    every, own, setting, strange = asyncio.run(go())
+    assert (every.json(), own.json()) == (listed, listed[1:])
+    assert setting.status_code == 400 and "with lora" in setting.json()["error"]["message"]
+    assert (strange.status_code, strange.json()["error"]["param"]) == (403, "lora")

@@ -42,6 +42,12 @@ def test_numbers_that_bound_nothing_are_none_and_steps_have_their_own_names() ->
     )
 
 
+def test_adapters_come_by_their_numbers_and_an_empty_list_says_nothing() -> None:
+    told = read(lora=[{"id": 1, "scale": 0.5}]).lora
+    assert told is not None and [(one.id, one.scale) for one in told] == [(1, 0.5)]
+    assert read(lora=[]).lora is None and read().lora is None
+
+
 def test_settings_of_a_llama_cpp_server_that_are_sent_back_to_it_ask_for_nothing() -> None:
     plain = {"dynatemp_range": 0.0, "dynatemp_exponent": 1.0, "top_n_sigma": -1.0, "min_keep": 0}
     more = {"return_progress": False, "n_cmpl": 1, "typical_p": 1.0, "mirostat": 0, "grammar": ""}
@@ -55,7 +61,8 @@ def test_settings_of_a_llama_cpp_server_that_are_sent_back_to_it_ask_for_nothing
         ({"dynatemp_range": 0.5}, "dynatemp_range"),
         ({"min_keep": 2}, "min_keep"),
         ({"top_n_sigma": -2}, "top_n_sigma"),
-        ({"lora": [{"id": 0, "scale": 1}]}, "lora"),
+        ({"lora": [{"id": 0, "scale": 1e9}]}, "lora"),
+        ({"lora": [{"id": 0, "scale": 1}] * 2}, "lora"),
         ({"samplers": ["top_k", "mirostat"]}, "samplers"),
         ({"n_indent": -1}, "n_indent"),
         ({"t_max_predict_ms": -5}, "t_max_predict_ms"),

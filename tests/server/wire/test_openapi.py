@@ -43,7 +43,8 @@ def test_the_server_sends_the_document(serving: Serving) -> None:
 def test_a_body_has_the_fields_of_the_struct_that_decodes_it_and_no_others(one: Operation) -> None:
     document = openapi_document()
     told = document["paths"][one.documented_path]["post"]["requestBody"]["content"]["application/json"]
-    schema = document["components"]["schemas"][told["schema"]["$ref"].rpartition("/")[2]]
+    body = told["schema"]["items"] if one.lists else told["schema"]
+    schema = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
     assert one.body is not None
     fields = msgspec.structs.fields(one.body)
     assert set(schema["properties"]) == {field.encode_name for field in fields}

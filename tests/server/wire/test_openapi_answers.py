@@ -37,8 +37,13 @@ TOLD = [one for one in OPERATIONS if one.answer is not None]
 def test_an_answer_is_what_the_document_says_and_has_no_more(one: Operation, shared: Shared) -> None:
     path = one.path.replace("{name:path}", "tiny").replace("{response_id:response}", shared.kept_id())
     for body in ASKED.get(one.path, [{}]):
-        answer = shared.post(path, body) if one.body else shared(shared.client.request(one.method, path))
+        answer = (
+            shared.post(path, [] if one.lists else body)
+            if one.body
+            else shared(shared.client.request(one.method, path))
+        )
         assert answer.status_code == 200, answer.text
         assert one.answer is not None
-        told = msgspec.convert(answer.json(), one.answer, strict=True)
+        kind: Any = list[one.answer] if one.lists and not one.body else one.answer  # type: ignore[name-defined]
+        told = msgspec.convert(answer.json(), kind, strict=True)
         assert msgspec.to_builtins(told) == answer.json()

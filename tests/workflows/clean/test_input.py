@@ -9,6 +9,7 @@ import pytest
 import zstandard
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.digest import content_id
 from llmkit.formats.documents import read_documents
 from llmkit.workflows.clean import input as clean_input
 from llmkit.workflows.clean.input import Batch, Entry, kind_of, read_batches
@@ -179,6 +180,18 @@ def test_a_pipe_is_jsonl_or_one_text_by_its_content(piped: Callable[[bytes], Pat
     entries = [entry for batch in read_batches([Piece(str(piped(content)))]) for entry in batch]
     (record,) = [json.loads(entry.content) for entry in entries]
     assert record["text"] == ("x" if content.startswith(b"{") else "plain text")
+
+
+def test_a_page_from_a_pipe_is_that_of_a_file_whose_id_is_its_contents(
+    piped: Callable[[bytes], Path], tmp_path: Path
+) -> None:
+    content = b"\n<!DOCTYPE html><html><p>na\xefve"
+    (tmp_path / "a.html").write_bytes(content)
+    (file,), (pipe,) = (entries([path]) for path in (tmp_path / "a.html", piped(content)))
+    told, named = json.loads(pipe.content), json.loads(file.content)
+    assert told["html"] == named["html"] and told["metadata"] == named["metadata"]
+    assert pipe.page == file.page == (None, "text/html")
+    assert told["id"] == content_id(told["html"]) and named["id"] == str(tmp_path / "a.html")
 
 
 def test_a_batch_iterates_over_lines_then_entries() -> None:
