@@ -56,6 +56,18 @@ def known_ids(work: Work) -> list[int]:
     return known + work.text.drafts[: work.num_drafts]
 
 
+def state_copies(works: Sequence[Work]) -> list[int]:
+    """Of each new position the slot that is to have its text's state behind it too, or -1; empty where none
+    has: see `Text.earlier`."""
+    if not any(work.text.earlier for work in works):
+        return []
+    return [
+        work.text.earlier.get(position + 1, -1)
+        for work in works
+        for position in range(work.start, work.start + work.count)
+    ]
+
+
 def parted(scores: Floats, counts: Sequence[int]) -> list[Floats | None]:
     """Scores of a pass text by text: (sum of counts, V) in so many rows each; None for none."""
     ends = [*accumulate(counts, initial=0)]

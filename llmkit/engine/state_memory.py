@@ -3,17 +3,24 @@
 A state says what a text was at one position, and nothing of the positions before. So a text that begins like
 another can go on only from a position where the state was kept: where a prompt ends, where prompts were seen
 to part, and where an answer has come to (as in vLLM's hybrid cache).
+
+Guesses go through the model before anybody knows whether they are right. So a pass leaves the state behind
+each position that a text may have to go back to, and the text goes on from the last that is right.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Protocol
 
 from llmkit.engine.blocks import Key
+from llmkit.engine.text import Text
 from llmkit.errors import UsageError
 from llmkit.model.config import ModelConfig
 
 KEPT_FOR_EACH = 2
 """States that are kept, for each text at work: of its prompt, and of what was written."""
+VERIFIED_FOR_EACH = 2
+"""Guesses at once, for each text at work, where all together have more than one text's."""
 
 
 class StateSlots(Protocol):
@@ -26,24 +33,56 @@ class StateSlots(Protocol):
 class StateMemory:
     """Gives states to texts, and finds those that were kept; what was used longest ago goes first."""
 
-    def __init__(self, slots: StateSlots, texts: int) -> None:
+    def __init__(self, slots: StateSlots, texts: int, earlier: int = 0) -> None:
         """
         Args:
-            slots: `num_slots(texts)` of them.
+            slots: `num_slots(texts, earlier)` of them.
             texts: most at work at once.
+            earlier: states that they may go back to, of all together.
         """
         self._slots = slots
         self._free = [*reversed(range(texts))]
         self._spare = [*reversed(range(texts, num_slots(texts)))]
+        self._earlier = [*reversed(range(num_slots(texts), num_slots(texts, earlier)))]
         self._kept: OrderedDict[Key, int] = OrderedDict()
+
+    @property
+    def num_free(self) -> int:
+        """States for texts that are to come to work."""
+        return len(self._free)
+
+    @property
+    def num_earlier(self) -> int:
+        """States to go back to that `leave` can give."""
+        return len(self._earlier)
 
     def take(self) -> int:
         """A state for a text at work, which is no text's yet: its first pass begins it."""
         return self._free.pop()
 
-    def give_back(self, slot: int) -> None:
+    def give_back(self, text: Text) -> None:
         """A text is over, or begins again."""
-        self._free.append(slot)
+        if text.state is not None:
+            self._free.append(text.state)
+        self._forget_earlier(text)
+
+    def leave(self, text: Text, positions: Iterable[int]) -> None:
+        """Have the next pass leave a text's state as it is behind so many of its positions."""
+        for position in positions:
+            text.earlier[position] = self._earlier.pop()
+
+    def go_back(self, text: Text) -> None:
+        """Its state is the one behind its computed positions, and it goes back to none before them."""
+        slot = text.earlier.pop(text.computed, None)
+        if slot is not None:
+            assert text.state is not None
+            self._earlier.append(text.state)
+            text.state = slot
+        self._forget_earlier(text)
+
+    def _forget_earlier(self, text: Text) -> None:
+        self._earlier += text.earlier.values()
+        text.earlier = {}
 
     def has(self, key: Key) -> bool:
         """Whether the state at the end of the block with this key was kept."""
@@ -72,14 +111,11 @@ class StateMemory:
         self._kept.move_to_end(key)
 
 
-def check_states(
-    config: ModelConfig, *, drafts: bool = False, offloads: bool = False, saves: bool = False
-) -> None:
+def check_states(config: ModelConfig, *, offloads: bool = False, saves: bool = False) -> None:
     """Refuse what does not go together with layers of state.
 
     Args:
         config: of the model.
-        drafts: whether tokens are guessed: a state does not go back to before a wrong one.
         offloads: whether blocks are kept in other memory.
         saves: whether they are kept in a file.
 
@@ -89,7 +125,6 @@ def check_states(
     if not config.state_layers:
         return
     asked = {
-        "--draft": (drafts, "goes back where a guess was wrong"),
         "--cache-offload": (offloads, "keeps blocks of tokens, and a state is none"),
         "--prompt-cache": (saves, "keeps blocks of tokens, and a state is none"),
     }
@@ -100,6 +135,21 @@ def check_states(
             )
 
 
-def num_slots(texts: int) -> int:
-    """States of texts at work and kept ones."""
-    return texts * (1 + KEPT_FOR_EACH)
+def num_slots(texts: int, earlier: int = 0) -> int:
+    """States of texts at work, kept ones, and those to go back to."""
+    return texts * (1 + KEPT_FOR_EACH) + earlier
+
+
+def verified_states(texts: int, guesses: int) -> int:
+    """States to go back to where guesses are verified.
+
+    Args:
+        texts: most at work at once.
+        guesses: most of each at once; 0: none are made.
+    """
+    return max(guesses, min(guesses, VERIFIED_FOR_EACH) * texts)
+
+
+def guessing_states(texts: int, guesses: int) -> int:
+    """The same for the model that guesses: between two passes of the other it has them all."""
+    return texts * (guesses - 1)
