@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from llmkit.engine.block_store import BlockStore
 from llmkit.engine.cuda.plan import PagePlan
+from llmkit.engine.saved_states import StateSlots
 from llmkit.engine.scheduler import Work
-from llmkit.engine.state_memory import StateSlots
 from llmkit.kernels.memory import Floats
 
 if TYPE_CHECKING:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from llmkit.engine.saved_states import StateKind
 from llmkit.model.config import ModelConfig
+from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Span
 from llmkit.model.recurrent.held import StateRows, state_tensors
 
@@ -49,29 +53,39 @@ class StateStore:
 
     Attributes:
         layers: of each layer of state its tensors, (S, ...).
+        kinds: see `StateSlots`.
     """
 
     def __init__(
         self, config: ModelConfig, slots: int, dtype: torch.dtype, device: torch.device | str
     ) -> None:
         self.layers = {layer: state_tensors(config, slots, dtype, device) for layer in config.state_layers}
+        self._tensors = [tensor for tensors in self.layers.values() for tensor in tensors]
+        self.kinds = [StateKind(dtype_name(one.dtype), tuple(one.shape[1:])) for one in self._tensors]
 
     @property
     def nbytes(self) -> int:
         """Bytes that all states may take."""
-        return sum(tensor.nbytes for tensors in self.layers.values() for tensor in tensors)
+        return sum(tensor.nbytes for tensor in self._tensors)
 
     def copy(self, source: int, target: int) -> None:
         """See `StateSlots`."""
-        for tensors in self.layers.values():
-            for tensor in tensors:
-                tensor[target] = tensor[source]
+        for tensor in self._tensors:
+            tensor[target] = tensor[source]
+
+    def read(self, number: int, slot: int) -> NDArray[np.uint8]:
+        """See `StateSlots`."""
+        return self._tensors[number][slot].cpu().flatten().view(torch.uint8).numpy()
+
+    def write(self, number: int, slot: int, content: NDArray[np.uint8]) -> None:
+        """See `StateSlots`."""
+        place = self._tensors[number][slot]
+        place.copy_(torch.from_numpy(content).view(place.dtype).view(place.shape))
 
     def begin(self, slot: int) -> None:
         """A text begins: its state is zeros."""
-        for tensors in self.layers.values():
-            for tensor in tensors:
-                tensor[slot].zero_()
+        for tensor in self._tensors:
+            tensor[slot].zero_()
 
     def groups(
         self, spans: Sequence[Span], slots: Sequence[int], copies: Sequence[int] = ()
@@ -111,8 +125,7 @@ class StateStore:
         """A slice for one text, whose state is then read where it is."""
         if len(slots) == 1:
             return slice(slots[0], slots[0] + 1)
-        device = next(iter(self.layers.values()))[0].device
-        return torch.tensor(slots, device=device)
+        return torch.tensor(slots, device=self._tensors[0].device)
 
 
 def _pieces(spans: Sequence[Span], slots: Sequence[int], copies: Sequence[int]) -> Iterator[_Piece]:

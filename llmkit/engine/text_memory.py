@@ -210,7 +210,8 @@ class TextMemory:
         if slot is None or not end or not (is_stop or end > len(text.request.prompt)):
             return
         key = self._key(text, text.table, end // self._size - 1)
-        states.keep(key, slot, instead_of=None if is_stop else text.written_state)
+        replaced = None if is_stop else text.written_state
+        states.keep(key, slot, instead_of=replaced, has_block=self.pool.has)
         if not is_stop:
             text.written_state = key
 

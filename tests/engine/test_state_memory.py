@@ -3,9 +3,12 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.draft_model import DraftModel
@@ -15,9 +18,10 @@ from llmkit.engine.native.states import NativeStates
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.request import Request
 from llmkit.engine.sampling import sampler_of
+from llmkit.engine.saved_states import StateKind
 from llmkit.engine.state_memory import (
     StateMemory,
-    check_states,
+    check_offload,
     guessing_states,
     num_slots,
     verified_states,
@@ -282,6 +286,18 @@ def test_texts_go_on_from_their_last_right_guess_and_are_the_same(
     assert engine.counts.passes < sum(map(len, expected))
 
 
+def test_texts_drawn_by_chance_are_the_same_with_guesses(computes: Transformer | PackedModel) -> None:
+    requests = [
+        Request((1, 2, 3 + seed), SamplingConfig(max_tokens=30, temperature=1.0, seed=seed, ignore_eos=True))
+        for seed in range(3)
+    ]
+    config = EngineConfig(positions=512, max_texts=2)
+    plain, _ = run(Engine(computes, config), requests)
+    oracle = Oracle({request.prompt: text for request, text in zip(requests, plain, strict=True)})
+    assert run(Engine(computes, config, proposer=oracle), requests)[0] == plain
+    assert {0, 1, 2, 3} <= {right for _, right in oracle.right}
+
+
 def test_a_conversation_goes_on_from_within_a_pass_of_guesses(
     model: Transformer, computes: Transformer | PackedModel
 ) -> None:
@@ -392,18 +408,28 @@ def test_guesses_are_the_smaller_models_own_text_whatever_became_of_the_last(
     assert guessing_states(3, 4) == 9
 
 
-def test_blocks_in_other_memory_or_a_file_are_refused_by_the_flag(model: Transformer) -> None:
+def test_blocks_in_other_memory_are_refused_by_the_flag(
+    model: Transformer, make_model: Callable[..., Transformer]
+) -> None:
     with pytest.raises(UsageError, match="--cache-offload"):
         Engine(model, EngineConfig(offload_bytes=1 << 20))
-    with pytest.raises(UsageError, match="--prompt-cache"):
-        check_states(model.config, saves=True)
+    check_offload(model.config, 0)
+    check_offload(make_model().config, 1 << 20)
 
 
 class Copies:
     """Remembers what was copied."""
 
+    kinds: ClassVar[list[StateKind]] = []
+
     def __init__(self) -> None:
         self.made: list[tuple[int, int]] = []
+
+    def read(self, number: int, slot: int) -> NDArray[np.uint8]:
+        raise AssertionError
+
+    def write(self, number: int, slot: int, content: NDArray[np.uint8]) -> None:
+        raise AssertionError
 
     def copy(self, source: int, target: int) -> None:
         self.made.append((source, target))
@@ -424,3 +450,14 @@ def test_a_state_that_nobody_is_to_go_on_from_makes_room_for_the_next() -> None:
     assert slots.made[-1] == (slots.made[2][1], own)
     memory.keep(b"four", own)  # `three` has been asked for longest ago
     assert memory.has(b"two") and not memory.has(b"three")
+
+
+def test_a_state_whose_block_is_gone_makes_room_before_older_ones() -> None:
+    memory = StateMemory(Copies(), 1)
+    own = memory.take()
+    for key in (b"oldest", b"lost"):
+        memory.keep(key, own)
+    memory.keep(b"new", own, has_block=lambda key: key != b"lost")
+    assert [memory.has(key) for key in (b"oldest", b"lost", b"new")] == [True, False, True]
+    memory.keep(b"newer", own)
+    assert [memory.has(key) for key in (b"oldest", b"new", b"newer")] == [False, True, True]
