@@ -1,7 +1,8 @@
 """Guesses by a smaller model with the same tokenizer (2211.17192): what it finds best, token after token.
 
 It reads texts as the engine's model does, all of them in one pass, and keeps its own keys and values of each.
-Where a guess was wrong the text is read again from there; what stands before it stays.
+Where a guess was wrong the text is read again from there; what stands before it stays: a state too, which was
+left behind each token that a guess may follow.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from llmkit.engine.layer_groups import groups_on
 from llmkit.engine.machinery import make_machinery, model_device
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.scheduler import Work
-from llmkit.engine.state_memory import check_states
+from llmkit.engine.state_memory import StateMemory, guessing_states, num_slots
 from llmkit.engine.text import Text
 from llmkit.engine.text_memory import TextMemory
 from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
@@ -65,7 +66,7 @@ class DraftModel:
             wide: with the kernels, whether to use every thread.
         """
         config = model.config
-        self._count = count
+        self.count = count
         self._vocab_size = min(config.vocab_size, vocab_size or config.vocab_size)
         self._context = config.max_position_embeddings
         if config.rope_scaling is not None and depends_on_length(config.rope_scaling):
@@ -76,10 +77,18 @@ class DraftModel:
         positions = positions or config.max_position_embeddings
         num_blocks = groups.blocks_for(positions, max_texts, block_tokens, pass_tokens)
         self.pool = BlockPool(num_blocks)
-        self._memory = TextMemory(self.pool, block_tokens, groups, pass_tokens=pass_tokens, reuse=True)
-        check_states(config, drafts=True)
-        machinery = make_machinery(model, num_blocks, block_tokens, wide=wide, groups=groups)
-        self._store, self._runner = machinery.store, machinery.runner
+        earlier = guessing_states(max_texts, count)
+        slots = num_slots(max_texts, earlier)
+        machinery = make_machinery(model, num_blocks, block_tokens, wide=wide, groups=groups, slots=slots)
+        self._store, self._runner, states = machinery.store, machinery.runner, machinery.states
+        self._memory = TextMemory(
+            self.pool,
+            block_tokens,
+            groups,
+            pass_tokens=pass_tokens,
+            reuse=True,
+            states=None if states is None else StateMemory(states, max_texts, earlier),
+        )
         self._readings: dict[int, _Reading] = {}
 
     def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
@@ -87,6 +96,9 @@ class DraftModel:
         guesses: list[list[int]] = [[] for _ in texts]
         works, wanted = self._reads(texts, most)
         while works:
+            for place, work in works.items():
+                if work.completes and len(guesses[place]) + 1 < wanted[place]:
+                    self._memory.leave_states(work.text, [work.start + work.count])
             scores = self._runner.run(list(works.values()))
             for (place, work), rows in zip(list(works.items()), scores, strict=True):
                 work.text.computed += work.count
@@ -116,8 +128,8 @@ class DraftModel:
         wanted: dict[int, int] = {}
         left = self._pass_tokens
         for place, (text, room) in enumerate(zip(texts, most, strict=True)):
-            count = min(self._count, room, self._context + 1 - len(text.tokens))
-            if count < 1 or left < 1:
+            count = min(self.count, room, self._context + 1 - len(text.tokens))
+            if count < 1 or left < 1 or not self._has_room(text):
                 continue
             reading = self._reading(text)
             self._follow(reading, text.tokens)
@@ -125,6 +137,7 @@ class DraftModel:
             if reading.is_foreign or self._memory.missing(reading, positions) > self.pool.num_free:
                 continue
             unread = min(left, len(reading.tokens) - reading.computed)
+            unread = self._memory.until_stop(reading, unread)
             read = reading.computed + unread
             if not self._memory.hold(reading, read if read < len(text.tokens) else positions):
                 continue
@@ -138,19 +151,38 @@ class DraftModel:
             tables = self._memory.tables(text.table.root)
             reading = _Reading(text.number, text.request, text.sampler, text.room, text.tokens, tables=tables)
             self._readings[text.number] = reading
-            self._memory.find(reading)
-            reading.tokens = text.tokens[: reading.computed]
-            reading.verified = reading.kept = reading.computed
+            self._begin(reading, text.tokens)
         return reading
+
+    def _has_room(self, text: Text) -> bool:
+        """Whether a text is read already, or can be: those that wait keep what was read of them."""
+        return text.number in self._readings or self._memory.has_room_for_state
+
+    def _begin(self, reading: _Reading, tokens: list[int]) -> None:
+        """Find what was read of others that begin like it."""
+        reading.tokens = tokens
+        self._memory.find(reading)
+        reading.tokens = tokens[: reading.computed]
+        reading.verified = reading.kept = reading.computed
 
     def _follow(self, reading: _Reading, tokens: list[int]) -> None:
         """Forget what was read after the first wrong guess; the last token is read again always, for its
         scores."""
-        end = min(reading.computed, len(tokens) - 1)
-        kept = min(reading.verified, end)
-        while kept < end and reading.tokens[kept] == tokens[kept]:
-            kept += 1
+        kept = self._right(reading, tokens)
+        if not self._memory.has_state(reading, kept):  # nothing was verified since it was read to its end
+            self._memory.give_back(reading)
+            self._begin(reading, tokens)
+            kept = reading.computed
         reading.is_foreign = reading.is_foreign or max(tokens[kept:]) >= self._vocab_size
         reading.tokens[kept:] = tokens[kept:]
         self._memory.commit(reading, reading.kept, kept)
         reading.kept, reading.verified = kept, len(tokens)
+
+    @staticmethod
+    def _right(reading: _Reading, tokens: list[int]) -> int:
+        """Positions that were read of the text as it is now, but for its last token."""
+        end = min(reading.computed, len(tokens) - 1)
+        kept = min(reading.verified, end)
+        while kept < end and reading.tokens[kept] == tokens[kept]:
+            kept += 1
+        return kept

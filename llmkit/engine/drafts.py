@@ -13,6 +13,10 @@ from llmkit.engine.text import Text
 class Proposer(Protocol):
     """Where guesses come from."""
 
+    @property
+    def count(self) -> int:
+        """Most guesses at once for a text."""
+
     def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
         """For each text at most so many tokens that may follow it."""
 
@@ -37,7 +41,7 @@ class PromptLookup:
             longest: tokens of a run.
             shortest: no run shorter than this is believed.
         """
-        self._count = count
+        self.count = count
         self._lengths = range(longest, shortest - 1, -1)
         self._places: dict[int, _Places] = {}
 
@@ -61,7 +65,7 @@ class PromptLookup:
         if most < 1 or places.is_resting():
             return []
         begin = places.find(text.tokens)
-        return [] if begin is None else text.tokens[begin : begin + min(self._count, most)]
+        return [] if begin is None else text.tokens[begin : begin + min(self.count, most)]
 
 
 class _Places:

@@ -24,7 +24,7 @@ from llmkit.engine.sampling import sampler_of, told
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.speculation import Speculation
 from llmkit.engine.speculation_report import SpeculationReport
-from llmkit.engine.state_memory import StateMemory, check_states
+from llmkit.engine.state_memory import StateMemory, check_offload, num_slots, verified_states
 from llmkit.engine.text import Text
 from llmkit.engine.text_memory import TextMemory
 from llmkit.kernels.memory import Floats
@@ -93,7 +93,8 @@ class Engine:
         pass_tokens = max(config.pass_tokens, config.max_texts)
         positions = config.positions or model.config.max_position_embeddings
         num_blocks = groups.blocks_for(positions, config.max_texts, config.block_tokens, pass_tokens)
-        check_states(model.config, drafts=proposer is not None, offloads=config.offload_bytes > 0)
+        check_offload(model.config, config.offload_bytes)
+        earlier = 0 if proposer is None else verified_states(config.max_texts, proposer.count)
         self.pages, self.store, runner, states = make_machinery(
             model,
             num_blocks,
@@ -102,22 +103,22 @@ class Engine:
             max_texts=config.max_texts,
             in_parts=lead is not ALONE,
             groups=groups,
+            slots=num_slots(config.max_texts, earlier),
         )
         self.host = HostMemory(self.store, config.offload_bytes) if config.offload_bytes else None
         self.pool = BlockPool(num_blocks, [] if self.host is None else [self.host])
+        self.states = None if states is None else StateMemory(states, config.max_texts, earlier)
         memory = TextMemory(
             self.pool,
             config.block_tokens,
             groups,
             pass_tokens=pass_tokens,
             reuse=config.reuse and self._length_matters is None,
-            states=None if states is None else StateMemory(states, config.max_texts),
+            states=self.states,
         )
+        dynamic = self._length_matters == "dynamic"
         self._scheduler = Scheduler(
-            memory,
-            max_texts=config.max_texts,
-            pass_tokens=pass_tokens,
-            whole=self._length_matters == "dynamic",
+            memory, max_texts=config.max_texts, pass_tokens=pass_tokens, whole=dynamic
         )
         self._runner = lead.over(runner)
         self.adapters = AdapterBank(model, self._runner)  # they come and go while it runs

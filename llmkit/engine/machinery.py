@@ -8,7 +8,6 @@ from llmkit.engine.native.native import NativeRunner
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.pass_runner import Machinery
-from llmkit.engine.state_memory import num_slots
 
 if TYPE_CHECKING:
     from llmkit.model.transformer import Transformer
@@ -29,6 +28,7 @@ def make_machinery(
     in_parts: bool = False,
     wide: bool = True,
     groups: LayerGroups | None = None,
+    slots: int = 1,
 ) -> Machinery:
     """The runner of a model and its memory.
 
@@ -41,9 +41,10 @@ def make_machinery(
         in_parts: whether other processes have other parts of the model.
         wide: with the kernels, whether to use every thread.
         groups: of its layers; None: all are in one.
+        slots: states that there is room for, where layers keep one: see `num_slots`.
     """
     if isinstance(model, PackedModel):
-        kv, slots = kv_dtype or model.dtype, num_slots(max_texts or 1)
+        kv = kv_dtype or model.dtype
         store = NativeStore(model.config, num_blocks, block_tokens, kv, groups, slots)
         return Machinery(PagePlan(None), store, NativeRunner(model, store, wide=wide), store.states)
     from llmkit.engine.torch_machinery import torch_machinery  # torch: the kernels need not wait for it
@@ -56,4 +57,5 @@ def make_machinery(
         max_texts=max_texts,
         in_parts=in_parts,
         groups=groups,
+        slots=slots,
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from llmkit.engine.block_store import BlockStore
 from llmkit.engine.cuda.plan import PagePlan
+from llmkit.engine.saved_states import StateSlots
 from llmkit.engine.scheduler import Work
-from llmkit.engine.state_memory import StateSlots
 from llmkit.kernels.memory import Floats
 
 if TYPE_CHECKING:
@@ -54,6 +54,18 @@ def known_ids(work: Work) -> list[int]:
     """The tokens of a text that go through the model: known ones, then drafts."""
     known = work.text.tokens[work.start : work.start + work.count - work.num_drafts]
     return known + work.text.drafts[: work.num_drafts]
+
+
+def state_copies(works: Sequence[Work]) -> list[int]:
+    """Of each new position the slot that is to have its text's state behind it too, or -1; empty where none
+    has: see `Text.earlier`."""
+    if not any(work.text.earlier for work in works):
+        return []
+    return [
+        work.text.earlier.get(position + 1, -1)
+        for work in works
+        for position in range(work.start, work.start + work.count)
+    ]
 
 
 def parted(scores: Floats, counts: Sequence[int]) -> list[Floats | None]:

@@ -10,13 +10,14 @@ in groups, of the layers in place L, each block having those of one group):
     digests               (N, 16) U8    of the block's bytes, looked at when it is found
     __metadata__          what they were made with
 
-Nothing is read but headers and keys until a block is found.
+Nothing is read but headers and keys until a block is found. States stand beside them: see `saved_states`.
 """
 
 import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +26,16 @@ from numpy.typing import NDArray
 from llmkit.engine.block_store import ARRAYS, BlockKind, BlockStore
 from llmkit.engine.blocks import Block, BlockPool, Kept, Key, content_key
 from llmkit.engine.offload import HostMemory
+from llmkit.engine.saved_states import KEY_BYTES, STORED_AS, damaged, is_of_states, plan_states
+from llmkit.engine.state_memory import StateMemory
 from llmkit.errors import DataError
 from llmkit.formats.atomic import atomic_file
-from llmkit.formats.model_folder import CONFIG_DTYPES, TensorInfo, read_header
+from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.safetensors_write import Planned, write_safetensors
 from llmkit.version import __version__
 
 SCHEMA = "llmkit.prompt-cache/1"
-_KEY_BYTES = 16
-_WORDS = {**CONFIG_DTYPES, "I8": "int8"}
-_NAMES = {name: stored for stored, name in _WORDS.items()}
+_WORDS = {stored: name for name, stored in STORED_AS.items()}
 Pages = list[NDArray[np.uint8]]
 """For each tensor of a store the bytes of blocks, (blocks, bytes)."""
 ReadBlock = Callable[[int, int], NDArray[np.uint8]]
@@ -113,7 +114,7 @@ class SavedBlocks:
         """
         self.path = path
         self._store = store
-        stored = read_header(path).tensors
+        stored = {name: one for name, one in read_header(path).tensors.items() if not is_of_states(name)}
         self._check(stored)
         content = np.memmap(path, np.uint8, mode="c")
 
@@ -130,7 +131,7 @@ class SavedBlocks:
         self._is_open = True
         self.found: set[Key] = set()
         if any(content_key(self._contents[place]) != key for key, place in self._places.items()):
-            raise _damaged(path)
+            raise damaged(path)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -169,13 +170,13 @@ class SavedBlocks:
                 yield key, place, self._contents[place]
 
     def _read(self, key: Key, place: int, block: int) -> None:
-        digest = hashlib.blake2b(digest_size=_KEY_BYTES)
+        digest = hashlib.blake2b(digest_size=KEY_BYTES)
         for number in _file_order(self._store.kinds):
             content = self.pages[number][place]
             digest.update(content)
             self._store.write_block(number, block, content)
         if digest.digest() != self._digests[place].tobytes():
-            raise _damaged(self.path)
+            raise damaged(self.path)
         self.found.add(key)
 
     def _check(self, stored: Mapping[str, TensorInfo]) -> None:
@@ -191,11 +192,11 @@ class SavedBlocks:
             )
         count = stored["keys"].shape[0] if "keys" in stored and stored["keys"].shape else 0
         own = ("parents", "keys", "digests")
-        shapes: dict[str, tuple[str, tuple[int, ...]]] = dict.fromkeys(own, ("U8", (count, _KEY_BYTES)))
+        shapes: dict[str, tuple[str, tuple[int, ...]]] = dict.fromkeys(own, ("U8", (count, KEY_BYTES)))
         shapes["ids"] = "I32", (count, size)
-        shapes |= {_name(kind): (_NAMES[kind.dtype], (count, size, *kind.shape)) for kind in kinds}
+        shapes |= {_name(kind): (STORED_AS[kind.dtype], (count, size, *kind.shape)) for kind in kinds}
         if not count or {name: (one.dtype, one.shape) for name, one in stored.items()} != shapes:
-            raise _damaged(self.path)
+            raise damaged(self.path)
 
 
 def save_blocks(
@@ -206,6 +207,7 @@ def save_blocks(
     *,
     host: HostMemory | None = None,
     saved: SavedBlocks | None = None,
+    memory: StateMemory | None = None,
 ) -> None:
     """Write every block that can be found, to a file that is whole or stays as it was.
 
@@ -217,6 +219,7 @@ def save_blocks(
         made_with: for those who read it.
         host: memory behind the pool, whose blocks are written too.
         saved: what was read at the beginning, of which those blocks are written that were found.
+        memory: of states, where layers keep one: those at the ends of the blocks are written.
     """
     parts: list[tuple[ReadBlock, list[int]]] = []
     entries: dict[Key, bytes] = {}
@@ -230,11 +233,14 @@ def save_blocks(
                 entries[key] = content
                 places.append(place)
         parts.append((read, places))
-    if not entries or (saved is not None and all(key in saved for key in entries)):
+    states = {key: read for key, read in (() if memory is None else memory.contents()) if key in entries}
+    has_blocks = saved is not None and all(key in saved for key in entries)
+    if not entries or (has_blocks and (memory is None or memory.has_saved(states))):
         return
     with atomic_file(path) as stream:
         metadata = {"schema": SCHEMA, **made_with.metadata(), "llmkit": __version__}
-        write_safetensors(stream, _plan(parts, entries, store), metadata)
+        of_states = () if memory is None else plan_states(memory.slots, states)
+        write_safetensors(stream, chain(_plan(parts, entries, store), of_states), metadata)
 
 
 def _plan(
@@ -242,7 +248,7 @@ def _plan(
 ) -> Iterator[Planned]:
     """The tensors of a file; the digests come last, made of all the others."""
     count, size = len(entries), store.block_tokens
-    digests = [hashlib.blake2b(digest_size=_KEY_BYTES) for _ in entries]
+    digests = [hashlib.blake2b(digest_size=KEY_BYTES) for _ in entries]
 
     def values(number: int) -> Iterator[memoryview]:
         digest = iter(digests)
@@ -257,13 +263,13 @@ def _plan(
 
     for number in _file_order(store.kinds):
         kind = store.kinds[number]
-        yield Planned(_name(kind), _NAMES[kind.dtype], (count, size, *kind.shape), partial(values, number))
-    ids = whole(lambda: (content[_KEY_BYTES:] for content in entries.values()))
-    parents = whole(lambda: (content[:_KEY_BYTES] for content in entries.values()))
+        yield Planned(_name(kind), STORED_AS[kind.dtype], (count, size, *kind.shape), partial(values, number))
+    ids = whole(lambda: (content[KEY_BYTES:] for content in entries.values()))
+    parents = whole(lambda: (content[:KEY_BYTES] for content in entries.values()))
     yield Planned("ids", "I32", (count, size), ids)
-    yield Planned("parents", "U8", (count, _KEY_BYTES), parents)
-    yield Planned("keys", "U8", (count, _KEY_BYTES), whole(lambda: entries))
-    yield Planned("digests", "U8", (count, _KEY_BYTES), whole(lambda: (one.digest() for one in digests)))
+    yield Planned("parents", "U8", (count, KEY_BYTES), parents)
+    yield Planned("keys", "U8", (count, KEY_BYTES), whole(lambda: entries))
+    yield Planned("digests", "U8", (count, KEY_BYTES), whole(lambda: (one.digest() for one in digests)))
 
 
 def _reading(pages: Pages) -> ReadBlock:
@@ -283,7 +289,3 @@ def _file_order(kinds: Sequence[BlockKind]) -> list[int]:
 def _short(value: str | None) -> str:
     """Without the most of a digest."""
     return "none" if value is None else value if len(value) != 64 else value[:12]
-
-
-def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: this prompt cache is damaged", hint="remove it: the next run writes it anew")

@@ -11,7 +11,7 @@ from torch import Tensor
 from llmkit.engine.adapters.torch_products import ModuleAdditions
 from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.parallel.ranks import ranks_of
-from llmkit.engine.pass_runner import known_ids, parted
+from llmkit.engine.pass_runner import known_ids, parted, state_copies
 from llmkit.engine.scheduler import Work
 from llmkit.engine.step import FlatStep, is_flat
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
@@ -61,7 +61,7 @@ class Runner:
         device = self._store.device
         ids = torch.tensor([[one for work in works for one in known_ids(work)]], device=device)
         with self._additions.of([(work.text.adapter, work.count) for work in works]):
-            hidden = self._model.hidden(ids, cache=PagedCache(self._store, spans))[0]
+            hidden = self._model.hidden(ids, cache=PagedCache(self._store, spans, state_copies(works)))[0]
         wanted = scored_rows(works, spans)
         rows_of_all = [row for rows in wanted for row in rows]
         if not rows_of_all:

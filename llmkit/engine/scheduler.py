@@ -34,6 +34,12 @@ class Work:
         """Whether every token is computed after the pass, so that the next can be drawn."""
         return self.start + self.count == len(self.text.tokens) + self.num_drafts
 
+    @property
+    def unsure(self) -> range:
+        """Positions that the text may come to only, where some drafts are wrong."""
+        end = self.start + self.count
+        return range(end - self.num_drafts, end)
+
 
 class Scheduler:
     """Holds every text, and the memory."""
@@ -107,6 +113,7 @@ class Scheduler:
                 if youngest is text:
                     work = Work(text, 0, 0, 0)
             if work.count:
+                self.memory.leave_states(text, work.unsure)
                 works.append(work)
                 left -= work.count
         if not preempted:
@@ -127,7 +134,7 @@ class Scheduler:
     def _fit(self, text: Text, share: int, spare: int = 0) -> Work:
         """As many of a text's tokens as it may have; drafts only behind all others, from what is spare."""
         known = len(text.tokens) - text.computed
-        drafts = min(len(text.drafts), spare) if known <= share else 0
+        drafts = self.memory.most_guesses(text, min(len(text.drafts), spare)) if known <= share else 0
         count = self.memory.until_stop(text, min(known, share))
         drafts = drafts if count == known else 0
         return Work(text, text.computed, count + drafts, drafts)

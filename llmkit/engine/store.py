@@ -147,7 +147,13 @@ class KVStore:
 class PagedCache:
     """The store as the model sees it in one pass over the new positions of several texts, laid end to end."""
 
-    def __init__(self, store: KVStore, spans: Sequence[PagedSpan]) -> None:
+    def __init__(self, store: KVStore, spans: Sequence[PagedSpan], state_copies: Sequence[int] = ()) -> None:
+        """
+        Args:
+            store: the memory.
+            spans: of each text.
+            state_copies: see `StateStore.groups`.
+        """
         self._spans = spans
         self._store = store
         self._rows: dict[tuple[int, int, int], slice | Tensor] = {}
@@ -158,7 +164,7 @@ class PagedCache:
         ]
         self._state_groups: list[StateGroup] = []
         if store.states is not None:
-            self._state_groups = store.states.groups(spans, [span.state for span in spans])
+            self._state_groups = store.states.groups(spans, [span.state for span in spans], state_copies)
             for span in spans:
                 if not span.start:
                     store.states.begin(span.state)

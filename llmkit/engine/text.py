@@ -43,6 +43,8 @@ class Text:
     """Its memory, in each group of layers; see `BlockTable`."""
     state: int | None = None
     """Where its state is, in a model with layers of state, while it has memory."""
+    earlier: dict[int, int] = field(default_factory=dict)
+    """Where its state is to be as it is after so many positions of the next pass, to go back to."""
     state_stops: frozenset[int] = frozenset()
     """Positions at which its state is kept for others to go on from: no pass goes over them."""
     written_state: Key | None = None
@@ -108,5 +110,6 @@ class Text:
         """Nothing of it is in memory any more."""
         self.computed = 0
         self.state = None
+        self.earlier = {}
         self.drafts = []
         self.tables = [table.emptied() for table in self.tables]

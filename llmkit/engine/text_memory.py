@@ -96,8 +96,8 @@ class TextMemory:
         """A text has nothing in memory any more."""
         for table in text.tables:
             self.pool.give_back([*table])
-        if self._states is not None and text.state is not None:
-            self._states.give_back(text.state)
+        if self._states is not None:
+            self._states.give_back(text)
         text.forget()
 
     def find(self, text: Text) -> None:
@@ -152,12 +152,34 @@ class TextMemory:
                     key = self._key(text, table, number)
                     parent = table.keys[number - 1] if number else table.root
                     self.pool.remember(table[number], key, chain_content(parent, self._ids(text, number)))
-        if self._reuse and self._states is not None and computed % self._size == 0:
-            self._keep_state(text, self._states, computed)
+        if self._states is not None:
+            if self._reuse:
+                self._keep_state(text, self._states)
+            self._states.go_back(text)
         for group in self._windowed:
             first = self._first(group, computed)
             if first > text.tables[group].gone:
                 self._let_go(text, text.tables[group], first)
+
+    def most_guesses(self, text: Text, count: int) -> int:
+        """Of so many guesses at a text's next tokens as many as it can go back from; given ones are right."""
+        if self._states is None or text.given:
+            return count
+        return min(count, self._states.num_earlier)
+
+    def leave_states(self, text: Text, positions: Iterable[int]) -> None:
+        """Have the next pass leave what a text goes back to, if it comes to so many positions only."""
+        if self._states is not None and not text.given:
+            self._states.leave(text, positions)
+
+    def has_state(self, text: Text, position: int) -> bool:
+        """Whether a text that was read can go back to a position, or stay there."""
+        return self._states is None or position == text.computed or position in text.earlier
+
+    @property
+    def has_room_for_state(self) -> bool:
+        """Whether one more text can begin."""
+        return self._states is None or self._states.num_free > 0
 
     def until_stop(self, text: Text, count: int) -> int:
         """Of a text's next tokens as many, at most `count`, as no pass goes over."""
@@ -180,12 +202,16 @@ class TextMemory:
         text.state_stops = frozenset(stops)
         return found
 
-    def _keep_state(self, text: Text, states: StateMemory, computed: int) -> None:
-        is_stop = computed in text.state_stops
-        if text.state is None or not computed or not (is_stop or computed > len(text.request.prompt)):
+    def _keep_state(self, text: Text, states: StateMemory) -> None:
+        """Keep the state at the end of a text's last full block, if there is one and it may be asked for."""
+        end = text.computed // self._size * self._size
+        slot = text.earlier.get(end, text.state if end == text.computed else None)
+        is_stop = end in text.state_stops
+        if slot is None or not end or not (is_stop or end > len(text.request.prompt)):
             return
-        key = self._key(text, text.table, computed // self._size - 1)
-        states.keep(key, text.state, instead_of=None if is_stop else text.written_state)
+        key = self._key(text, text.table, end // self._size - 1)
+        replaced = None if is_stop else text.written_state
+        states.keep(key, slot, instead_of=replaced, has_block=self.pool.has)
         if not is_stop:
             text.written_state = key
 

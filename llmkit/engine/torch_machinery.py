@@ -7,7 +7,6 @@ from llmkit.engine.cuda.runner import CudaRunner
 from llmkit.engine.layer_groups import LayerGroups
 from llmkit.engine.pass_runner import Machinery, PassRunner
 from llmkit.engine.runner import Runner
-from llmkit.engine.state_memory import num_slots
 from llmkit.engine.store import KVStore
 from llmkit.model.transformer import Transformer
 
@@ -21,6 +20,7 @@ def torch_machinery(
     max_texts: int | None,
     in_parts: bool,
     groups: LayerGroups | None = None,
+    slots: int = 1,
 ) -> Machinery:
     """See `make_machinery`; model: in evaluation mode."""
     weight = model.model.embed_tokens.weight
@@ -28,7 +28,7 @@ def torch_machinery(
     plan = PagePlan(None)
     if max_texts is not None:
         plan = plan_pages(model.config, weight.dtype, weight.device, kv, in_parts)
-    blocks, slots = num_blocks + plan.spare_blocks, num_slots(max_texts or 1)
+    blocks = num_blocks + plan.spare_blocks
     store = KVStore(model.config, blocks, block_tokens, kv, weight.device, groups, slots)
     return Machinery(plan, store, torch_runner(model, store, plan, max_texts or 0), store.states)
 

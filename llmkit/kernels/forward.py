@@ -146,6 +146,8 @@ class NewPositions:
     """(W) which of them are scored."""
     slots: Sequence[int] = ()
     """(texts) whose states are theirs; none where no layer keeps one."""
+    copies: Sequence[int] = ()
+    """(N) slots that get what a text's state is after each position, -1: none does; empty: none anywhere."""
     query_scales: Floats | None = None
     """(N) what their queries are multiplied with behind their rotation; None: nothing."""
 
@@ -266,19 +268,20 @@ class NativeModel:
             Exception: what went wrong in `branch_sum`.
         """
         logits = np.empty((len(new.wanted), self.sizes.vocabulary), np.float32)
-        lists = (new.ids, new.rows, new.places, new.query_start, new.lengths, new.wanted, new.slots)
+        texts = (new.query_start, new.lengths)
+        lists = (new.ids, new.rows, new.places, *texts, new.wanted, new.slots, new.copies)
         numbers = np.array(
             [one for part in lists for one in part], np.int32
         )  # one array: each costs microseconds
         ends = accumulate((len(part) for part in lists), initial=numbers.ctypes.data // 4)
-        ids, rows, places, query_start, lengths, wanted, slots, _ = (4 * end for end in ends)
+        ids, rows, places, query_start, lengths, wanted, slots, copies, _ = (4 * end for end in ends)
         assert block_tables.flags.c_contiguous and len(block_tables) == memory.num_groups
         assert len(new.places) == memory.num_groups * len(new.ids)
         step = PassStruct(
             *(ids, rows, places, angles.cosine, angles.sine, address_of(new.query_scales)),
             *memory.addresses,
             *(memory.group_of_address, block_tables.ctypes.data, memory.states.address, slots),
-            *(query_start, lengths, wanted, logits.ctypes.data),
+            *(copies if new.copies else None, query_start, lengths, wanted, logits.ctypes.data),
             *(block_tables.shape[2], memory.states.stride, len(new.ids), len(new.lengths), len(new.wanted)),
             *(memory.value_type, memory.block_size),
             *((0, 0, None) if adapters is None else adapters.fields),

@@ -117,7 +117,7 @@ class PassStruct(Structure):
         ("query_scales", c_void_p),
         *((name, c_void_p) for name in ("keys", "values", "key_scales", "value_scales")),
         *((name, c_void_p) for name in ("group_of", "block_tables", "states", "slots")),
-        *((name, c_void_p) for name in ("query_start", "lengths")),
+        *((name, c_void_p) for name in ("state_copies", "query_start", "lengths")),
         *((name, c_void_p) for name in ("wanted", "logits")),
         *((name, c_int64) for name in ("table_stride", "state_stride")),
         *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),

@@ -267,6 +267,8 @@ def test_a_stop_string_among_right_guesses_ends_the_text_before_it(
     ids = [token.id for token in free.drawn]
 
     class Known:
+        count = 12
+
         def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
             return [ids[text.drawn :][: min(room, 12)] for text, room in zip(texts, most, strict=True)]
 

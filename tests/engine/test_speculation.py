@@ -28,7 +28,7 @@ class Wrong:
     """Guesses that are never right, and counts how often it was asked."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked, self.count = 0, 3
         self.texts: set[int] = set()
 
     def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:

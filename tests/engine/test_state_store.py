@@ -20,6 +20,21 @@ def test_texts_with_one_new_token_each_go_together_and_all_others_alone() -> Non
     ]
 
 
+def test_a_text_is_read_in_pieces_that_end_where_its_state_is_copied() -> None:
+    spans = [Span(5, 1), Span(9, 1), Span(0, 5), Span(2, 1), Span(7, 1), Span(8, 1)]
+    kept = StateStore(hybrid("lfm2").config, 12, torch.float32, "cpu")
+    groups = kept.groups(spans, [3, 1, 0, 2, 4, 5], [-1, -1, *(-1, -1, 6, 7, -1), -1, 8, 9])
+    assert [(one.part.start, one.part.stop) for one in groups] == [
+        *((0, 2), (2, 5), (5, 6), (6, 8), (8, 10)),
+    ]
+    for slot in range(12):
+        kept.begin(slot)
+    for number, rows in enumerate(kept.rows(0, groups), 1):
+        rows.keep([torch.full((rows.texts, 2, 32), float(number))])
+    # a copy is of the state as it was then: slots 0 and 2 have become others since
+    assert kept.layers[0][0][:, 0, 0].tolist() == [4, 1, 4, 1, 5, 5, 2, 3, 5, 5, 0, 0]
+
+
 def test_what_is_kept_is_found_in_the_same_slots_and_in_no_other() -> None:
     kept = store()
     for slot in range(4):

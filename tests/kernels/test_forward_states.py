@@ -1,6 +1,6 @@
 """Layers of state in a pass, beside their formulas position by position; and how their states lie."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,9 +147,11 @@ class OneLayer:
         by_block = padded.reshape(*padded.shape[:2], -1, 16).swapaxes(1, 2)
         return np.concatenate((np.pad(last.reshape(-1), (0, -last.size % 16)), by_block.reshape(-1)))
 
-    def passes(self, texts: list[list[int]], steps: list[tuple[int, int]]) -> tuple[Array, Array]:
-        """Scores of two texts, whose states are in the last slots, pass by pass; and all states."""
-        states = np.zeros((SLOTS, self.sizes.floats), np.float32)
+    def passes(
+        self, texts: list[list[int]], steps: list[tuple[int, int]], copies: Sequence[int] = ()
+    ) -> tuple[Array, Array]:
+        """Scores of two texts, whose states are in slots 2 and 1, pass by pass; and all states."""
+        states = np.zeros((SLOTS + len(copies), self.sizes.floats), np.float32)
         kept = KeptStates([states.ctypes.data], self.sizes.floats)
         memory = KeptMemory([0], [0], ValueType.FLOAT32, 4, states=kept)
         done, found = [0, 0], []
@@ -160,6 +162,7 @@ class OneLayer:
                 ids=[one for text, at, end in zip(texts, done, ends, strict=True) for one in text[at:end]],
                 **{"rows": [0] * total, "places": [0] * total, "query_start": [0, counts[0], total]},
                 **{"lengths": ends, "wanted": list(range(total)), "slots": [2, 1]},
+                copies=copies,
             )
             tables = np.zeros((1, 2, 1), np.int32)
             scores = self.native.forward(new, Angles([]), memory, tables)
@@ -193,6 +196,24 @@ def test_a_text_is_the_same_to_the_bit_in_however_many_passes_it_is_read(sizes: 
     for steps in ([(1, 1)] * 6, [(1, 4), (5, 2)]):
         apart, states = model.passes(texts, steps)
         assert (apart == together).all() and (states == kept).all()
+
+
+@needs_library
+@pytest.mark.parametrize("sizes", LAYERS.values(), ids=LAYERS)
+def test_a_state_is_copied_as_it_is_after_each_position_that_has_a_slot_for_it(sizes: StateSizes) -> None:
+    model, random = OneLayer(sizes), np.random.default_rng(6)
+    texts = [random.integers(0, V, count).tolist() for count in (6, 5)]
+    alone, kept = model.passes(texts, [(6, 5)])
+    copies = [3, 4, -1, 5, 6, -1, *(7, -1, 8, 9, -1)]
+    scores, states = model.passes(texts, [(6, 5)], copies)
+    assert (scores == alone).all() and (states[:SLOTS] == kept).all()
+    for slots, text, row in (((3, 4, -1, 5, 6), 0, 2), ((7, -1, 8, 9), 1, 1)):
+        for length, slot in enumerate(slots, 1):
+            if slot > 0:
+                parts = [one[: length if number == text else 1] for number, one in enumerate(texts)]
+                _, after = model.passes(parts, [(len(parts[0]), len(parts[1]))])
+                assert (states[slot] == after[row]).all(), (slot, length)
+    assert not states[10:].any()
 
 
 def test_a_state_has_whole_vectors_of_each_of_its_parts() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from llmkit.engine.block_table import BlockTable
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.native.weights import PackedModel
-from llmkit.engine.pass_runner import known_ids, parted
+from llmkit.engine.pass_runner import known_ids, parted, state_copies
 from llmkit.engine.scheduler import Work
 from llmkit.errors import UsageError
 from llmkit.kernels.forward import Angles, BranchSum, NewPositions
@@ -99,7 +99,9 @@ class NativeRunner:
         rows, angles = self._angles_of(works, positions, max(lengths))
         logits = self._native.forward(
             NewPositions(
-                *(ids, rows, places, query_start, lengths, wanted, slots, self._query_scales(positions))
+                *(ids, rows, places, query_start, lengths, wanted, slots),
+                copies=state_copies(works),
+                query_scales=self._query_scales(positions),
             ),
             angles,
             self._store.memory,

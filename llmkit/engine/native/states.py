@@ -7,8 +7,10 @@ read. Shapes: S slots, L floats of a text in all layers.
 from itertools import accumulate
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmkit.engine.native.parts import ACTIVATIONS
+from llmkit.engine.saved_states import StateKind
 from llmkit.kernels.forward_states import KeptStates, StateSizes
 from llmkit.kernels.memory import fresh_bytes
 from llmkit.model.config import ModelConfig
@@ -22,6 +24,7 @@ class NativeStates:
     Attributes:
         array: (S, L), layer after layer.
         kept: the same, as a pass is told of it.
+        kinds: see `StateSlots`.
     """
 
     def __init__(self, config: ModelConfig, slots: int) -> None:
@@ -36,6 +39,7 @@ class NativeStates:
         address_of = dict(zip(layers, places, strict=True))
         addresses = [address_of.get(layer, 0) for layer in range(config.num_hidden_layers)]
         self.kept = KeptStates(addresses, len(layers) * each)
+        self.kinds = [StateKind("float32", self.array.shape[1:])]
 
     @property
     def nbytes(self) -> int:
@@ -45,6 +49,14 @@ class NativeStates:
     def copy(self, source: int, target: int) -> None:
         """See `StateSlots`."""
         self.array[target] = self.array[source]
+
+    def read(self, number: int, slot: int) -> NDArray[np.uint8]:
+        """See `StateSlots`."""
+        return self.array[slot].view(np.uint8)
+
+    def write(self, number: int, slot: int, content: NDArray[np.uint8]) -> None:
+        """See `StateSlots`."""
+        self.array[slot].view(np.uint8)[:] = content
 
     def begin(self, slot: int) -> None:
         """A text begins: its state is zeros."""

@@ -7,6 +7,17 @@ namespace {
 
 LK float* state_of(const StateTexts& texts, int64_t text) { return texts.states + texts.slots[text] * texts.stride; }
 
+// Where a state goes as it is after a row; null: nowhere.
+LK float* copy_of(const StateTexts& texts, int64_t row) {
+  bool has_one = texts.copies && texts.copies[row] >= 0;
+  return has_one ? texts.states + texts.copies[row] * texts.stride : nullptr;
+}
+
+// Some floats of a state, `place` from its beginning.
+LK void copy_part(const StateTexts& texts, int64_t row, const float* state, int64_t place, int64_t count) {
+  if (float* copy = copy_of(texts, row)) memcpy(copy + place, state + place, sizeof(float) * (size_t)count);
+}
+
 // One text's: what is convolved, by its new positions, and what stood before these.
 struct Convolved {
   float *x, *before;
@@ -36,6 +47,13 @@ LK void convolve_row(const Convolve& a, const Convolved& text, int64_t t, int64_
   }
 }
 
+// The rows before position t, which are the state there; the earliest first, as old ones may move up.
+LK void keep_last(const Convolve& a, const Convolved& text, int64_t t, float* into, int64_t from, int64_t to) {
+  for (int64_t i = 0; i < a.kernel - 1; i++)
+    memcpy(into + i * a.channels + from, convolved_row(a, text, t - a.kernel + 1 + i) + from,
+           sizeof(float) * (size_t)(to - from));
+}
+
 // A task is some channels of a text, which nobody else reads or writes.
 static void convolve(Worker& worker, const Convolve& a) {
   constexpr int64_t kPiece = 64;
@@ -46,8 +64,9 @@ static void convolve(Worker& worker, const Convolve& a) {
     int64_t first = a.texts.query_start[number], count = a.texts.query_start[number + 1] - first;
     Convolved text{a.x + first * a.stride, state_of(a.texts, number)};
     for (int64_t t = 0; t < count; t++) convolve_row(a, text, t, first + t, from, to);
-    for (int64_t t = 1 - a.kernel; t < 0; t++)  // the last rows are kept; the earliest first, as old ones move up
-      memcpy(convolved_row(a, text, t) + from, convolved_row(a, text, count + t) + from, sizeof(float) * (size_t)(to - from));
+    for (int64_t t = 0; t < count; t++)
+      if (float* copy = copy_of(a.texts, first + t)) keep_last(a, text, t + 1, copy, from, to);
+    keep_last(a, text, count, text.before, from, to);
   }
 }
 

@@ -65,13 +65,15 @@ static void delta_rule(Worker& worker, const DeltaRule& a) {
     int64_t text = task / a.value_heads, head = task % a.value_heads;
     const float* q = a.qkv + head / (a.value_heads / a.key_heads) * X;
     const float *k = q + a.key_heads * X, *v = a.qkv + 2 * a.key_heads * X + head * Y;
-    float* state = state_of(a.texts, text) + head * blocks * X * kLanes;
-    for (int64_t from = 0; from < Y; from += kLanes, state += X * kLanes)
+    float* state = state_of(a.texts, text);
+    int64_t place = head * blocks * X * kLanes;
+    for (int64_t from = 0; from < Y; from += kLanes, place += X * kLanes)
       for (int64_t row = a.texts.query_start[text]; row < a.texts.query_start[text + 1]; row++) {
         const float *rates = a.rates + row * 2 * a.value_heads + head, *at = v + row * width + from;
-        F read = delta_step(state, q + row * width, k + row * width, load_first(at, Y - from), rates[a.value_heads],
+        F read = delta_step(state + place, q + row * width, k + row * width, load_first(at, Y - from), rates[a.value_heads],
                             rates[0], X);
         store_first(a.out + (row * a.value_heads + head) * Y + from, read, Y - from);
+        copy_part(a.texts, row, state, place, X * kLanes);
       }
   }
 }

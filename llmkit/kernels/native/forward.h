@@ -124,6 +124,7 @@ struct Pass {
   const int32_t* block_tables;       // (groups, texts, table_stride)
   float* const* states;              // one a layer: that of slot 0, from each slot to the next state_stride floats
   const int32_t* slots;              // (texts) of their states
+  const int32_t* state_copies;       // slots that get what states are after each position; negative: none; or null
   const int32_t* query_start;        // (texts + 1)
   const int32_t* lengths;            // (texts) positions with the new ones
   const int32_t* wanted;             // (num_wanted) positions to be scored

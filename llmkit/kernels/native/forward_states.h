@@ -15,7 +15,7 @@ struct StateRun {
 
   StateTexts texts(int64_t offset) const {
     const Pass& p = run.p;
-    return StateTexts{p.query_start, p.slots, p.states[number] + offset, p.state_stride, p.texts};
+    return StateTexts{p.query_start, p.slots, p.state_copies, p.states[number] + offset, p.state_stride, p.texts};
   }
 
   // Where in a state matrices begin.

@@ -6,6 +6,7 @@
 struct StateTexts {
   const int32_t* query_start;  // (count + 1) where each text's begin
   const int32_t* slots;        // (count) whose states they are
+  const int32_t* copies;       // (rows) the slot that gets what the state is after each, negative: none; or null
   float* states;               // of slot 0
   int64_t stride;              // from slot to slot
   int32_t count;

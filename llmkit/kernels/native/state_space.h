@@ -40,9 +40,10 @@ LK void space_step(float* state, const float* q, const float* k, const F* x, flo
   LK_UNROLL for (int b = 0; b < BLOCKS; b++) read[b] = add(sums[0][b], sums[1][b]);
 }
 
-// BLOCKS blocks of a head's columns, from `from` on, over all new positions of a text.
+// BLOCKS blocks of a head's columns, from `from` on and at `place` of the state, over all new positions of a text.
 template <int BLOCKS>
-LK void space_columns(const StateSpace& a, int64_t text, int64_t head, int64_t from, float* state) {
+LK void space_columns(const StateSpace& a, int64_t text, int64_t head, int64_t from, int64_t place) {
+  float* state = state_of(a.texts, text);
   int64_t X = a.key_dim, Y = a.value_dim, W = a.heads, keys = (int64_t)a.groups * X, width = W * Y + 2 * keys;
   for (int64_t row = a.texts.query_start[text]; row < a.texts.query_start[text + 1]; row++) {
     const float *values = a.xkq + row * width + head * Y, *rates = a.rates + row * 2 * W + head;
@@ -53,9 +54,10 @@ LK void space_columns(const StateSpace& a, int64_t text, int64_t head, int64_t f
       x[b] = load_first(values + from + b * kLanes, Y - from - b * kLanes);
       added[b] = mul(set1(rates[0]), x[b]);
     }
-    space_step<BLOCKS>(state, k + keys, k, added, rates[W], X, read);
+    space_step<BLOCKS>(state + place, k + keys, k, added, rates[W], X, read);
     LK_UNROLL for (int b = 0; b < BLOCKS; b++)
       store_first(out + from + b * kLanes, fma(set1(a.skips[head]), x[b], read[b]), Y - from - b * kLanes);
+    copy_part(a.texts, row, state, place, BLOCKS * X * kLanes);
   }
 }
 
@@ -63,10 +65,9 @@ LK void space_columns(const StateSpace& a, int64_t text, int64_t head, int64_t f
 static void state_space(Worker& worker, const StateSpace& a) {
   int64_t block = (int64_t)a.key_dim * kLanes, Y = a.value_dim, blocks = (Y + kLanes - 1) / kLanes;
   for (int64_t task; (task = claim(worker, 1)) < (int64_t)a.texts.count * a.heads;) {
-    int64_t text = task / a.heads, head = task % a.heads, from = 0;
-    float* state = state_of(a.texts, text) + head * blocks * block;
-    for (; from + kLanes < Y; from += 2 * kLanes, state += 2 * block) space_columns<2>(a, text, head, from, state);
-    if (from < Y) space_columns<1>(a, text, head, from, state);
+    int64_t text = task / a.heads, head = task % a.heads, from = 0, place = head * blocks * block;
+    for (; from + kLanes < Y; from += 2 * kLanes, place += 2 * block) space_columns<2>(a, text, head, from, place);
+    if (from < Y) space_columns<1>(a, text, head, from, place);
   }
 }
 

@@ -1,7 +1,7 @@
 """The options of `generate` and `chat` that keep what was read longer than the cache has room. No torch."""
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.engine.state_memory import check_states
+from llmkit.engine.state_memory import check_offload
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import refuse_unwritable
 from llmkit.formats.streams import STDIO
@@ -25,7 +25,7 @@ def check_cache_options(files: GenerateFiles, config: GenerateConfig, model: Mod
         raise UsageError(
             f"--cache-offload {config.cache_offload}: less than nothing", hint="--cache-offload 2GiB"
         )
-    check_states(model, offloads=config.cache_offload > 0, saves=path is not None)
+    check_offload(model, config.cache_offload)
     asked = "--prompt-cache" if path is not None else "--cache-offload" if config.cache_offload else None
     if asked is not None and depends_on_length(model.rope_scaling):
         raise UsageError(

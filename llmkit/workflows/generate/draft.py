@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.engine.state_memory import check_states
 from llmkit.errors import DataError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
@@ -60,13 +59,11 @@ def open_drafts(
                 "--draft-tokens does nothing without --draft", hint="--draft lookup, or --draft SMALLER-MODEL"
             )
         return None
-    check_states(model, drafts=True)
     if config.draft == LOOKUP:
         return Drafts(config.draft_tokens or LOOKUP_TOKENS)
     draft_path = Path(config.draft)
     check_model(draft_path)
     draft = read_shape(draft_path)
-    check_states(draft, drafts=True)
     read_model_tensors(draft_path)
     _check_vocabulary(draft_path, draft, path, model, tokenizer)
     ours, theirs = (architecture_of(one).active_parameters for one in (model, draft))

@@ -8,6 +8,7 @@ from pathlib import Path
 from llmkit.engine.engine import Engine
 from llmkit.engine.layer_groups import groups_on
 from llmkit.engine.prompt_cache import MadeWith, SavedBlocks, save_blocks
+from llmkit.engine.saved_states import SavedStates
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.model import BLOCK_TOKENS
@@ -55,6 +56,8 @@ class PromptCache:
         saved = SavedBlocks(self._path, engine.store) if self._path.exists() else None
         if saved is not None:
             engine.pool.tiers.append(saved)
+            if engine.states is not None:
+                engine.states.saved = SavedStates(self._path, engine.states.slots)
         try:
             yield
         except (KeyboardInterrupt, BrokenPipeError):
@@ -64,7 +67,15 @@ class PromptCache:
 
     def _write(self, engine: Engine, saved: SavedBlocks | None) -> None:
         if not self._read_only:
-            save_blocks(self._path, engine.store, engine.pool, self._made_with, host=engine.host, saved=saved)
+            save_blocks(
+                self._path,
+                engine.store,
+                engine.pool,
+                self._made_with,
+                host=engine.host,
+                saved=saved,
+                memory=engine.states,
+            )
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """What a model takes in memory as the engine holds it, told from the headers of its files."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from llmkit.engine.block_store import CODES_ESTIMATED_AS
 from llmkit.engine.draft_model import PASS_TOKENS
 from llmkit.engine.engine import EngineConfig
 from llmkit.engine.layer_groups import LayerGroups, groups_on
-from llmkit.engine.native.parts import why_not_natively
-from llmkit.engine.state_memory import num_slots
+from llmkit.engine.native.parts import runs_natively, why_not_natively
+from llmkit.engine.native.states import state_sizes
+from llmkit.engine.state_memory import guessing_states, num_slots, verified_states
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
@@ -35,6 +38,8 @@ class ModelBytes:
     """Most tokens of a pass, as long as texts are not more."""
     state: int = 0
     """What layers that keep a state keep of a text."""
+    earlier: Callable[[int], int] = field(default=lambda texts: 0)
+    """States to go back to behind guesses, of so many texts at work."""
 
     def cache(self, blocks: int, texts: int) -> int:
         """Its cache.
@@ -44,7 +49,7 @@ class ModelBytes:
             texts: at work at once.
         """
         size, most = EngineConfig.block_tokens, max(self.pass_tokens, texts)
-        states = num_slots(texts) * self.state
+        states = num_slots(texts, self.earlier(texts)) * self.state
         return states + self.groups.blocks_for(blocks * size, texts, size, most) * self.block
 
 
@@ -84,7 +89,8 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
         MissingError, DataError: see `held_weight_bytes`.
     """
     config, tp, drafts = job.model, job.config.tp, job.drafts
-    coded = job.config.weights == "stored" and job.config.kernels != "torch"
+    kernels = job.config.kernels != "torch"
+    coded = job.config.weights == "stored" and kernels
     weights = held_weight_bytes(
         job.files.model, config, dtype, device, stays_coded=coded and not job.adapters.sources
     )
@@ -95,20 +101,30 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
         groups,
         cache_together(config, _block(config, kv_name, groups), device, tp),
         EngineConfig.pass_tokens,
-        _state(config, kv_name),
+        _held_state(config, kv_name, natively=kernels and runs_natively(config, dtype, device)),
+        partial(verified_states, guesses=0 if drafts is None else drafts.tokens),
     )
     if drafts is None or drafts.model is None or drafts.path is None:
         return JobBytes(model)
     weights = held_weight_bytes(drafts.path, drafts.model, dtype, device, stays_coded=coded)
     groups = groups_on(drafts.model, EngineConfig.block_tokens, device, whole=False)
     block = _block(drafts.model, dtype, groups)
-    return JobBytes(model, ModelBytes(weights, groups, block, PASS_TOKENS))
+    state = _held_state(drafts.model, dtype, natively=kernels and runs_natively(drafts.model, dtype, device))
+    earlier = partial(guessing_states, guesses=drafts.tokens)
+    return JobBytes(model, ModelBytes(weights, groups, block, PASS_TOKENS, state, earlier))
 
 
 def _block(config: ModelConfig, kv_dtype: str, groups: LayerGroups) -> int:
     """Bytes of a block, which has room for a group of layers; none where all of them keep a state."""
     layers = max(1, len(config.attention_layers))
     return (_kept(config, kv_dtype, blocks=1) - _state(config, kv_dtype)) * groups.layers_in_block // layers
+
+
+def _held_state(config: ModelConfig, kv_dtype: str, *, natively: bool) -> int:
+    """Bytes of a text's state, which the kernels have in float32 and in whole vectors."""
+    if natively and config.state_layers:
+        return ARRAY_DTYPES["float32"].itemsize * state_sizes(config).floats * len(config.state_layers)
+    return _state(config, kv_dtype)
 
 
 def _state(config: ModelConfig, kv_dtype: str) -> int:

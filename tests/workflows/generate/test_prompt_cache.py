@@ -14,6 +14,7 @@ from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
 from llmkit.errors import DataError
 from llmkit.kernels.library import available
+from llmkit.model.save import save_model
 from llmkit.workflows.chat.chat import start_chat
 from llmkit.workflows.chat.job import ChatFiles, open_chat
 from llmkit.workflows.generate import model as generate_model
@@ -23,6 +24,7 @@ from llmkit.workflows.generate.generate import generate_files
 from llmkit.workflows.generate.job import open_job
 from llmkit.workflows.generate.model import place, start_engine
 from llmkit.workflows.generate.prompt_cache import keeping, open_prompt_cache
+from tests.model.recurrent.conftest import hybrid
 
 STORY = "Once upon a time there was a little girl named Lily. She loved to play outside in the park. "
 
@@ -77,6 +79,22 @@ def test_a_second_run_computes_only_the_last_block_of_a_long_prompt_and_its_text
     assert first.cached_tokens == 0 and prompt > 60
     assert second.cached_tokens == third.cached_tokens == (prompt - 1) // 16 * 16
     assert second.computed_tokens == prompt - second.cached_tokens + 19
+
+
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_a_model_with_states_goes_on_from_the_last_run_and_guesses(
+    kernels: str, byte_level_dir: Path, tmp_path: Path, engines: list[Engine]
+) -> None:
+    for name, width in (("big", 48), ("small", 24)):
+        shutil.copytree(byte_level_dir, tmp_path / name)
+        save_model(hybrid("lfm2", vocab_size=600, intermediate_size=width), tmp_path / name)
+    asked: dict[str, Any] = {"model": tmp_path / "big", "out": tmp_path / "out", "kernels": kernels}
+    plain = _run(**asked, cache=tmp_path / "other")
+    guessing = {"cache": tmp_path / "cache", "draft": str(tmp_path / "small")}
+    assert [_run(**asked, **guessing) for _ in range(2)] == [plain] * 2
+    _, first, second = map(_counts, engines)
+    assert first.cached_tokens == 0 < second.cached_tokens
+    assert first.proposed_drafts > 0 and second.proposed_drafts > 0
 
 
 def test_only_reading_leaves_the_file_as_it_is(folder: Path, tmp_path: Path) -> None:
