@@ -52,7 +52,7 @@ class NormWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertWeights:
-    """A mixture of experts: gated MLPs of which each token uses `per_token`."""
+    """A mixture of experts: MLPs of which each token uses `per_token`."""
 
     router: PackedWeight
     """(X, D); with `shared_gate` one row more, the gate of the shared expert."""
@@ -61,7 +61,7 @@ class ExpertWeights:
     selection_bias: Floats | None = None
     """(X) added to scores for choosing, not for weighing."""
     gate_up: tuple[PackedWeight, ...]
-    """X of (2F, D), the gate's rows first."""
+    """X of (2F, D), the gate's rows first; without gates (F, D)."""
     down: tuple[PackedWeight, ...]
     gate_up_bias: Floats | None = None
     """(X, 2F)."""

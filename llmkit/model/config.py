@@ -207,13 +207,9 @@ class ModelConfig:
                     hint=f"change {name}",
                 )
         self._check_multiple("num_attention_heads", "num_key_value_heads")
-        known = (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ()))
-        if self.hidden_act not in known:
-            guess = nearest(str(self.hidden_act), known)
-            raise ConfigError(
-                f"hidden_act {self.hidden_act!r} is not supported (known: {', '.join(known)})",
-                hint=f"did you mean {guess}?" if guess else "use one of these",
-            )
+        _check_activation("hidden_act", self.hidden_act, (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ())))
+        if self.mamba is not None:
+            _check_activation("mamba_hidden_act", self.mamba.hidden_act, ACTIVATIONS)
 
     def _check_multiple(self, name: str, divisor: str) -> None:
         if getattr(self, name) % getattr(self, divisor):
@@ -259,6 +255,15 @@ class ModelConfig:
 
 
 _OTHER_SHAPE = "choose another model_type, a preset of the shape you want, or -m a config.json"
+
+
+def _check_activation(key: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        guess = nearest(str(found), known)
+        raise ConfigError(
+            f"{key} {found!r} is not supported (known: {', '.join(known)})",
+            hint=f"did you mean {guess}?" if guess else "use one of these",
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -56,10 +56,8 @@ def mixer_name(config: ModelConfig, layer: int) -> str:
 
 def _layer(config: ModelConfig, layer: int) -> Shapes:
     D, F, experts = config.hidden_size, config.intermediate_size, config.experts
-    if experts is not None and layer in experts.layers:
-        mlp = _experts(config, experts)
-    else:
-        mlp = _mlp(config, F, gated=config.gated_mlp)
+    sparse = experts if experts is not None and layer in experts.layers else None
+    mlp = _mlp(config, F) if sparse is None else _experts(config, sparse)
     name = mixer_name(config, layer)
     shapes = _inside(name, mlp if name == "mlp" else _mixer(config, layer))
     if config.lone_mlps is None:
@@ -142,9 +140,9 @@ def _mamba2(config: ModelConfig, mamba: Mamba2Config) -> Shapes:
     return shapes | _linear("out_proj", D, mamba.width, bias=biased)
 
 
-def _mlp(config: ModelConfig, width: int, *, gated: bool) -> Shapes:
+def _mlp(config: ModelConfig, width: int) -> Shapes:
     D, biased = config.hidden_size, config.mlp_bias
-    shapes = _linear("gate_proj", width, D, bias=biased) if gated else {}
+    shapes = _linear("gate_proj", width, D, bias=biased) if config.gated_mlp else {}
     shapes |= _linear("up_proj", width, D, bias=biased)
     shapes |= _linear("down_proj", D, width, bias=biased)
     return shapes | (_inside("act_fn", _XIELU) if config.hidden_act == "xielu" else {})
@@ -155,11 +153,12 @@ def _experts(config: ModelConfig, experts: ExpertsConfig) -> Shapes:
     shapes = _linear("gate", N, D, bias=experts.router_bias)
     if experts.selection_bias:
         shapes["gate.e_score_correction_bias"] = (N,)
-    shapes |= {"experts.gate_up_proj": (N, 2 * F, D), "experts.down_proj": (N, D, F)}
+    first, rows = ("gate_up_proj", 2 * F) if config.gated_mlp else ("up_proj", F)
+    shapes |= {f"experts.{first}": (N, rows, D), "experts.down_proj": (N, D, F)}
     if experts.expert_bias:
         shapes |= {"experts.gate_up_proj_bias": (N, 2 * F), "experts.down_proj_bias": (N, D)}
     if experts.shared_intermediate_size:
-        shared = _mlp(config, experts.shared_intermediate_size, gated=True)
+        shared = _mlp(config, experts.shared_intermediate_size)
         shapes |= _inside("shared_expert", shared)
     return shapes | (_linear("shared_expert_gate", 1, D) if experts.shared_gate else {})
 

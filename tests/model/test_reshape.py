@@ -102,6 +102,15 @@ def test_layers_of_one_branch_go_on_together() -> None:
     assert (less.state_layers, less.lone_mlps) == ((0,), (1,))
 
 
+def test_experts_of_one_branch_go_on_with_the_others() -> None:
+    config = ModelConfig.from_hf({"model_type": "nemotron_h", "hybrid_override_pattern": "M*EM-EM-EM-E"})
+    more = reshape(config, {"num_hidden_layers": 15})
+    assert more.experts is not None and more.experts.layers == (2, 5, 8, 11, 14)
+    assert more.state_layers == (0, 3, 6, 9, 12)
+    assert more.lone_mlps == (2, 4, 5, 7, 8, 10, 11, 13, 14)
+    assert reshape(config, {"num_hidden_layers": 2}).experts is None
+
+
 def test_mamba_2_stays_as_many_times_as_wide_as_the_model() -> None:
     config = hybrid("granitemoehybrid").config  # 4 heads of 16 in 2 groups, for 32
     for width, heads, head_dim in ((64, 8, 16), (16, 2, 16), (24, 4, 12)):

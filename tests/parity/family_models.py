@@ -55,6 +55,10 @@ ONE_BRANCH = {
     **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 8},
     **{"mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 12, "chunk_size": 32},
 }
+SPARSE_BRANCH = {
+    **{**ROUTED, "layers_block_type": ["mamba", "moe", "attention", "moe", "mamba"]},
+    **{"moe_shared_expert_intermediate_size": 40, "routed_scaling_factor": 2.5},
+}
 GROUPS = {"n_group": 4, "topk_group": 2}
 DELTA = {
     **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16},
@@ -279,6 +283,19 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             **{**ONE_BRANCH, **MHA, "layers_block_type": ["attention", "mamba", "mamba", "mlp"]},
             **{"use_bias": True, "mlp_bias": True, "use_conv_bias": False, "conv_kernel": 3},
             **{"mlp_hidden_act": "silu", "n_groups": 1, "mamba_num_heads": 3, "head_dim": 12},
+        },
+    ),
+    ("nemotron_h", {**ONE_BRANCH, **SPARSE_BRANCH}),
+    (
+        "nemotron_h",
+        {
+            **{
+                **ONE_BRANCH,
+                **SPARSE_BRANCH,
+                **GROUPS,
+                "layers_block_type": ["moe", "attention", "mlp", "moe"],
+            },
+            **{"mlp_bias": True, "norm_topk_prob": False, "mlp_hidden_act": "silu"},
         },
     ),
     ("granitemoehybrid", MAMBA),

@@ -155,6 +155,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             **{"mamba_head_dim": 6, "ssm_state_size": 3, "n_groups": 2, "use_bias": True, "mlp_bias": True},
         },
     ),
+    (
+        "nemotron_h",
+        {
+            **{"layers_block_type": ["mamba", "moe", "attention", "mlp"], "n_routed_experts": 8},
+            **{"moe_intermediate_size": 5, "moe_shared_expert_intermediate_size": 7, "mlp_bias": True},
+        },
+    ),
     ("llama4_text", {**LOCAL, "intermediate_size_mlp": 11, "interleave_moe_layer_step": 2}),
     ("llama4_text", {**LOCAL, **BIAS, "attention_chunk_size": None, "intermediate_size_mlp": 11}),
 ]

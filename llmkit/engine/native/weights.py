@@ -207,7 +207,7 @@ class _Packer(Matrices):
             router=pack(rows_of(router), PackedFormat.FLOAT32),
             router_bias=bias,
             selection_bias=take(f"{mlp}.gate.e_score_correction_bias"),
-            gate_up=self.stack(f"{mlp}.experts.gate_up_proj"),
+            gate_up=self.stack(f"{mlp}.experts.{'gate_up' if self.config.gated_mlp else 'up'}_proj"),
             down=self.stack(f"{mlp}.experts.down_proj"),
             gate_up_bias=take(f"{mlp}.experts.gate_up_proj_bias"),
             down_bias=take(f"{mlp}.experts.down_proj_bias"),

@@ -23,7 +23,7 @@ struct Experts {
   Weight router;                                  // (X, D); with a shared gate its row comes last
   const float* router_bias;                       // as long as the router has rows
   const float* selection_bias;                    // (X) counts for choosing, not for weighing
-  const Weight *gate_up, *down;                   // (X) of (2F, D) and (D, F)
+  const Weight *gate_up, *down;                   // (X) of (2F, D), (F, D) in a model without gates, and of (D, F)
   const float *gate_up_bias, *down_bias;          // (X, 2F), (X, D)
   Weight shared_gate_up, shared_down;             // of the expert that every token uses
   const float *shared_gate_up_bias, *shared_down_bias;

@@ -211,4 +211,17 @@ _NEMOTRON_H = (
         for name in names
     ),
 )
-NEMOTRON_H = tuple(renamed(ours, theirs) for ours, theirs in _NEMOTRON_H)
+_NEMOTRON_MIXER = "backbone.layers.*.mixer"
+NEMOTRON_H = (
+    *(renamed(ours, theirs) for ours, theirs in _NEMOTRON_H),
+    renamed(f"{_LAYER}.mlp.gate", f"{_NEMOTRON_MIXER}.gate"),
+    renamed(_BIAS_FOR_CHOOSING, f"{_NEMOTRON_MIXER}.gate.e_score_correction"),
+    *(
+        one
+        for x in ("up", "down")
+        for one in (
+            renamed(f"{_LAYER}.mlp.shared_expert.{x}_proj", f"{_NEMOTRON_MIXER}.shared_experts.{x}_proj"),
+            renamed(f"{_LAYER}.mlp.experts.{x}_proj", f"{_NEMOTRON_MIXER}.experts.#.{x}_proj", "experts"),
+        )
+    ),
+)

@@ -242,11 +242,24 @@ WITH_STATES: dict[str, GgufArchitecture] = {
 }
 """By model_type: what llama.cpp calls families that have another architecture where layers keep a state."""
 
-KNOWN = tuple(dict.fromkeys(one.name for one in (*ARCHITECTURES.values(), *WITH_STATES.values())))
+WITH_EXPERTS: dict[str, GgufArchitecture] = {
+    "granitemoehybrid": ARCHITECTURES["granitemoe"],
+    "nemotron_h": GgufArchitecture(
+        "nemotron_h_moe",
+        {"position": "none"},
+        activations=("relu2",),
+        experts=_ROUTED,
+        needs={"mlp_bias": False},
+        needs_shared_expert=True,
+    ),
+}
+"""The same where they have none, or not only, and there are experts."""
+
+_PAIRS = (*ARCHITECTURES.items(), *WITH_STATES.items(), *WITH_EXPERTS.items())
+KNOWN = tuple(dict.fromkeys(one.name for _, one in _PAIRS))
 """Every general.architecture that is read and written."""
 
 
 def families_of(name: str) -> dict[str, GgufArchitecture]:
     """The families of a general.architecture, by model_type."""
-    pairs = (*ARCHITECTURES.items(), *WITH_STATES.items())
-    return {family: one for family, one in pairs if one.name == name}
+    return {family: one for family, one in _PAIRS if one.name == name}

@@ -12,9 +12,10 @@ from llmkit.model.gguf.heads import key_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.ssm import StateKeys, read_ssm, ssm_metadata
 
-ONE_BRANCH = "nemotron_h"
-"""The architecture each of whose layers is Mamba-2, attention or an MLP, and nothing beside it."""
-MAMBA_ARCHITECTURES = ("granitehybrid", ONE_BRANCH)
+ONE_BRANCH = ("nemotron_h", "nemotron_h_moe")
+"""The architectures each of whose layers is Mamba-2, attention or an MLP, and nothing beside it; all MLPs of
+the second are experts."""
+MAMBA_ARCHITECTURES = ("granitehybrid", *ONE_BRANCH)
 _FEED = "feed_forward_length"
 _OTHER_EPS = "attention.layer_norm_epsilon"
 
@@ -64,24 +65,27 @@ def other_eps(keys: GgufKeys) -> float | None:
     Raises:
         ConfigError: it is no number.
     """
-    if keys.architecture != ONE_BRANCH:
+    if keys.architecture not in ONE_BRANCH:
         return None
     return keys.number(_OTHER_EPS, 0.0) or None
 
 
-def one_branch_metadata(width: int, layers: int, lone_mlps: tuple[int, ...], eps: float) -> Metadata:
+def one_branch_metadata(
+    name: str, width: int, layers: int, lone_mlps: tuple[int, ...], eps: float
+) -> Metadata:
     """The keys of a model whose layers are one branch alone.
 
     Args:
-        width: of an MLP.
+        name: of the architecture.
+        width: of an MLP, or of one expert.
         layers: of the model.
         lone_mlps: those that are an MLP; the others have a width of 0.
         eps: of its norms. llama.cpp loads no file without this key, and takes layer_norm_rms_epsilon.
     """
     widths = [width if layer in lone_mlps else 0 for layer in range(layers)]
     return {
-        f"{ONE_BRANCH}.{_FEED}": Typed("u32", widths),
-        f"{ONE_BRANCH}.{_OTHER_EPS}": Typed("f32", eps),
+        f"{name}.{_FEED}": Typed("u32", widths),
+        f"{name}.{_OTHER_EPS}": Typed("f32", eps),
     }
 
 

@@ -53,6 +53,7 @@ _MODULES = {
 _PARAMETERS = {
     **{"self_attn.sinks": "attn_sinks.weight", "mlp.gate.e_score_correction_bias": "exp_probs_b.bias"},
     **{"mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.experts.down_proj_bias": "ffn_down_exps.bias"},
+    "mlp.experts.up_proj": "ffn_up_exps.weight",
 }
 """Tensors of a layer that are no module's weight or bias."""
 _OUTSIDE = {
