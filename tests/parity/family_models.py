@@ -47,6 +47,10 @@ MAMBA = {
     **{"shared_intermediate_size": 40, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 12},
     **{"residual_multiplier": 0.5, "attention_multiplier": 0.25, "mamba_chunk_size": 32},
 }
+BAMBA = {
+    **{"attn_layer_indices": [1], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 12},
+    "mamba_chunk_size": 32,
+}
 LLAMA4 = {
     **{"num_local_experts": 8, "intermediate_size_mlp": 48, "attention_chunk_size": 16},
     **{"floor_scale": 6, "attn_scale": 0.3},
@@ -296,6 +300,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
                 "layers_block_type": ["moe", "attention", "mlp", "moe"],
             },
             **{"mlp_bias": True, "norm_topk_prob": False, "mlp_hidden_act": "silu"},
+        },
+    ),
+    ("bamba", BAMBA),
+    (
+        "bamba",
+        {
+            **{**BAMBA, **MHA, **TIED, **BIAS, "mlp_bias": True, "mamba_n_groups": 2, "mamba_d_conv": 3},
+            **{"mamba_conv_bias": False, "mamba_proj_bias": True, "attn_layer_indices": [0, 2]},
         },
     ),
     ("granitemoehybrid", MAMBA),

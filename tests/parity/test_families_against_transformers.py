@@ -145,6 +145,11 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             "use_bidirectional_attention": "vision",
         },
     ),
+    ("bamba", {"attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_d_state": 3, "mamba_n_groups": 2}),
+    (
+        "bamba",
+        {**BIAS, "mlp_bias": True, "mamba_n_heads": 4, "mamba_conv_bias": False, "mamba_proj_bias": True},
+    ),
     ("mamba", {"state_size": 3, "conv_kernel": 3, "time_step_rank": 4}),
     ("mamba", {"expand": 3, "use_bias": True, "use_conv_bias": False, "tie_word_embeddings": False}),
     ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 3, "n_groups": 2, "conv_kernel": 3}),
@@ -218,7 +223,7 @@ def test_a_family_has_the_tensors_that_transformers_builds(family: str, changes:
             routed[tensor.layer] -= tensor.numel
     assert not any(routed.values())
     assert read_architecture(config.to_diff_dict() | {"model_type": family}) == found
-    if family in ("granitemoehybrid", "lfm2", "lfm2_moe", "nemotron_h"):
+    if family in ("bamba", "granitemoehybrid", "lfm2", "lfm2_moe", "nemotron_h"):
         return  # which layers keep a state has to be said
     # older files do not say what each layer is
     assert (

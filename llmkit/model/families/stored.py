@@ -154,6 +154,11 @@ GRANITE_HYBRID = (
         )
     ),
 )
+BAMBA = (
+    renamed("model.norm", "model.final_layernorm"),
+    renamed(f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.pre_ff_layernorm"),
+    *(renamed(f"{_LAYER}.mlp.{x}_proj", f"{_LAYER}.feed_forward.{x}_proj") for x in ("gate", "up", "down")),
+)
 _LFM2_NAMES = (
     *(("model.norm", "model.embedding_norm"), (f"{_LAYER}.input_layernorm", f"{_LAYER}.operator_norm")),
     *((f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.ffn_norm"),),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmkit.estimate.families.mamba_hybrid import granite_feed, granite_states
+from llmkit.estimate.families.mamba_hybrid import granite_feed, mamba_layers
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
 from llmkit.model.keys import Keys
@@ -22,18 +22,18 @@ def written(rule: Any, layer: int) -> dict[str, tuple[int, ...]]:
 
 def test_a_layer_of_mamba_2_has_one_product_in_and_one_out() -> None:
     convolved = 16 + 2 * 2 * 3  # values of twice hidden_size, keys and queries of two groups
-    assert written(granite_states, 0) == {
+    assert written(mamba_layers, 0) == {
         **{f"mamba.{name}": (4,) for name in ("dt_bias", "A_log", "D")},
         **{"mamba.conv1d.weight": (convolved, 1, 4), "mamba.conv1d.bias": (convolved,)},
         "mamba.in_proj.weight": (16 + convolved + 4, 8),
         "mamba.norm.weight": (16,),
         "mamba.out_proj.weight": (8, 16),
     }
-    assert list(written(granite_states, 1)) == [f"self_attn.{name}_proj.weight" for name in "qkvo"]
+    assert list(written(mamba_layers, 1)) == [f"self_attn.{name}_proj.weight" for name in "qkvo"]
 
 
 def test_a_layer_keeps_a_matrix_for_each_head_and_three_inputs_of_its_convolution() -> None:
-    state, full = granite_states(Keys(FILE, "config.json"), SIZES).caches
+    state, full = mamba_layers(Keys(FILE, "config.json"), SIZES).caches
     assert (state.kind, state.recurrent, state.conv) == ("state", 16 * 3, 28 * 3)
     assert (full.kind, full.kv_heads, full.key_dim) == ("full", 2, 2)
 
