@@ -10,6 +10,7 @@ from llmkit.model.config_parts import (
     ExpertsConfig,
     LatentConfig,
     Mamba2Config,
+    MultipliersConfig,
     ShortConvConfig,
     check_whole,
 )
@@ -123,6 +124,7 @@ class ModelConfig:
     residual_scale: float = 1.0
     """What each branch is multiplied with before it is added."""
     logit_scale: float = 1.0
+    multipliers: MultipliersConfig | None = None
     final_logit_softcapping: float | None = None
     """Logits z become c tanh(z / c)."""
     head_bias: bool = False
@@ -188,8 +190,20 @@ class ModelConfig:
 
     @property
     def layers_without_keys(self) -> tuple[int, ...]:
-        """Layers that keep no keys and values: those that keep a state, and MLPs alone."""
-        return tuple(sorted((*self.state_layers, *(self.lone_mlps or ()))))
+        """Layers that keep no keys and values: those that keep a state in their place, and MLPs alone."""
+        states = () if self.has_both else self.state_layers
+        return tuple(sorted((*states, *(self.lone_mlps or ()))))
+
+    @property
+    def has_both(self) -> bool:
+        """Whether layers that keep a state keep keys and values beside it."""
+        return self.mamba is not None and self.mamba.beside_attention
+
+    @property
+    def score_scale(self) -> float:
+        """What attention's scores are multiplied with."""
+        factor = 1.0 if self.multipliers is None else self.multipliers.scores
+        return (self.attention_scale or self.head_dim**-0.5) * factor
 
     @property
     def attention_layers(self) -> tuple[int, ...]:

@@ -75,10 +75,13 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(D, F_, bias=bias)
         self.down_proj = nn.Linear(F_, D, bias=bias)
         self.act = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.gate_scale = 1.0 if config.multipliers is None else config.multipliers.mlp_gate
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
         gate, up = linear_layers(x, self.gate_proj, self.up_proj)
+        if self.gate_scale != 1.0:
+            gate = gate * self.gate_scale
         if self.act is F.silu and takes(gate, gate.dtype):
             return self.down_proj(silu_gated(gate, up))
         return self.down_proj(self.act(gate) * up)

@@ -44,10 +44,11 @@ def branch_norms(config: ModelConfig) -> tuple[str, ...]:
 
 
 def mixer_name(config: ModelConfig, layer: int) -> str:
-    """What the module of a layer is called by which positions learn of each other, or the MLP that it is."""
+    """What the module of a layer is called by which positions learn of each other, or the MLP that it is. One
+    that keeps a state and attends too has `mamba` beside it."""
     if layer in (config.lone_mlps or ()):
         return "mlp"
-    if layer not in config.state_layers:
+    if layer not in config.state_layers or config.has_both:
         return "self_attn"
     if config.mamba is not None:
         return "mamba"
@@ -60,6 +61,8 @@ def _layer(config: ModelConfig, layer: int) -> Shapes:
     mlp = _mlp(config, F) if sparse is None else _experts(config, sparse)
     name = mixer_name(config, layer)
     shapes = _inside(name, mlp if name == "mlp" else _mixer(config, layer))
+    if config.has_both and config.mamba is not None and layer in config.mamba.layers:
+        shapes |= _inside("mamba", _mamba2(config, config.mamba))
     if config.lone_mlps is None:
         shapes |= _inside("mlp", mlp)
     for name in branch_norms(config):
@@ -72,7 +75,7 @@ def _mixer(config: ModelConfig, layer: int) -> Shapes:
         return _gated_delta(config, config.delta)
     if config.short_conv is not None and layer in config.short_conv.layers:
         return _short_conv(config, config.short_conv)
-    if config.mamba is not None and layer in config.mamba.layers:
+    if config.mamba is not None and layer in config.mamba.layers and not config.has_both:
         return _mamba2(config, config.mamba)
     return _attention(config) if config.latent is None else _latent_attention(config, config.latent)
 
@@ -136,7 +139,7 @@ def _mamba2(config: ModelConfig, mamba: Mamba2Config) -> Shapes:
     shapes |= _linear("in_proj", mamba.width + mamba.convolved + W, D, bias=biased)
     shapes["conv1d.weight"] = (mamba.convolved, 1, mamba.kernel)
     shapes |= {"conv1d.bias": (mamba.convolved,)} if mamba.conv_bias else {}
-    shapes["norm.weight"] = (mamba.width,)
+    shapes |= {"norm.weight": (mamba.width,)} if mamba.norm else {}
     return shapes | _linear("out_proj", D, mamba.width, bias=biased)
 
 

@@ -132,6 +132,8 @@ def _after_norms(config: ModelConfig) -> Iterator[Fold]:
         yield Fold(("self_attn.q_b_proj.weight",), "self_attn.q_a_layernorm")
         yield Fold(("self_attn.kv_b_proj.weight",), "self_attn.kv_a_layernorm")
     attention = _matrices(_ATTENTION if config.latent is None else _LATENT)
+    if config.has_both:
+        attention = (*attention, "mamba.in_proj.weight")
     mlp = (*_matrices(_MLP), _EXPERTS, _UPS)
     if config.residual == "parallel_one_norm" or config.lone_mlps is not None:
         yield Fold((*attention, *mlp), "input_layernorm")

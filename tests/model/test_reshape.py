@@ -87,7 +87,7 @@ def test_a_mixture_of_more_layers_has_experts_in_them() -> None:
         assert experts is not None and experts.layers == tuple(range(first, 7))
 
 
-@pytest.mark.parametrize("family", [name for name in FIELDS if name != "nemotron_h"])
+@pytest.mark.parametrize("family", [name for name in FIELDS if name not in ("falcon_h1", "nemotron_h")])
 def test_layers_that_keep_a_state_are_cut_off_or_go_on(family: str) -> None:
     config = hybrid(family).config
     assert reshape(config, {"num_hidden_layers": 6}).state_layers == (0, 2, 4)

@@ -51,6 +51,13 @@ BAMBA = {
     **{"attn_layer_indices": [1], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 12},
     "mamba_chunk_size": 32,
 }
+FALCON_H1 = {
+    **{"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": "auto", "mamba_d_state": 12},
+    **{"mamba_chunk_size": 32, "embedding_multiplier": 3.0, "lm_head_multiplier": 0.5, "key_multiplier": 0.3},
+    **{"attention_in_multiplier": 0.8, "attention_out_multiplier": 1.5, "ssm_in_multiplier": 1.25},
+    **{"ssm_out_multiplier": 0.4, "ssm_multipliers": [0.9, 0.5, 1.3, 0.7, 0.3]},
+    "mlp_multipliers": [0.6, 0.9],
+}
 LLAMA4 = {
     **{"num_local_experts": 8, "intermediate_size_mlp": 48, "attention_chunk_size": 16},
     **{"floor_scale": 6, "attn_scale": 0.3},
@@ -308,6 +315,15 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         {
             **{**BAMBA, **MHA, **TIED, **BIAS, "mlp_bias": True, "mamba_n_groups": 2, "mamba_d_conv": 3},
             **{"mamba_conv_bias": False, "mamba_proj_bias": True, "attn_layer_indices": [0, 2]},
+        },
+    ),
+    ("falcon_h1", FALCON_H1),
+    (
+        "falcon_h1",
+        {
+            **{**FALCON_H1, **MHA, **TIED, "mamba_d_ssm": 96, "mamba_n_heads": 6, "mamba_n_groups": 3},
+            **{"mamba_rms_norm": True, "mamba_norm_before_gate": False, "mamba_conv_bias": False},
+            **{"mamba_d_conv": 3, "num_hidden_layers": 3},
         },
     ),
     ("granitemoehybrid", MAMBA),

@@ -46,6 +46,10 @@ NEMOTRON_H = {
     **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 8},
     **{"mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 16, "head_dim": 16},
 }
+FALCON_H1 = {
+    **{"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_n_groups": 2},
+    "rope_theta": 1e11,
+}
 NEMOTRON_3 = {
     **{**NEMOTRON_H, "layers_block_type": ["mamba", "moe", "attention", "moe", "mamba"]},
     **{"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "intermediate_size": 32},
@@ -205,6 +209,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             "ssm_state_size": 10,
         },
     ),
+    ("falcon_h1", FALCON_H1),
+    ("falcon_h1", {**FALCON_H1, **MHA, **TIED, "mamba_rms_norm": True, "mamba_norm_before_gate": False}),
     ("nemotron_h", NEMOTRON_3),
     ("nemotron_h", {**NEMOTRON_3, **GROUPS, **TIED, "norm_topk_prob": False, "num_experts_per_tok": 4}),
     ("granitemoehybrid", {**ALONE, **LOCAL, "shared_intermediate_size": 40}),

@@ -150,6 +150,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         "bamba",
         {**BIAS, "mlp_bias": True, "mamba_n_heads": 4, "mamba_conv_bias": False, "mamba_proj_bias": True},
     ),
+    ("falcon_h1", {"mamba_d_ssm": 24, "mamba_n_heads": 4, "mamba_d_state": 3, "mamba_n_groups": 2}),
+    (
+        "falcon_h1",
+        {
+            **{"mamba_d_ssm": 16, "mamba_n_heads": 4, "mamba_rms_norm": True},
+            **{"mamba_norm_before_gate": False, "mamba_conv_bias": False},
+        },
+    ),
     ("mamba", {"state_size": 3, "conv_kernel": 3, "time_step_rank": 4}),
     ("mamba", {"expand": 3, "use_bias": True, "use_conv_bias": False, "tie_word_embeddings": False}),
     ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 3, "n_groups": 2, "conv_kernel": 3}),
@@ -223,7 +231,7 @@ def test_a_family_has_the_tensors_that_transformers_builds(family: str, changes:
             routed[tensor.layer] -= tensor.numel
     assert not any(routed.values())
     assert read_architecture(config.to_diff_dict() | {"model_type": family}) == found
-    if family in ("bamba", "granitemoehybrid", "lfm2", "lfm2_moe", "nemotron_h"):
+    if family in ("bamba", "falcon_h1", "granitemoehybrid", "lfm2", "lfm2_moe", "nemotron_h"):
         return  # which layers keep a state has to be said
     # older files do not say what each layer is
     assert (

@@ -8,7 +8,7 @@ from functools import partial
 from llmkit.estimate.families import experts
 from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.gated_delta import gated_delta
-from llmkit.estimate.families.mamba_hybrid import granite_feed, mamba_layers
+from llmkit.estimate.families.mamba_hybrid import granite_feed, mamba_layers, side_by_side
 from llmkit.estimate.families.mlp import gated, lfm2
 from llmkit.estimate.families.short_conv import short_conv
 from llmkit.estimate.families.sizes import Defaults
@@ -27,6 +27,14 @@ FORMS: dict[str, Form] = {
         norms=("input_layernorm", "pre_ff_layernorm"),
         last_norm="final_layernorm",
         other_keys=("attn_rotary_emb", "z_loss_coefficient"),
+    ),
+    "falcon_h1": Form(
+        defaults=Defaults(max_positions=8192, kv_heads=8),
+        attention=side_by_side,
+        mlp=gated("mlp_bias", "feed_forward"),
+        norms=("input_layernorm", "pre_ff_layernorm"),
+        last_norm="final_layernorm",
+        other_keys=("embedding_multiplier", "lm_head_multiplier"),
     ),
     "qwen3_5_text": Form(
         defaults=Defaults(max_positions=32_768, kv_heads=4, head_dim=256),

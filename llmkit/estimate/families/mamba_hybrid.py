@@ -4,6 +4,8 @@ shared one, with experts or alone.
 D hidden_size, F intermediate_size.
 """
 
+from msgspec.structs import replace
+
 from llmkit.estimate.families.attention import Attention, separate
 from llmkit.estimate.families.experts import Experts, write_granite
 from llmkit.estimate.families.mamba import mamba2_cache, write_mamba2
@@ -11,6 +13,7 @@ from llmkit.estimate.families.mlp import Mlp
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
 from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.families.falcon_h1 import Multipliers, SideBySide
 from llmkit.model.families.mamba import MambaLayers
 from llmkit.model.keys import Keys
 from llmkit.model.layer_kinds import mamba_but_indices, mamba_but_some
@@ -39,6 +42,22 @@ def mamba_layers(keys: Keys, sizes: Sizes, *, by_index: bool = False) -> Attenti
             attention.write(layer, number)
 
     caches = (kept if number in states else own for number, own in enumerate(attention.caches))
+    return Attention(tuple(caches), write)
+
+
+def side_by_side(keys: Keys, sizes: Sizes) -> Attention:
+    """Falcon-H1: every layer attends, and keeps a state beside its keys and values."""
+    keys.known("attention_bias", "mamba_proj_bias", "projectors_bias")
+    found = {"num_hidden_layers": sizes.layers, "hidden_size": sizes.hidden_size, "hidden_act": "silu"}
+    mamba: Mamba2Config = SideBySide().read(keys, found)["mamba"]
+    Multipliers().read(keys, found)
+    attention, state = separate()(keys, sizes), mamba2_cache(mamba)
+
+    def write(layer: Sheet, number: int) -> None:
+        write_mamba2(layer.within("mamba."), sizes.hidden_size, mamba)
+        attention.write(layer, number)
+
+    caches = (replace(own, recurrent=state.recurrent, conv=state.conv) for own in attention.caches)
     return Attention(tuple(caches), write)
 
 

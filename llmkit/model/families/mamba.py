@@ -23,8 +23,8 @@ GRANITE_KEYS = ("output_router_logits", "normalization_function", "init_method")
 
 @dataclass(frozen=True)
 class MambaLayers:
-    """Mamba-2 in some layers, attention in the others: those that layer_types names, as in Granite 4, or whose
-    numbers are in attn_layer_indices, as in Bamba."""
+    """Mamba-2 in some layers, attention in the others: those that layer_types names, as in Granite 4, or
+    whose numbers are in attn_layer_indices, as in Bamba."""
 
     by_index: bool = False
 

@@ -154,10 +154,11 @@ GRANITE_HYBRID = (
         )
     ),
 )
+_FEED = f"{_LAYER}.feed_forward"
 BAMBA = (
     renamed("model.norm", "model.final_layernorm"),
     renamed(f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.pre_ff_layernorm"),
-    *(renamed(f"{_LAYER}.mlp.{x}_proj", f"{_LAYER}.feed_forward.{x}_proj") for x in ("gate", "up", "down")),
+    *(renamed(f"{_LAYER}.mlp.{x}_proj", f"{_FEED}.{x}_proj") for x in ("gate", "up", "down")),
 )
 _LFM2_NAMES = (
     *(("model.norm", "model.embedding_norm"), (f"{_LAYER}.input_layernorm", f"{_LAYER}.operator_norm")),
@@ -182,7 +183,6 @@ LFM2_MOE = (
     ),
     renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_LFM2_EXPERTS}.experts.#.w2", "experts"),
 )
-_FEED = f"{_LAYER}.feed_forward"
 LLAMA4 = (
     *(renamed(f"{_LAYER}.mlp.{x}_proj", f"{_FEED}.{x}_proj") for x in ("gate", "up", "down")),
     renamed(f"{_LAYER}.mlp.gate", f"{_FEED}.router"),

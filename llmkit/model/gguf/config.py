@@ -18,7 +18,15 @@ from llmkit.model.gguf.experts import has_shared_expert, is_sigmoid, read_expert
 from llmkit.model.gguf.heads import convolved_heads, latent_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.llama4 import llama4_attention
-from llmkit.model.gguf.mamba import MAMBA_ARCHITECTURES, ONE_BRANCH, other_eps, read_lone_mlps, read_mamba
+from llmkit.model.gguf.mamba import (
+    MAMBA_ARCHITECTURES,
+    ONE_BRANCH,
+    SIDE_BY_SIDE,
+    other_eps,
+    read_lone_mlps,
+    read_mamba,
+    read_side_by_side,
+)
 from llmkit.model.gguf.rope import Tables, read_growth, read_scaling
 from llmkit.model.gguf.shown import EMBEDDING, shown, stored_dtype
 from llmkit.model.rope_scaling import yarn_softmax_factor
@@ -192,6 +200,9 @@ def _heads(
         found |= read_mamba(keys, heads, fields["num_hidden_layers"], fields.get("lone_mlps") or ())
     else:
         found["num_key_value_heads"] = keys.whole("attention.head_count_kv", heads)
+    if keys.architecture == SIDE_BY_SIDE:
+        norm = "blk.0.ssm_norm.weight" in shapes
+        found |= read_side_by_side(keys, fields["num_hidden_layers"], norm=norm)
     if keys.architecture == "glm4moe" and "blk.0.attn_q_norm.weight" in shapes:
         found["qk_norm"] = "head"
     if keys.architecture == "stablelm":

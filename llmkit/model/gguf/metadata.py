@@ -14,7 +14,7 @@ from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LATENT_NORM_EPS, ExpertsConfig
-from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_EXPERTS, WITH_STATES, GgufArchitecture
+from llmkit.model.gguf.architectures import GgufArchitecture, gguf_architecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
 from llmkit.model.gguf.delta import delta_metadata
 from llmkit.model.gguf.experts import experts_metadata
@@ -38,24 +38,6 @@ class GgufShape:
     """Tensors that stretch positions: (rotary_dim / 2,) float32."""
     lost: list[str]
     """A sentence each: no error, since most texts come out the same."""
-
-
-def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
-    """What llama.cpp calls a family.
-
-    Raises:
-        ConfigError: it is not known here; llama.cpp may have the family all the same.
-    """
-    if config.mamba is not None and config.model_type in WITH_STATES:
-        return WITH_STATES[config.model_type]
-    if config.experts is not None and config.model_type in WITH_EXPERTS:
-        return WITH_EXPERTS[config.model_type]
-    if config.model_type not in ARCHITECTURES:
-        raise ConfigError(
-            f"model_type {config.model_type!r} is not written as GGUF",
-            hint=f"keep it as a folder; those that are written: {', '.join(ARCHITECTURES)}",
-        )
-    return ARCHITECTURES[config.model_type]
 
 
 def gguf_shape(config: ModelConfig, tensors: Iterable[GgufTensorInfo]) -> GgufShape:

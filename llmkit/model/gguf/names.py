@@ -12,11 +12,10 @@ from typing import Literal
 
 from llmkit.model.arrays import Array, compact, divided, joined
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf.architectures import GgufArchitecture
+from llmkit.model.gguf.architectures import GgufArchitecture, gguf_architecture
 from llmkit.model.gguf.curves import is_of_curve
 from llmkit.model.gguf.delta_layouts import DeltaLayout, delta_tensors
 from llmkit.model.gguf.mamba_layouts import MambaLayout, mamba_tensor
-from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.shapes import Shape
 
 How = Literal["same", "flat", "row", "in_turns", "plus_one", "joined", "halves", "latent", "layout"]
@@ -223,6 +222,9 @@ def _group(
         modules = _QKV if module in _QKV else _GATE_UP
         return GgufGroup(tuple(f"model.layers.{layer}.{one}.{kind}" for one in modules), (whole,), "joined")
     theirs = f"blk.{layer}.{_module(config, architecture, module)}.{kind}"
+    if architecture.bare_feed_norm and module == "post_attention_layernorm":
+        bare = theirs.removesuffix(".weight")
+        theirs = bare if present is None or bare in present else theirs
     if module == "mlp.shared_expert_gate":
         return GgufGroup((name,), (theirs,), "row")
     if module == "conv.conv" and kind == "weight":

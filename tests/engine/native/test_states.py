@@ -11,8 +11,8 @@ from tests.model.recurrent.conftest import FIELDS, hybrid
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_layer_of_state_has_a_place_of_its_own_in_a_slot_and_others_have_none(name: str) -> None:
     config = hybrid(name).config  # state, attention or an MLP, state; in Nemotron-H two others
-    states, each = NativeStates(config, 4), state_sizes(config).floats
-    assert states.array.shape == (4, 2 * each) and states.kept.stride == 2 * each
+    states, each, count = NativeStates(config, 4), state_sizes(config).floats, len(config.state_layers)
+    assert states.array.shape == (4, count * each) and states.kept.stride == count * each
     first, none, second, *others = states.kept._addresses.tolist()
     assert (first, none, second) == (states.array.ctypes.data, 0, first + 4 * each)
     assert not any(others)

@@ -1,4 +1,4 @@
-"""Granite 4 and Bamba in config.json: layers of Mamba-2, an MLP alone or beside experts, and positions or none."""
+"""Granite 4 and Bamba in config.json: layers of Mamba-2, an MLP alone or beside experts, positions."""
 
 from collections.abc import Callable
 from typing import Any

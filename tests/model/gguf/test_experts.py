@@ -8,10 +8,9 @@ from gguf_models import case_config
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.values import Typed
-from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_STATES
+from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_STATES, gguf_architecture
 from llmkit.model.gguf.experts import experts_metadata, has_shared_expert, is_sigmoid, read_experts
 from llmkit.model.gguf.keys import GgufKeys
-from llmkit.model.gguf.metadata import gguf_architecture
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     case for case in gguf_models.CASES if case_config(*case).experts is not None

@@ -9,7 +9,7 @@ from gguf_models import case_config
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.values import Typed
-from llmkit.model.gguf.metadata import gguf_architecture
+from llmkit.model.gguf.architectures import gguf_architecture
 from llmkit.model.gguf.save import gguf_model
 from llmkit.model.transformer import Transformer
 
