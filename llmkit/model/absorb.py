@@ -5,6 +5,7 @@ Shapes: W heads of Y numbers, G groups of keys and queries of X numbers.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def absorbed(model: Transformer) -> Transformer:
         state[_HEAD] = state.get(_HEAD, state[_EMBEDDING])
     for name, factor in _factors(config, state):
         state[name] = state[name].float() * factor
-    plain = {"embedding_scale": 1.0, "logit_scale": 1.0, "multipliers": MultipliersConfig()}
+    plain: dict[str, Any] = {"embedding_scale": 1.0, "logit_scale": 1.0, "multipliers": MultipliersConfig()}
     with torch.device("meta"):
         made = Transformer(replace(config, tie_word_embeddings=tied, **plain))
     made.load_state_dict(state, assign=True)
@@ -51,8 +52,10 @@ def _factors(config: ModelConfig, state: dict[str, Tensor]) -> Iterator[tuple[st
     told, mamba = config.multipliers, config.mamba
     assert told is not None and mamba is not None
     keys = mamba.num_groups * mamba.state_size
-    rows = torch.tensor((mamba.width, mamba.width, keys, keys, mamba.num_heads))
-    inputs = torch.tensor(told.state_inputs).repeat_interleave(rows)[:, None]
+    rows = mamba.width, mamba.width, keys, keys, mamba.num_heads
+    device = state[_EMBEDDING].device
+    parts = zip(rows, told.state_inputs, strict=True)
+    inputs = torch.cat([torch.full((count, 1), factor, device=device) for count, factor in parts])
     each: dict[str, float | Tensor] = {
         **dict.fromkeys(("self_attn.q_proj", "self_attn.v_proj"), told.attention_in),
         **{"self_attn.k_proj": told.attention_in * told.key, "self_attn.o_proj": told.attention_out},

@@ -37,6 +37,12 @@ def test_the_same_is_computed_without_multipliers(other: dict[str, Any]) -> None
     assert (logits(made) - scores).abs().max() < 2e-5 * scores.std()
 
 
+def test_it_can_be_planned_without_memory() -> None:
+    with torch.device("meta"):
+        made = absorbed(Transformer(case_config("falcon_h1", CHANGES)))
+    assert all(tensor.is_meta for tensor in made.state_dict().values())
+
+
 def test_models_that_multiply_with_nothing_are_left_as_they_are() -> None:
     for family, changes in (("falcon_h1", FALCON_H1), ("llama", {})):
         model = random_model(case_config(family, changes))

@@ -91,6 +91,7 @@ def _config(*, gated: bool = True, **experts: Any) -> Any:
         hidden_act="silu" if gated else "relu2",
         mlp_bias=False,
         gated_mlp=gated,
+        multipliers=None,
         experts=mixture,
     )
 

@@ -281,7 +281,7 @@ def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
     if config.multipliers not in (None, MultipliersConfig()):
         raise ConfigError(
             f"a GGUF file has no keys for what {config.model_type} multiplies with",
-            hint="llmkit convert MODEL --to gguf puts it into the weights; go on with that file",
+            hint="llmkit convert MODEL MODEL.gguf puts it into the weights; go on with that file",
         )
     if config.mamba is not None and config.model_type in WITH_STATES:
         return WITH_STATES[config.model_type]
