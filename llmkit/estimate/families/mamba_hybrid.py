@@ -4,8 +4,6 @@ shared one, with experts or alone.
 D hidden_size, F intermediate_size.
 """
 
-from msgspec.structs import replace
-
 from llmkit.estimate.families.attention import Attention, separate
 from llmkit.estimate.families.experts import Experts, write_granite
 from llmkit.estimate.families.mamba import mamba2_cache, write_mamba2
@@ -57,8 +55,7 @@ def side_by_side(keys: Keys, sizes: Sizes) -> Attention:
         write_mamba2(layer.within("mamba."), sizes.hidden_size, mamba)
         attention.write(layer, number)
 
-    caches = (replace(own, recurrent=state.recurrent, conv=state.conv) for own in attention.caches)
-    return Attention(tuple(caches), write)
+    return Attention((*attention.caches, *(state,) * sizes.layers), write)
 
 
 def granite_feed(keys: Keys, sizes: Sizes) -> Mlp:
