@@ -16,6 +16,7 @@ from llmkit.engine.block_store import block_kinds
 from llmkit.engine.kv_codes import decode, encode
 from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.engine.state_store import StateGroup, StateStore
+from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Layout, Span, layout_mask
@@ -158,9 +159,14 @@ class PagedCache:
         self._store = store
         self._rows: dict[tuple[int, int, int], slice | Tensor] = {}
         self._masks: dict[tuple[int, Window], Tensor | None] = {}
-        self.layers: list[PagedLayer | PagedState] = [
-            PagedState(self, index) if index in store.config.layers_without_keys else PagedLayer(self, index)
-            for index in range(store.config.num_hidden_layers)
+        config = store.config
+        self.layers: list[PagedLayer | PagedState | Both] = [
+            PagedState(self, index)
+            if index in config.layers_without_keys
+            else Both(PagedLayer(self, index), PagedState(self, index))
+            if index in config.state_layers
+            else PagedLayer(self, index)
+            for index in range(config.num_hidden_layers)
         ]
         self._state_groups: list[StateGroup] = []
         if store.states is not None:

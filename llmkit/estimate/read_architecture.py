@@ -25,7 +25,10 @@ _MODULES = {
         *("glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "minimax_m2", "granitemoe", "hunyuan_v1_moe"),
         *("gpt_oss", "llama4_text"),
     ),
-    "hybrid": ("granitemoehybrid", "qwen3_5_text", "qwen3_5_moe_text", "lfm2", "lfm2_moe"),
+    "hybrid": (
+        *("granitemoehybrid", "bamba", "falcon_h1", "qwen3_5_text", "qwen3_5_moe_text", "lfm2"),
+        "lfm2_moe",
+    ),
     "gpt2": ("gpt2",),
     "neox_like": ("gpt_neox", "falcon"),
     "gemma3n": ("gemma3n_text",),

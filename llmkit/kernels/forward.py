@@ -68,6 +68,8 @@ class Sizes:
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
     """What each branch is multiplied with before it is joined."""
+    gate_scale: float = 1.0
+    """What the MLP's gate is multiplied with before its activation."""
     logit_scale: float = 1.0
     logit_cap: float = 0.0
 

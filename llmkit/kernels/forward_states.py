@@ -44,7 +44,8 @@ class StateSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class StateWeights:
-    """What a layer has in place of queries, keys and values; its last product is the layer's `o`."""
+    """What a layer has in place of queries, keys and values, its last product being the layer's `o`; or
+    beside them, with an `out` of its own."""
 
     sizes: StateSizes
     inputs: PackedWeight
@@ -63,9 +64,21 @@ class StateWeights:
     steps: Floats | None = None
     """(W)."""
     norm: Floats | None = None
-    """(Y) of what the rule reads, before its gate; (W Y) of what Mamba-2 reads, behind its gate."""
+    """(Y) of what the rule reads, before its gate; (W Y) of what Mamba-2 reads, behind its gate, or None."""
     skips: Floats | None = None
     """(W) of Mamba-2, what a value counts for by itself; None: the layer is another."""
+    scales: Floats | None = None
+    """(rows of inputs) what products are multiplied with; None: they are not."""
+    out: PackedWeight | None = None
+    """(D, W Y), where the layer attends as well."""
+    out_bias: Floats | None = None
+    out_scale: float = 1.0
+    """What the state's branch is multiplied with there."""
+
+    @property
+    def matrices(self) -> list[PackedWeight | None]:
+        """Every packed weight that it may have."""
+        return [self.inputs, self.gate, self.rates, self.out]
 
 
 class KeptStates:

@@ -54,10 +54,12 @@ class StateStruct(Structure):
     _fields_ = [
         *((name, WeightStruct) for name in ("inputs", "gate", "rates")),
         *((name, c_void_p) for name in ("inputs_bias", "taps", "taps_bias", "slopes", "steps", "norm")),
-        ("skips", c_void_p),
+        *((name, c_void_p) for name in ("skips", "scales")),
+        ("out", WeightStruct),
+        ("out_bias", c_void_p),
         *((name, c_int32) for name in ("channels", "kernel")),
         *((name, c_int32) for name in ("key_heads", "value_heads", "key_dim", "value_dim", "activation")),
-        *((name, c_float) for name in ("least_step", "most_step")),
+        *((name, c_float) for name in ("least_step", "most_step", "out_scale")),
     ]
 
 
@@ -82,6 +84,7 @@ class LayerStruct(Structure):
         *((f"{name}_bias", c_void_p) for name in PROJECTIONS),
         *((name, c_void_p) for name in ("sinks", "curve", "experts", "state", "latent")),
         *((name, c_int32) for name in ("window", "angles")),
+        *((name, c_float) for name in ("mix_scale", "feed_scale")),
     ]
 
 
@@ -98,7 +101,7 @@ class ModelStruct(Structure):
         *((name, c_int32) for name in ("norm_kind", "norm_all_heads", "residual", "embedding_type")),
         *((name, c_int32) for name in ("norm_turned", "chunked", "grows_unrotated")),
         *((name, c_float) for name in ("epsilon", "scale", "softcap", "embedding_scale", "residual_scale")),
-        *((name, c_float) for name in ("logit_scale", "logit_cap")),
+        *((name, c_float) for name in ("gate_scale", "logit_scale", "logit_cap")),
     ]
 
 

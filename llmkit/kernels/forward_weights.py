@@ -58,7 +58,7 @@ class NormWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertWeights:
-    """A mixture of experts: gated MLPs of which each token uses `per_token`."""
+    """A mixture of experts: MLPs of which each token uses `per_token`."""
 
     router: PackedWeight
     """(X, D); with `shared_gate` one row more, the gate of the shared expert."""
@@ -67,7 +67,7 @@ class ExpertWeights:
     selection_bias: Floats | None = None
     """(X) added to scores for choosing, not for weighing."""
     gate_up: tuple[PackedWeight, ...]
-    """X of (2F, D), the gate's rows first."""
+    """X of (2F, D), the gate's rows first; without gates (F, D)."""
     down: tuple[PackedWeight, ...]
     gate_up_bias: Floats | None = None
     """(X, 2F)."""
@@ -115,7 +115,7 @@ class LayerWeights:
     attention_gate: PackedWeight | None = None
     """(H E, D): what each head takes home counts sigmoid of it."""
     state: StateWeights | None = None
-    """In place of q, k, v and their gate."""
+    """In place of q, k, v and their gate, or beside them."""
     latent: LatentWeights | None = None
     """In place of v."""
     gate_up: PackedWeight | None = None
@@ -133,6 +133,9 @@ class LayerWeights:
     """Positions that a query sees, its own included; 0: all before it."""
     angles: int = 0
     """Which table of angles turns queries and keys; -1: none."""
+    mix_scale: float = 1.0
+    feed_scale: float = 1.0
+    """What attention's branch and the MLP's are multiplied with."""
 
     @property
     def matrices(self) -> Iterator[PackedWeight]:
@@ -142,7 +145,7 @@ class LayerWeights:
             one = self.experts
             named += [one.router, *one.gate_up, *one.down, one.shared_gate_up, one.shared_down]
         if self.state is not None:
-            named += [self.state.inputs, self.state.gate, self.state.rates]
+            named += self.state.matrices
         if self.latent is not None:
             named += self.latent.matrices
         return (weight for weight in named if weight is not None)
@@ -173,6 +176,8 @@ class LayerStructs:
             latent=None if layer.latent is None else self._latent(layer.latent),
             window=layer.window,
             angles=layer.angles,
+            mix_scale=layer.mix_scale,
+            feed_scale=layer.feed_scale,
         )
 
     def _latent(self, latent: LatentWeights) -> int:
@@ -218,11 +223,13 @@ class LayerStructs:
         return addressof(struct)
 
     def _state(self, state: StateWeights) -> int:
-        matrices, vectors = ("inputs", "gate", "rates"), ("inputs_bias", "taps", "taps_bias", "slopes")
+        matrices, vectors = ("inputs", "gate", "rates", "out"), ("inputs_bias", "taps", "taps_bias", "slopes")
+        others = ("steps", "norm", "skips", "scales", "out_bias")
         struct = StateStruct(
             **{name: _weight(getattr(state, name)) for name in matrices},
-            **{name: address_of(getattr(state, name)) for name in (*vectors, "steps", "norm", "skips")},
+            **{name: address_of(getattr(state, name)) for name in (*vectors, *others)},
             **vars(state.sizes),
+            out_scale=state.out_scale,
         )
         self._kept.append(struct)
         return addressof(struct)

@@ -30,7 +30,7 @@ class Attention(nn.Module):
         D, E = config.hidden_size, config.head_dim
         H, K = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = E
-        self.scale = config.attention_scale or E**-0.5
+        self.scale = config.score_scale
         self.softcap = config.attn_logit_softcapping
         self.interleaved = config.rope_interleaved
         self.norm_over_heads = config.qk_norm == "projection"

@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from llmkit.model.attention import Attention
-from llmkit.model.cache import HeldLayer
+from llmkit.model.cache import Both, HeldLayer
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import MultipliersConfig
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.layout import Layout
 from llmkit.model.mlp import build_mlp
@@ -41,10 +42,15 @@ class Block(nn.Module):
         super().__init__()
         sparse = config.experts is not None and layer in config.experts.layers
         self.mixer_name = mixer_name(config, layer)
-        """Of the module by which positions learn of each other, or of an MLP that is all there is."""
+        """Of the module by which positions learn of each other, or of an MLP that is all there is; a layer
+        that keeps a state beside keys has `mamba` too."""
         self.is_lone = config.lone_mlps is not None
         if self.mixer_name != "mlp":
             setattr(self, self.mixer_name, _mixer(config, layer))
+        self.has_both = config.has_both and layer in config.state_layers
+        if self.has_both and config.mamba is not None:
+            self.mamba = Mamba2(config, config.mamba)
+        self.multipliers = config.multipliers or MultipliersConfig()
         if self.mixer_name == "mlp" or not self.is_lone:
             self.mlp = MixtureOfExperts(config) if sparse else build_mlp(config)
         self.residual, self.residual_scale = config.residual, config.residual_scale
@@ -56,11 +62,15 @@ class Block(nn.Module):
         self,
         x: Tensor,
         layout: Layout,
-        cache: HeldLayer | StateLayer | None = None,
+        cache: HeldLayer | StateLayer | Both | None = None,
         routing: RoutingTape | None = None,
     ) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
         mix: nn.Module = getattr(self, self.mixer_name)
+        if self.has_both or isinstance(cache, Both):
+            assert cache is None or isinstance(cache, Both)
+            x = x + self._scaled(self._side_by_side(self.input_layernorm(x), layout, cache))
+            return x + self._scaled(self._feed(self.post_attention_layernorm(x), routing))
         if self.is_lone:
             normed = self.input_layernorm(x)
             y = self._feed(normed, routing) if self.mixer_name == "mlp" else mix(normed, layout, cache)
@@ -92,8 +102,16 @@ class Block(nn.Module):
         x = x + self._scaled(mix(normed, layout, cache))
         return x + self._scaled(self._feed(other, routing))
 
+    def _side_by_side(self, x: Tensor, layout: Layout, cache: Both | None) -> Tensor:
+        """What attention and Mamba-2 give of the same rows."""
+        keys, state = (None, None) if cache is None else cache
+        read: Tensor = self.mamba(x, layout, state)
+        attended: Tensor = self.self_attn(x, layout, keys)
+        return read * self.multipliers.state_out + attended * self.multipliers.attention
+
     def _feed(self, x: Tensor, routing: RoutingTape | None) -> Tensor:
-        return self.mlp(x, routing) if isinstance(self.mlp, MixtureOfExperts) else self.mlp(x)
+        y: Tensor = self.mlp(x, routing) if isinstance(self.mlp, MixtureOfExperts) else self.mlp(x)
+        return y if self.multipliers.mlp_out == 1.0 else y * self.multipliers.mlp_out
 
     def _scaled(self, branch: Tensor) -> Tensor:
         return branch if self.residual_scale == 1.0 else branch * self.residual_scale
@@ -104,6 +122,6 @@ def _mixer(config: ModelConfig, layer: int) -> nn.Module:
         return GatedDelta(config, config.delta)
     if config.short_conv is not None and layer in config.short_conv.layers:
         return ShortConv(config, config.short_conv)
-    if config.mamba is not None and layer in config.mamba.layers:
+    if config.mamba is not None and layer in config.mamba.layers and not config.has_both:
         return Mamba2(config, config.mamba)
     return Attention(config) if config.latent is None else LatentAttention(config)

@@ -4,7 +4,7 @@ Shapes: B batch, T new positions, S all positions so far, K key/value heads, E h
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -35,11 +35,18 @@ class HeldLayer(Protocol):
         """
 
 
+class Both(NamedTuple):
+    """What a layer keeps that attends and has a state beside it."""
+
+    keys: HeldLayer
+    state: StateLayer
+
+
 class Cache(Protocol):
     """What all layers keep, for one pass of the model."""
 
     @property
-    def layers(self) -> Sequence[HeldLayer | StateLayer]:
+    def layers(self) -> Sequence[HeldLayer | StateLayer | Both]:
         """First to last."""
 
     def spans(self, count: int) -> Sequence[Span]:
@@ -63,13 +70,17 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
+        layers = range(config.num_hidden_layers)
+        keys = {
+            layer: _layer_cache(config, batch, capacity, dtype, device) for layer in config.attention_layers
+        }
+        states = {layer: HeldState(config, batch, dtype, device) for layer in config.state_layers}
+        self._held = [*keys.values(), *states.values()]
         self.layers = [
-            HeldNothing()
-            if layer in (config.lone_mlps or ())
-            else HeldState(config, batch, dtype, device)
-            if layer in config.state_layers
-            else _layer_cache(config, batch, capacity, dtype, device)
-            for layer in range(config.num_hidden_layers)
+            Both(keys[layer], states[layer])
+            if layer in keys and layer in states
+            else keys.get(layer) or states.get(layer) or HeldNothing()
+            for layer in layers
         ]
         self.capacity = capacity
         self.length = 0
@@ -81,7 +92,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
-        return sum(layer.nbytes for layer in self.layers)
+        return sum(one.nbytes for one in self._held)
 
     def spans(self, count: int) -> list[Span]:
         """All texts of a batch stand at the same places."""
@@ -90,9 +101,9 @@ class KVCache:
     def advance(self, count: int) -> None:
         """Count the positions that every layer has appended in this pass."""
         self.length += count
-        for layer in self.layers:
-            if not isinstance(layer, HeldState):
-                layer.length = self.length
+        for one in self._held:
+            if not isinstance(one, HeldState):
+                one.length = self.length
 
     def rewind(self, length: int) -> None:
         """Forget everything after the first `length` positions.
@@ -100,7 +111,7 @@ class KVCache:
         Raises:
             UsageError: fewer positions are held, or a layer has a state, which keeps no positions apart.
         """
-        if length != self.length and any(isinstance(layer, HeldState) for layer in self.layers):
+        if length != self.length and any(isinstance(one, HeldState) for one in self._held):
             raise UsageError(
                 "a cache of states does not go back to an earlier position",
                 hint="begin a new cache, and read the text again",

@@ -11,6 +11,7 @@ from llmkit.model.config_parts import (
     ExpertsConfig,
     LatentConfig,
     Mamba2Config,
+    MultipliersConfig,
     ShortConvConfig,
     check_whole,
 )
@@ -125,6 +126,7 @@ class ModelConfig:
     residual_scale: float = 1.0
     """What each branch is multiplied with before it is added."""
     logit_scale: float = 1.0
+    multipliers: MultipliersConfig | None = None
     final_logit_softcapping: float | None = None
     """Logits z become c tanh(z / c)."""
     head_bias: bool = False
@@ -194,8 +196,20 @@ class ModelConfig:
 
     @property
     def layers_without_keys(self) -> tuple[int, ...]:
-        """Layers that keep no keys and values: those that keep a state, and MLPs alone."""
-        return tuple(sorted((*self.state_layers, *(self.lone_mlps or ()))))
+        """Layers that keep no keys and values: those that keep a state in their place, and MLPs alone."""
+        states = () if self.has_both else self.state_layers
+        return tuple(sorted((*states, *(self.lone_mlps or ()))))
+
+    @property
+    def has_both(self) -> bool:
+        """Whether layers that keep a state keep keys and values beside it."""
+        return self.mamba is not None and self.mamba.beside_attention
+
+    @property
+    def score_scale(self) -> float:
+        """What attention's scores are multiplied with."""
+        factor = 1.0 if self.multipliers is None else self.multipliers.scores
+        return (self.attention_scale or self.head_dim**-0.5) * factor
 
     @property
     def attention_layers(self) -> tuple[int, ...]:
@@ -219,13 +233,9 @@ class ModelConfig:
                     hint=f"change {name}",
                 )
         self._check_multiple("num_attention_heads", "num_key_value_heads")
-        known = (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ()))
-        if self.hidden_act not in known:
-            guess = nearest(str(self.hidden_act), known)
-            raise ConfigError(
-                f"hidden_act {self.hidden_act!r} is not supported (known: {', '.join(known)})",
-                hint=f"did you mean {guess}?" if guess else "use one of these",
-            )
+        _check_activation("hidden_act", self.hidden_act, (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ())))
+        if self.mamba is not None:
+            _check_activation("mamba_hidden_act", self.mamba.hidden_act, ACTIVATIONS)
 
     def _check_multiple(self, name: str, divisor: str) -> None:
         if getattr(self, name) % getattr(self, divisor):
@@ -271,6 +281,15 @@ class ModelConfig:
 
 
 _OTHER_SHAPE = "choose another model_type, a preset of the shape you want, or -m a config.json"
+
+
+def _check_activation(key: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        guess = nearest(str(found), known)
+        raise ConfigError(
+            f"{key} {found!r} is not supported (known: {', '.join(known)})",
+            hint=f"did you mean {guess}?" if guess else "use one of these",
+        )
 
 
 def _is_number(value: object) -> bool:

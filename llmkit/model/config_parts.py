@@ -189,6 +189,10 @@ class Mamba2Config:
     """After the convolution."""
     step_limits: tuple[float, float] = (0.0, float("inf"))
     """Steps end there, whatever a token asks for: time_step_limit."""
+    beside_attention: bool = False
+    """Its layers attend as well: both read the same, and are added (Falcon-H1)."""
+    norm: bool = True
+    """What is read goes through its gate and then a norm; otherwise through its gate alone."""
 
     def __post_init__(self) -> None:
         for name in ("num_heads", "head_dim", "num_groups", "state_size", "kernel"):
@@ -208,6 +212,38 @@ class Mamba2Config:
     def convolved(self) -> int:
         """Channels of the convolution: values, keys and queries."""
         return self.width + 2 * self.num_groups * self.state_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipliersConfig:
+    """Numbers that Falcon-H1 multiplies with, beside those of embeddings and logits (muP, 2203.03466)."""
+
+    attention_in: float = 1.0
+    """Of what attention reads."""
+    attention_out: float = 1.0
+    key: float = 1.0
+    state_in: float = 1.0
+    """Of what Mamba-2 reads."""
+    state_out: float = 1.0
+    state_parts: tuple[float, ...] = (1.0,) * 5
+    """Of its gates, values, keys, queries and steps: ssm_multipliers."""
+    mlp_gate: float = 1.0
+    mlp_out: float = 1.0
+
+    @property
+    def scores(self) -> float:
+        """What scores of attention are multiplied with: queries and keys have no biases."""
+        return self.attention_in**2 * self.key
+
+    @property
+    def attention(self) -> float:
+        """What attention's branch is multiplied with: values have no biases either."""
+        return self.attention_in * self.attention_out
+
+    @property
+    def state_inputs(self) -> tuple[float, ...]:
+        """What the five parts of Mamba-2's first product are multiplied with."""
+        return tuple(self.state_in * one for one in self.state_parts)
 
 
 MOST_LAYERS = 10_000

@@ -140,6 +140,14 @@ def mamba_but_some(keys: Keys, layers: int) -> Kinds:
     return tuple(_MAMBA[word] for word in words), 0
 
 
+def mamba_but_indices(keys: Keys, layers: int) -> Kinds:
+    """Bamba: every layer keeps a state, but those whose numbers attn_layer_indices has."""
+    attend = keys.numbers("attn_layer_indices") or ()
+    if not set(attend) <= set(range(layers)):
+        keys.wrong("attn_layer_indices", f"numbers of layers, 0 to {layers - 1}")
+    return tuple("full" if layer in attend else "state" for layer in range(layers)), 0
+
+
 def _window(keys: Keys, default: int | None, *, used: bool = False) -> int | None:
     """sliding_window, or else `default`; None where use_sliding_window, or else `used`, is false."""
     window = keys.optional("sliding_window", default)

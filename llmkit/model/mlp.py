@@ -75,10 +75,13 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(D, F_, bias=bias)
         self.down_proj = nn.Linear(F_, D, bias=bias)
         self.act = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.gate_scale = 1.0 if config.multipliers is None else config.multipliers.mlp_gate
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
         gate, up = linear_layers(x, self.gate_proj, self.up_proj)
+        if self.gate_scale != 1.0:
+            gate = gate * self.gate_scale
         if self.act is F.silu and takes(gate, gate.dtype):
             return self.down_proj(silu_gated(gate, up))
         return self.down_proj(self.act(gate) * up)
@@ -87,9 +90,10 @@ class GatedMLP(nn.Module):
 class PlainMLP(nn.Module):
     """down(act(up(x))), as in GPT-2; an activation with tensors of its own is called act_fn."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, intermediate_size: int | None = None) -> None:
+        """As for `GatedMLP`."""
         super().__init__()
-        D, F_, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        D, F_, bias = config.hidden_size, intermediate_size or config.intermediate_size, config.mlp_bias
         self.up_proj = nn.Linear(D, F_, bias=bias)
         self.down_proj = nn.Linear(F_, D, bias=bias)
         if config.hidden_act == "xielu":
@@ -101,6 +105,6 @@ class PlainMLP(nn.Module):
         return self.down_proj((self.act or self.act_fn)(self.up_proj(x)))
 
 
-def build_mlp(config: ModelConfig) -> nn.Module:
-    """The MLP of a block, as the config says."""
-    return GatedMLP(config) if config.gated_mlp else PlainMLP(config)
+def build_mlp(config: ModelConfig, intermediate_size: int | None = None) -> nn.Module:
+    """An MLP as the config says, of the model's own width or of another."""
+    return (GatedMLP if config.gated_mlp else PlainMLP)(config, intermediate_size)

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from llmkit.model.config import ModelConfig
 from llmkit.model.grouped_linear import grouped_linear
 from llmkit.model.here import here
-from llmkit.model.mlp import ACTIVATION_FUNCTIONS, GatedMLP
+from llmkit.model.mlp import ACTIVATION_FUNCTIONS, build_mlp
 from llmkit.model.router import Router, fresh, tokens_of_each
 from llmkit.model.routing import RoutingTape
 
-Gate = Callable[[Tensor, Tensor], Tensor]
+Inside = Callable[[Tensor], Tensor]
+"""(..., 2 F) of gates and ups, or (..., F) of ups alone, to what the last product is of: (..., F)."""
 _ALPHA = 1.702  # of gpt-oss's gate: x * sigmoid(1.702 x) is close to GELU
 
 
@@ -36,7 +37,7 @@ class MixtureOfExperts(nn.Module):
         self.gate = Router(config)
         self.experts = Experts(config)
         shared = experts.shared_intermediate_size
-        self.shared_expert = GatedMLP(config, shared) if shared else None
+        self.shared_expert = build_mlp(config, shared) if shared else None
         self.shared_expert_gate = (
             nn.Linear(config.hidden_size, 1, bias=False) if experts.shared_gate else None
         )
@@ -76,7 +77,7 @@ Compute = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Experts(nn.Module):
-    """Gated MLPs side by side, their matrices stacked.
+    """MLPs side by side, their matrices stacked; those without a gate have an up_proj for a gate_up_proj.
 
     Rows are put in order of their expert, so that each expert is two matrix products over the rows it got. A
     token's result is the sum of its own rows in the order of its choice, whatever else is in the batch.
@@ -90,12 +91,15 @@ class Experts(nn.Module):
         experts = config.experts
         assert experts is not None
         N, D, F_ = experts.num_experts, config.hidden_size, experts.intermediate_size
-        self.gate_up_proj = nn.Parameter(fresh(N, 2 * F_, D, fan_in=D))  # the rows of the gate first
+        if config.gated_mlp:
+            self.gate_up_proj = nn.Parameter(fresh(N, 2 * F_, D, fan_in=D))  # the rows of the gate first
+        else:
+            self.up_proj = nn.Parameter(fresh(N, F_, D, fan_in=D))
         self.down_proj = nn.Parameter(fresh(N, D, F_, fan_in=F_))
         self.gate_up_proj_bias = nn.Parameter(torch.zeros(N, 2 * F_)) if experts.expert_bias else None
         self.down_proj_bias = nn.Parameter(torch.zeros(N, D)) if experts.expert_bias else None
-        self._act = _clamped(experts.swiglu_limit) if experts.swiglu_limit else _gated(config.hidden_act)
-        self._weighs_inputs = experts.weighs_inputs
+        self._act = _inside(config)
+        self._is_gated, self._weighs_inputs = config.gated_mlp, experts.weighs_inputs
         self.exchange: Exchange | None = None
         """Where this process has some of the experts only."""
 
@@ -106,7 +110,7 @@ class Experts(nn.Module):
         k = chosen.shape[1]
         owner, order = chosen.flatten().sort(stable=True)  # (R,) the expert of each row, and where it was
         back = undo(order)
-        counts = tokens_of_each(owner, len(self.gate_up_proj))  # (N,)
+        counts = tokens_of_each(owner, len(self.down_proj))  # (N,)
         rows = take(x, order // k, back, k)  # (R, D)
         if self._weighs_inputs:
             rows = (rows * take(weights.flatten(), order, back, 1)[:, None]).to(x.dtype)
@@ -119,11 +123,15 @@ class Experts(nn.Module):
             return y.sum(1)
         return (y * weights.unsqueeze(-1)).sum(1).to(x.dtype)
 
+    @property
+    def _first(self) -> Tensor:
+        """The stack that reads rows: it is looked up, since --fsdp puts others in its place."""
+        return self.gate_up_proj if self._is_gated else self.up_proj
+
     def _compute(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
         """Two products with the matrices of their experts: (R, D) to (R, D)."""
         gate_up_bias, down_bias = here(self.gate_up_proj_bias), here(self.down_proj_bias)
-        inner = grouped_linear(rows, here(self.gate_up_proj), gate_up_bias, owner, counts)
-        inner = self._act(*inner.chunk(2, -1))
+        inner = self._act(grouped_linear(rows, here(self._first), gate_up_bias, owner, counts))
         return grouped_linear(inner, here(self.down_proj), down_bias, owner, counts)
 
     def _one_token(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
@@ -131,8 +139,7 @@ class Experts(nn.Module):
         y = torch.zeros_like(x, dtype=weights.dtype)
         for expert, weight in zip(chosen[0].tolist(), weights[0], strict=True):
             read = (x * weight).to(x.dtype) if self._weighs_inputs else x
-            inner = F.linear(read, self.gate_up_proj[expert], _at(self.gate_up_proj_bias, expert))
-            inner = self._act(*inner.chunk(2, -1))
+            inner = self._act(F.linear(read, self._first[expert], _at(self.gate_up_proj_bias, expert)))
             given = F.linear(inner, self.down_proj[expert], _at(self.down_proj_bias, expert))
             y += given if self._weighs_inputs else given * weight
         return y.to(x.dtype)
@@ -178,19 +185,32 @@ def take(x: Tensor, source: Tensor, back: Tensor, k: int) -> Tensor:
     return taken
 
 
-def _gated(hidden_act: str) -> Gate:
-    act = ACTIVATION_FUNCTIONS[hidden_act]
-    return lambda gate, up: act(gate) * up
+def _inside(config: ModelConfig) -> Inside:
+    """What an expert has between its two products."""
+    assert config.experts is not None
+    if config.experts.swiglu_limit:
+        return _clamped(config.experts.swiglu_limit)
+    act = ACTIVATION_FUNCTIONS[config.hidden_act]
+    return _gated(act) if config.gated_mlp else act
 
 
-def _clamped(limit: float) -> Gate:
+def _gated(act: Inside) -> Inside:
+    def inside(both: Tensor) -> Tensor:
+        gate, up = both.chunk(2, -1)
+        return act(gate) * up
+
+    return inside
+
+
+def _clamped(limit: float) -> Inside:
     """gpt-oss's: no gate above the limit, no up beyond it, and up counts from -1."""
 
-    def act(gate: Tensor, up: Tensor) -> Tensor:
+    def inside(both: Tensor) -> Tensor:
+        gate, up = both.chunk(2, -1)
         gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
         return gate * torch.sigmoid(_ALPHA * gate) * (up + 1)
 
-    return act
+    return inside
 
 
 def _at(bias: Tensor | None, expert: int) -> Tensor | None:

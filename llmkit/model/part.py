@@ -94,7 +94,7 @@ def part_config(config: ModelConfig, count: int) -> ModelConfig:
 
 
 def _check(config: ModelConfig, count: int) -> None:
-    if config.layers_without_keys or config.attention_gate:
+    if config.state_layers or config.lone_mlps or config.attention_gate:
         raise ConfigError(
             f"--tp {count}: {config.model_type} has layers that keep a state, which are not divided",
             hint="leave out --tp",

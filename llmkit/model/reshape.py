@@ -1,6 +1,6 @@
 """A model's shape with some sizes changed, and what it derives from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -119,10 +119,13 @@ def _with_layers(config: ModelConfig, count: int, mamba: Mamba2Config | None) ->
         fields["experts"] = replace(config.experts, layers=layers)
     states = _continued(config.state_layers, config.num_hidden_layers, count)
     if (mlps := config.lone_mlps) is not None:  # together: no layer is to be of two kinds
-        kinds = [(layer in config.state_layers, layer in mlps) for layer in range(config.num_hidden_layers)]
-        after = _go_on(kinds, count)
-        states = tuple(layer for layer, (keeps, _) in enumerate(after) if keeps)
-        fields["lone_mlps"] = tuple(layer for layer, (_, is_mlp) in enumerate(after) if is_mlp)
+        sparse = () if config.experts is None else config.experts.layers
+        of_kinds = config.state_layers, mlps, sparse
+        kinds = [tuple(layer in one for one in of_kinds) for layer in range(config.num_hidden_layers)]
+        after = zip(*_go_on(kinds, count), strict=True)
+        states, fields["lone_mlps"], sparse = (_where(flags) for flags in after)
+        if config.experts is not None:  # config.json says nothing of them where no layer has any
+            fields["experts"] = replace(config.experts, layers=sparse) if sparse else None
     for name, part in (("delta", config.delta), ("short_conv", config.short_conv)):
         if part is not None:
             fields[name] = replace(part, layers=states)
@@ -133,8 +136,11 @@ def _with_layers(config: ModelConfig, count: int, mamba: Mamba2Config | None) ->
 
 def _continued(layers: tuple[int, ...], count: int, wanted: int) -> tuple[int, ...]:
     """Layers of a kind among `count`, cut off or gone on with."""
-    after = _go_on([layer in layers for layer in range(count)], wanted)
-    return tuple(layer for layer, is_one in enumerate(after) if is_one)
+    return _where(_go_on([layer in layers for layer in range(count)], wanted))
+
+
+def _where(flags: Iterable[bool]) -> tuple[int, ...]:
+    return tuple(layer for layer, is_one in enumerate(flags) if is_one)
 
 
 def _go_on(kinds: list[_Kind], wanted: int) -> list[_Kind]:

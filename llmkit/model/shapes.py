@@ -44,10 +44,11 @@ def branch_norms(config: ModelConfig) -> tuple[str, ...]:
 
 
 def mixer_name(config: ModelConfig, layer: int) -> str:
-    """What the module of a layer is called by which positions learn of each other, or the MLP that it is."""
+    """What the module of a layer is called by which positions learn of each other, or the MLP that it is. One
+    that keeps a state and attends too has `mamba` beside it."""
     if layer in (config.lone_mlps or ()):
         return "mlp"
-    if layer not in config.state_layers:
+    if layer not in config.state_layers or config.has_both:
         return "self_attn"
     if config.mamba is not None:
         return "mamba"
@@ -56,12 +57,12 @@ def mixer_name(config: ModelConfig, layer: int) -> str:
 
 def _layer(config: ModelConfig, layer: int) -> Shapes:
     D, F, experts = config.hidden_size, config.intermediate_size, config.experts
-    if experts is not None and layer in experts.layers:
-        mlp = _experts(config, experts)
-    else:
-        mlp = _mlp(config, F, gated=config.gated_mlp)
+    sparse = experts if experts is not None and layer in experts.layers else None
+    mlp = _mlp(config, F) if sparse is None else _experts(config, sparse)
     name = mixer_name(config, layer)
     shapes = _inside(name, mlp if name == "mlp" else _mixer(config, layer))
+    if config.has_both and config.mamba is not None and layer in config.mamba.layers:
+        shapes |= _inside("mamba", _mamba2(config, config.mamba))
     if config.lone_mlps is None:
         shapes |= _inside("mlp", mlp)
     for name in branch_norms(config):
@@ -74,7 +75,7 @@ def _mixer(config: ModelConfig, layer: int) -> Shapes:
         return _gated_delta(config, config.delta)
     if config.short_conv is not None and layer in config.short_conv.layers:
         return _short_conv(config, config.short_conv)
-    if config.mamba is not None and layer in config.mamba.layers:
+    if config.mamba is not None and layer in config.mamba.layers and not config.has_both:
         return _mamba2(config, config.mamba)
     return _attention(config) if config.latent is None else _latent_attention(config, config.latent)
 
@@ -138,13 +139,13 @@ def _mamba2(config: ModelConfig, mamba: Mamba2Config) -> Shapes:
     shapes |= _linear("in_proj", mamba.width + mamba.convolved + W, D, bias=biased)
     shapes["conv1d.weight"] = (mamba.convolved, 1, mamba.kernel)
     shapes |= {"conv1d.bias": (mamba.convolved,)} if mamba.conv_bias else {}
-    shapes["norm.weight"] = (mamba.width,)
+    shapes |= {"norm.weight": (mamba.width,)} if mamba.norm else {}
     return shapes | _linear("out_proj", D, mamba.width, bias=biased)
 
 
-def _mlp(config: ModelConfig, width: int, *, gated: bool) -> Shapes:
+def _mlp(config: ModelConfig, width: int) -> Shapes:
     D, biased = config.hidden_size, config.mlp_bias
-    shapes = _linear("gate_proj", width, D, bias=biased) if gated else {}
+    shapes = _linear("gate_proj", width, D, bias=biased) if config.gated_mlp else {}
     shapes |= _linear("up_proj", width, D, bias=biased)
     shapes |= _linear("down_proj", D, width, bias=biased)
     return shapes | (_inside("act_fn", _XIELU) if config.hidden_act == "xielu" else {})
@@ -155,11 +156,12 @@ def _experts(config: ModelConfig, experts: ExpertsConfig) -> Shapes:
     shapes = _linear("gate", N, D, bias=experts.router_bias)
     if experts.selection_bias:
         shapes["gate.e_score_correction_bias"] = (N,)
-    shapes |= {"experts.gate_up_proj": (N, 2 * F, D), "experts.down_proj": (N, D, F)}
+    first, rows = ("gate_up_proj", 2 * F) if config.gated_mlp else ("up_proj", F)
+    shapes |= {f"experts.{first}": (N, rows, D), "experts.down_proj": (N, D, F)}
     if experts.expert_bias:
         shapes |= {"experts.gate_up_proj_bias": (N, 2 * F), "experts.down_proj_bias": (N, D)}
     if experts.shared_intermediate_size:
-        shared = _mlp(config, experts.shared_intermediate_size, gated=True)
+        shared = _mlp(config, experts.shared_intermediate_size)
         shapes |= _inside("shared_expert", shared)
     return shapes | (_linear("shared_expert_gate", 1, D) if experts.shared_gate else {})
 

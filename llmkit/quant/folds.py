@@ -22,7 +22,7 @@ _MLP = (
     *("mlp.gate_proj", "mlp.up_proj", "mlp.gate", "mlp.shared_expert.gate_proj", "mlp.shared_expert.up_proj"),
     "mlp.shared_expert_gate",
 )
-_EXPERTS = "mlp.experts.gate_up_proj"
+_EXPERTS, _UPS = "mlp.experts.gate_up_proj", "mlp.experts.up_proj"
 _LINEAR_POWER = {"relu": 1.0, "relu2": 0.5}
 """Of a plain MLP's activations: what its ups are divided by, as a power of what comes out divided."""
 
@@ -100,7 +100,8 @@ def folds_of(layer: nn.Module, config: ModelConfig) -> list[Fold]:
         for fold in found
         if (readers := tuple(name for name in fold.readers if name.partition("[")[0] in parameters))
     ]
-    return [fold for fold in kept if fold.norm is None or f"{fold.norm}.weight" in parameters]
+    made = (*parameters, None)
+    return [one for one in kept if one.readers and (one.norm and f"{one.norm}.weight") in made]
 
 
 def _after_rows(parameters: Mapping[str, Tensor], config: ModelConfig) -> Iterator[Fold]:
@@ -116,14 +117,14 @@ def _after_rows(parameters: Mapping[str, Tensor], config: ModelConfig) -> Iterat
         power = 1.0 if f"{module}.gate_proj.weight" in parameters else _LINEAR_POWER.get(config.hidden_act)
         if power is not None:
             yield Fold((f"{module}.down_proj.weight",), rows=f"{module}.up_proj.weight", power=power)
-    stack = parameters.get(_EXPERTS)
-    if stack is not None and config.experts is not None and not config.experts.swiglu_limit:
-        for expert in range(len(stack)):
-            yield Fold(
-                (f"mlp.experts.down_proj[{expert}]",),
-                rows=f"{_EXPERTS}[{expert}]",
-                first=config.experts.intermediate_size,
-            )
+    experts = config.experts
+    if experts is None or experts.swiglu_limit or "mlp.experts.down_proj" not in parameters:
+        return
+    stack, first = (_EXPERTS, experts.intermediate_size) if config.gated_mlp else (_UPS, 0)
+    power = 1.0 if config.gated_mlp else _LINEAR_POWER.get(config.hidden_act)
+    for expert in range(experts.num_experts if power is not None else 0):
+        reader = f"mlp.experts.down_proj[{expert}]"
+        yield Fold((reader,), rows=f"{stack}[{expert}]", first=first, power=power or 1.0)
 
 
 def _after_norms(config: ModelConfig) -> Iterator[Fold]:
@@ -131,8 +132,10 @@ def _after_norms(config: ModelConfig) -> Iterator[Fold]:
         yield Fold(("self_attn.q_b_proj.weight",), "self_attn.q_a_layernorm")
         yield Fold(("self_attn.kv_b_proj.weight",), "self_attn.kv_a_layernorm")
     attention = _matrices(_ATTENTION if config.latent is None else _LATENT)
-    mlp = (*_matrices(_MLP), _EXPERTS)
-    if config.residual == "parallel_one_norm":
+    if config.has_both:
+        attention = (*attention, "mamba.in_proj.weight")
+    mlp = (*_matrices(_MLP), _EXPERTS, _UPS)
+    if config.residual == "parallel_one_norm" or config.lone_mlps is not None:
         yield Fold((*attention, *mlp), "input_layernorm")
     elif config.residual == "parallel" or config.norm_placement == "before":
         yield Fold(attention, "input_layernorm")

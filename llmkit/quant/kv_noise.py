@@ -97,7 +97,7 @@ def kv_noise(
         ConfigError: a form's blocks do not divide the model's heads, or it is for heads and not for latents.
         DataError: see `scored_positions`.
     """
-    if model.config.layers_without_keys:
+    if model.config.state_layers or model.config.lone_mlps:
         raise ConfigError(
             f"{model.config.model_type} has layers that keep a state, whose cache is not measured here",
             hint="leave out what measures the cache",

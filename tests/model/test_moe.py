@@ -68,14 +68,32 @@ FAMILIES = {
         {**_LOCAL, "swiglu_limit": 1.5},
         {"norm_topk_prob": True, "router_bias": True, "expert_bias": True, "swiglu_limit": 1.5},
     ),
+    "nemotron_h": Theirs(
+        "NemotronHMoE",
+        {
+            **{"n_routed_experts": N, "moe_intermediate_size": F, "moe_shared_expert_intermediate_size": 20},
+            **{"routed_scaling_factor": 2.5, "n_group": 4, "topk_group": 2},
+        },
+        {
+            **{**V3, "gated": False, "shared_intermediate_size": 20, "routed_scaling_factor": 2.5},
+            **{"num_groups": 4, "topk_groups": 2},
+        },
+    ),
 }
 
 
-def _config(**experts: Any) -> Any:
+def _config(*, gated: bool = True, **experts: Any) -> Any:
     """What a mixture reads of a ModelConfig; which families may have which of it is not its business."""
     sizes = {"num_experts": N, "num_experts_per_tok": K, "intermediate_size": F, "layers": (0,)}
     mixture = ExpertsConfig(**{**sizes, **experts})
-    return SimpleNamespace(hidden_size=D, hidden_act="silu", mlp_bias=False, experts=mixture)
+    return SimpleNamespace(
+        hidden_size=D,
+        hidden_act="silu" if gated else "relu2",
+        mlp_bias=False,
+        gated_mlp=gated,
+        multipliers=None,
+        experts=mixture,
+    )
 
 
 def _mixture(seed: int = 0, dtype: torch.dtype = torch.float64, **experts: Any) -> MixtureOfExperts:
@@ -171,6 +189,7 @@ MIXTURES: dict[str, dict[str, Any]] = {
     "gpt-oss": {"router_bias": True, "expert_bias": True, "swiglu_limit": 1.5, "norm_topk_prob": True},
     "llama 4": {"scoring": "sigmoid", "weighs_inputs": True, "shared_intermediate_size": 20},
     "groups": {**V3, "num_groups": 4, "topk_groups": 2, "routed_scaling_factor": 1.5},
+    "without a gate": {**V3, "gated": False, "shared_intermediate_size": 20},
 }
 
 
@@ -183,7 +202,7 @@ def _slow(mixture: MixtureOfExperts, x: Tensor) -> Tensor:
         y = torch.zeros(D, dtype=x.dtype)
         for expert, weight in zip(routes.chosen[0], routes.weights[0], strict=True):
             read, counts = (token * weight, 1.0) if settings.weighs_inputs else (token, weight)
-            inner = experts.gate_up_proj[expert] @ read
+            inner = next(iter(experts.parameters()))[expert] @ read  # of gates and ups, or ups alone
             if experts.gate_up_proj_bias is not None:
                 inner = inner + experts.gate_up_proj_bias[expert]
             gate, up = inner[:F], inner[F:]
@@ -191,6 +210,8 @@ def _slow(mixture: MixtureOfExperts, x: Tensor) -> Tensor:
                 gate = torch.minimum(gate, torch.tensor(settings.swiglu_limit))
                 up = up.clip(-settings.swiglu_limit, settings.swiglu_limit)
                 inner = (up + 1) * gate / (1 + torch.exp(-1.702 * gate))
+            elif not up.numel():
+                inner = gate.clip(min=0.0) ** 2
             else:
                 inner = up * gate / (1 + torch.exp(-gate))
             part = experts.down_proj[expert] @ inner
@@ -227,7 +248,7 @@ def test_results_and_all_gradients_are_those_of_a_loop_over_tokens(kind: str) ->
 @pytest.mark.parametrize("kind", MIXTURES)
 def test_the_gradient_is_the_slope(kind: str) -> None:
     mixture, x = _mixture(**MIXTURES[kind]), _inputs(1, 3).requires_grad_()
-    weights = [mixture.experts.gate_up_proj, mixture.experts.down_proj, mixture.gate.weight]
+    weights = [*mixture.experts.parameters(), mixture.gate.weight]
     assert torch.autograd.gradcheck(lambda *_: mixture(x), (x, *weights), fast_mode=True)
 
 

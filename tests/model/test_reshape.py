@@ -87,7 +87,7 @@ def test_a_mixture_of_more_layers_has_experts_in_them() -> None:
         assert experts is not None and experts.layers == tuple(range(first, 7))
 
 
-@pytest.mark.parametrize("family", [name for name in FIELDS if name != "nemotron_h"])
+@pytest.mark.parametrize("family", [name for name in FIELDS if name not in ("falcon_h1", "nemotron_h")])
 def test_layers_that_keep_a_state_are_cut_off_or_go_on(family: str) -> None:
     config = hybrid(family).config
     assert reshape(config, {"num_hidden_layers": 6}).state_layers == (0, 2, 4)
@@ -100,6 +100,15 @@ def test_layers_of_one_branch_go_on_together() -> None:
     assert (more.state_layers, more.lone_mlps) == ((0, 2, 5, 7), (1, 4, 6))
     less = reshape(config, {"num_hidden_layers": 2})
     assert (less.state_layers, less.lone_mlps) == ((0,), (1,))
+
+
+def test_experts_of_one_branch_go_on_with_the_others() -> None:
+    config = ModelConfig.from_hf({"model_type": "nemotron_h", "hybrid_override_pattern": "M*EM-EM-EM-E"})
+    more = reshape(config, {"num_hidden_layers": 15})
+    assert more.experts is not None and more.experts.layers == (2, 5, 8, 11, 14)
+    assert more.state_layers == (0, 3, 6, 9, 12)
+    assert more.lone_mlps == (2, 4, 5, 7, 8, 10, 11, 13, 14)
+    assert reshape(config, {"num_hidden_layers": 2}).experts is None
 
 
 def test_mamba_2_stays_as_many_times_as_wide_as_the_model() -> None:

@@ -47,6 +47,17 @@ MAMBA = {
     **{"shared_intermediate_size": 40, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 12},
     **{"residual_multiplier": 0.5, "attention_multiplier": 0.25, "mamba_chunk_size": 32},
 }
+BAMBA = {
+    **{"attn_layer_indices": [1], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 12},
+    "mamba_chunk_size": 32,
+}
+FALCON_H1 = {
+    **{"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": "auto", "mamba_d_state": 12},
+    **{"mamba_chunk_size": 32, "embedding_multiplier": 3.0, "lm_head_multiplier": 0.5, "key_multiplier": 0.3},
+    **{"attention_in_multiplier": 0.8, "attention_out_multiplier": 1.5, "ssm_in_multiplier": 1.25},
+    **{"ssm_out_multiplier": 0.4, "ssm_multipliers": [0.9, 0.5, 1.3, 0.7, 0.3]},
+    "mlp_multipliers": [0.6, 0.9],
+}
 LLAMA4 = {
     **{"num_local_experts": 8, "intermediate_size_mlp": 48, "attention_chunk_size": 16},
     **{"floor_scale": 6, "attn_scale": 0.3},
@@ -54,6 +65,10 @@ LLAMA4 = {
 ONE_BRANCH = {
     **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 8},
     **{"mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 12, "chunk_size": 32},
+}
+SPARSE_BRANCH = {
+    **{**ROUTED, "layers_block_type": ["mamba", "moe", "attention", "moe", "mamba"]},
+    **{"moe_shared_expert_intermediate_size": 40, "routed_scaling_factor": 2.5},
 }
 GROUPS = {"n_group": 4, "topk_group": 2}
 DELTA = {
@@ -279,6 +294,36 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             **{**ONE_BRANCH, **MHA, "layers_block_type": ["attention", "mamba", "mamba", "mlp"]},
             **{"use_bias": True, "mlp_bias": True, "use_conv_bias": False, "conv_kernel": 3},
             **{"mlp_hidden_act": "silu", "n_groups": 1, "mamba_num_heads": 3, "head_dim": 12},
+        },
+    ),
+    ("nemotron_h", {**ONE_BRANCH, **SPARSE_BRANCH}),
+    (
+        "nemotron_h",
+        {
+            **{
+                **ONE_BRANCH,
+                **SPARSE_BRANCH,
+                **GROUPS,
+                "layers_block_type": ["moe", "attention", "mlp", "moe"],
+            },
+            **{"mlp_bias": True, "norm_topk_prob": False, "mlp_hidden_act": "silu"},
+        },
+    ),
+    ("bamba", BAMBA),
+    (
+        "bamba",
+        {
+            **{**BAMBA, **MHA, **TIED, **BIAS, "mlp_bias": True, "mamba_n_groups": 2, "mamba_d_conv": 3},
+            **{"mamba_conv_bias": False, "mamba_proj_bias": True, "attn_layer_indices": [0, 2]},
+        },
+    ),
+    ("falcon_h1", FALCON_H1),
+    (
+        "falcon_h1",
+        {
+            **{**FALCON_H1, **MHA, **TIED, "mamba_d_ssm": 96, "mamba_n_heads": 6, "mamba_n_groups": 3},
+            **{"mamba_rms_norm": True, "mamba_norm_before_gate": False, "mamba_conv_bias": False},
+            **{"mamba_d_conv": 3, "num_hidden_layers": 3},
         },
     ),
     ("granitemoehybrid", MAMBA),

@@ -46,6 +46,15 @@ NEMOTRON_H = {
     **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 8},
     **{"mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 16, "head_dim": 16},
 }
+FALCON_H1 = {
+    **{"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_n_groups": 2},
+    "rope_theta": 1e11,
+}
+NEMOTRON_3 = {
+    **{**NEMOTRON_H, "layers_block_type": ["mamba", "moe", "attention", "moe", "mamba"]},
+    **{"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "intermediate_size": 32},
+    **{"moe_shared_expert_intermediate_size": 40, "routed_scaling_factor": 2.5},
+}
 DELTA = {
     **{"head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 16},
     "linear_value_head_dim": 16,
@@ -200,6 +209,12 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             "ssm_state_size": 10,
         },
     ),
+    ("falcon_h1", FALCON_H1),
+    ("falcon_h1", {**FALCON_H1, **MHA, **TIED, "mamba_rms_norm": True, "mamba_norm_before_gate": False}),
+    ("nemotron_h", NEMOTRON_3),
+    ("nemotron_h", {**NEMOTRON_3, **GROUPS, **TIED, "norm_topk_prob": False, "num_experts_per_tok": 4}),
+    ("granitemoehybrid", {**ALONE, **LOCAL, "shared_intermediate_size": 40}),
+    ("granitemoehybrid", {**ALONE, **LOCAL, **TIED, "shared_intermediate_size": 32, "logits_scaling": 2.0}),
     ("llama4_text", {**LOCAL, "head_dim": 16, "intermediate_size_mlp": 64, "interleave_moe_layer_step": 2}),
     ("llama4_text", {**LOCAL, **WIDE, **MHA, **TIED, **LLAMA3, "num_hidden_layers": 5}),
     ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),

@@ -145,6 +145,19 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             "use_bidirectional_attention": "vision",
         },
     ),
+    ("bamba", {"attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_d_state": 3, "mamba_n_groups": 2}),
+    (
+        "bamba",
+        {**BIAS, "mlp_bias": True, "mamba_n_heads": 4, "mamba_conv_bias": False, "mamba_proj_bias": True},
+    ),
+    ("falcon_h1", {"mamba_d_ssm": 24, "mamba_n_heads": 4, "mamba_d_state": 3, "mamba_n_groups": 2}),
+    (
+        "falcon_h1",
+        {
+            **{"mamba_d_ssm": 16, "mamba_n_heads": 4, "mamba_rms_norm": True},
+            **{"mamba_norm_before_gate": False, "mamba_conv_bias": False},
+        },
+    ),
     ("mamba", {"state_size": 3, "conv_kernel": 3, "time_step_rank": 4}),
     ("mamba", {"expand": 3, "use_bias": True, "use_conv_bias": False, "tie_word_embeddings": False}),
     ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 3, "n_groups": 2, "conv_kernel": 3}),
@@ -153,6 +166,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         {
             **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 4},
             **{"mamba_head_dim": 6, "ssm_state_size": 3, "n_groups": 2, "use_bias": True, "mlp_bias": True},
+        },
+    ),
+    (
+        "nemotron_h",
+        {
+            **{"layers_block_type": ["mamba", "moe", "attention", "mlp"], "n_routed_experts": 8},
+            **{"moe_intermediate_size": 5, "moe_shared_expert_intermediate_size": 7, "mlp_bias": True},
         },
     ),
     ("llama4_text", {**LOCAL, "intermediate_size_mlp": 11, "interleave_moe_layer_step": 2}),
@@ -211,7 +231,7 @@ def test_a_family_has_the_tensors_that_transformers_builds(family: str, changes:
             routed[tensor.layer] -= tensor.numel
     assert not any(routed.values())
     assert read_architecture(config.to_diff_dict() | {"model_type": family}) == found
-    if family in ("granitemoehybrid", "lfm2", "lfm2_moe", "nemotron_h"):
+    if family in ("bamba", "falcon_h1", "granitemoehybrid", "lfm2", "lfm2_moe", "nemotron_h"):
         return  # which layers keep a state has to be said
     # older files do not say what each layer is
     assert (

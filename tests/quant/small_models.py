@@ -61,6 +61,13 @@ NEMOTRON_H: dict[str, Any] = {
 }
 
 
+def sparse_nemotron() -> dict[str, Any]:
+    """Mamba-2, experts without gates, attention."""
+    routed = {"scoring": "sigmoid", "selection_bias": True, "group_score": "best_two"}
+    mixture = ExpertsConfig(**{**EXPERTS, **routed, "layers": (1,)}, shared_intermediate_size=256)
+    return {**NEMOTRON_H, "experts": mixture, "intermediate_size": 256}
+
+
 def experts() -> ExpertsConfig:
     """Four, two of which a token uses."""
     return ExpertsConfig(**EXPERTS)

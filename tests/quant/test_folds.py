@@ -7,7 +7,7 @@ import torch
 
 from llmkit.model.transformer import Transformer
 from llmkit.quant.folds import folds_of
-from tests.quant.small_models import config, experts, model
+from tests.quant.small_models import config, experts, model, sparse_nemotron
 
 IDS = torch.randint(96, (2, 24), generator=torch.Generator().manual_seed(1))
 KINDS: dict[str, dict[str, Any]] = {
@@ -19,6 +19,8 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "qwen3_moe": {"model_type": "qwen3_moe", "qk_norm": "head", "experts": experts()},
 }
+ONE_BRANCH = {0: [], 1: [*["down_proj"] * 5, "gate"], 2: ["o_proj", "q_proj"]}
+"""The same by layer: Mamba-2, experts and a shared one, attention."""
 READERS = {
     "llama": ["o_proj", "down_proj", "q_proj", "gate_proj"],
     "qwen2": ["o_proj", "down_proj", "q_proj", "gate_proj"],
@@ -61,6 +63,18 @@ def test_matrices_with_one_input_are_one_set(kind: str) -> None:
     assert [
         fold.readers[0].removesuffix(".weight").split(".")[-1].split("[")[0] for fold in folds
     ] == READERS[kind]
+
+
+def test_a_layer_that_is_one_branch_has_the_folds_of_it() -> None:
+    made = model(**sparse_nemotron())
+    for layer, readers in ONE_BRANCH.items():
+        folds = folds_of(made.model.layers[layer], made.config)
+        names = (fold.readers[0].removesuffix(".weight").split(".")[-1] for fold in folds)
+        assert [name.partition("[")[0] for name in names] == readers
+    with torch.inference_mode():
+        before = made.double()(IDS)
+        assert fold_everything(made) == 8
+        assert torch.allclose(before, made(IDS), atol=1e-5)
 
 
 def test_heads_that_read_the_same_values_have_one_scale() -> None:

@@ -12,7 +12,7 @@ from llmkit.quant.grids import grid_named
 from llmkit.quant.importance import importance_of, moments_of
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
 from llmkit.quant.rounding import round_matrix
-from tests.quant.small_models import DELTA, GRANITE_H, NEMOTRON_H, experts, model, on_meta
+from tests.quant.small_models import DELTA, GRANITE_H, NEMOTRON_H, experts, model, on_meta, sparse_nemotron
 
 IDS = torch.randint(96, (6, 16), generator=torch.Generator().manual_seed(1))
 KINDS: dict[str, dict[str, Any]] = {
@@ -22,6 +22,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "delta": {"num_hidden_layers": 2, **DELTA},
     "granite": {"num_hidden_layers": 2, **GRANITE_H},
     "nemotron_h": {"num_hidden_layers": 3, **NEMOTRON_H},
+    "nemotron_3": {"num_hidden_layers": 3, **sparse_nemotron()},
     "experts": {"num_hidden_layers": 3, "model_type": "qwen3_moe", "qk_norm": "head", "experts": experts()},
 }
 

@@ -15,7 +15,15 @@ from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes, write_gguf
 from llmkit.model.gguf.save import GgufModel, gguf_model
 from llmkit.quant.plan import FALLBACK, PlanUnit, QuantPlan
 from llmkit.quant.plan_gguf import FILE_TYPES, VERSION, gguf_plan
-from tests.quant.small_models import DELTA, GRANITE_H, NEMOTRON_H, config, experts, model, on_meta
+from tests.quant.small_models import (
+    DELTA,
+    GRANITE_H,
+    NEMOTRON_H,
+    config,
+    experts,
+    model,
+    on_meta,
+)
 
 LLAMA_3_8B: dict[str, Any] = {
     **{"vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32},

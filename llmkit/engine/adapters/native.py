@@ -59,6 +59,9 @@ def _places(config: ModelConfig, layer: int) -> Places:
 
 
 def _mixer(config: ModelConfig, layer: int) -> Places:
+    if config.has_both and layer in config.state_layers:
+        states = {"state_in": ("mamba.in_proj", None), "state_out": ("mamba.out_proj", None)}
+        return {**_attention(config), **states}
     if layer not in config.state_layers:
         return _attention(config)
     if config.delta is not None:

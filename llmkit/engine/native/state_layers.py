@@ -4,6 +4,8 @@ Shapes: D hidden, C channels of a convolution, N positions that it spans, G key 
 W value heads of Y numbers.
 """
 
+from typing import Any
+
 import numpy as np
 
 from llmkit.engine.native.matrices import Matrices
@@ -13,7 +15,7 @@ from llmkit.kernels.forward_states import StateWeights
 from llmkit.kernels.memory import Floats, rows_of
 from llmkit.kernels.packed import PackedFormat, pack
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_parts import DeltaConfig, Mamba2Config
 from llmkit.model.recurrent.key_heads import inputs_by_head, rates_by_head
 
 
@@ -28,7 +30,7 @@ def state_weights(config: ModelConfig, module: str, matrices: Matrices) -> State
     if config.delta is not None:
         return _rule(config, config.delta, module, matrices)
     if config.mamba is not None:
-        return _space(config, module, matrices)
+        return _space(config, config.mamba, module, matrices)
     take = matrices.vectors.take
     return StateWeights(
         sizes=state_sizes(config),
@@ -61,7 +63,7 @@ def _rule(config: ModelConfig, delta: DeltaConfig, module: str, matrices: Matric
     )
 
 
-def _space(config: ModelConfig, module: str, matrices: Matrices) -> StateWeights:
+def _space(config: ModelConfig, mamba: Mamba2Config, module: str, matrices: Matrices) -> StateWeights:
     """One matrix gives all that is read, steps too: files round it as a whole."""
     vectors = matrices.vectors
     return StateWeights(
@@ -74,7 +76,22 @@ def _space(config: ModelConfig, module: str, matrices: Matrices) -> StateWeights
         steps=vectors.take(f"{module}.dt_bias"),
         skips=vectors.take(f"{module}.D"),
         norm=vectors.take(f"{module}.norm.weight"),  # nothing is added to it, whatever other norms do
+        **_beside(config, mamba, module, matrices),
     )
+
+
+def _beside(config: ModelConfig, mamba: Mamba2Config, module: str, matrices: Matrices) -> dict[str, Any]:
+    """What a layer has that attends too, whose `o` is attention's; and what products are multiplied with."""
+    told: dict[str, Any] = {}
+    if config.has_both:
+        out = f"{module}.out_proj"
+        told = {"out": matrices.pack(f"{out}.weight"), "out_bias": matrices.vectors.take(f"{out}.bias")}
+    if config.multipliers is not None:
+        keys = mamba.num_groups * mamba.state_size
+        rows = mamba.width, mamba.width, keys, keys, mamba.num_heads
+        told["scales"] = np.repeat(np.array(config.multipliers.state_inputs, np.float32), rows)
+        told["out_scale"] = config.multipliers.state_out
+    return told
 
 
 def _taps(vectors: Vectors, name: str) -> Floats:

@@ -102,11 +102,12 @@ def sizes_of(config: ModelConfig, dtype: str, *, vocabulary: int) -> Sizes:
         grows_unrotated=config.query_growth_unrotated,
         residual=_RESIDUALS[config.residual],
         epsilon=config.norm_eps,
-        scale=config.attention_scale or config.head_dim**-0.5,
+        scale=config.score_scale,
         softcap=config.attn_logit_softcapping or 0.0,
         # rounded to the dtype of the embeddings, as the modules do
         embedding_scale=as_float32(as_dtype(np.array([config.embedding_scale], np.float32), dtype)).item(),
         residual_scale=config.residual_scale,
+        gate_scale=1.0 if config.multipliers is None else config.multipliers.mlp_gate,
         logit_scale=config.logit_scale,
         logit_cap=config.final_logit_softcapping or 0.0,
     )

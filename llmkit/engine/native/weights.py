@@ -124,17 +124,23 @@ class _Packer(Matrices):
             curve=vectors.curve(f"{mlp}.act_fn"),
             window=(config.sliding_window or 0) if number in config.sliding_layers else 0,
             angles=angles_of(config, number),
+            mix_scale=1.0 if config.multipliers is None else config.multipliers.attention,
+            feed_scale=1.0 if config.multipliers is None else config.multipliers.mlp_out,
         )
 
     def _mixer(self, number: int, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
         """What a layer reads other positions by, and the biases of q, k, v, o and of attention's gate."""
-        if number in self.config.state_layers:
+        if number in self.config.state_layers and not self.config.has_both:
             return self._state(module)
         if number in (self.config.lone_mlps or ()):
             return {}, (None,) * 5
         if self.config.latent is not None:
             return latent_attention(self, self.config.latent, module)
-        return self._attention(number, module)
+        attention, biases = self._attention(number, module)
+        if self.config.has_both and number in self.config.state_layers:
+            beside = f"{module.removesuffix('self_attn')}mamba"
+            attention["state"] = state_weights(self.config, beside, self)
+        return attention, biases
 
     def _attention(self, number: int, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
         """A layer's attention, as `_mixer` gives it."""
@@ -207,7 +213,7 @@ class _Packer(Matrices):
             router=pack(rows_of(router), PackedFormat.FLOAT32),
             router_bias=bias,
             selection_bias=take(f"{mlp}.gate.e_score_correction_bias"),
-            gate_up=self.stack(f"{mlp}.experts.gate_up_proj"),
+            gate_up=self.stack(f"{mlp}.experts.{'gate_up' if self.config.gated_mlp else 'up'}_proj"),
             down=self.stack(f"{mlp}.experts.down_proj"),
             gate_up_bias=take(f"{mlp}.experts.gate_up_proj_bias"),
             down_bias=take(f"{mlp}.experts.down_proj_bias"),

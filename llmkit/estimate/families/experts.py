@@ -30,12 +30,14 @@ class Experts(msgspec.Struct, frozen=True):
         return self.used / self.count
 
     def write_one_by_one(
-        self, sheet: Sheet, names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
+        self, sheet: Sheet, names: tuple[str | None, str, str] = ("gate_proj", "up_proj", "down_proj")
     ) -> None:
-        """Tensors of each expert, gate, up and down under `names`."""
+        """Tensors of each expert, gate, up and down under `names`; None: there is no gate."""
         shapes = ((self.width, self.hidden), (self.width, self.hidden), (self.hidden, self.width))
         modules = ("gate_proj", "up_proj", "down_proj")
         for name, (out, into), module in zip(names, shapes, modules, strict=True):
+            if name is None:
+                continue
             sheet.linear(
                 f"experts.*.{name}", out, into, module, "experts", copies=self.count, active=self.active
             )
@@ -60,7 +62,7 @@ def mixtral(keys: Keys, sizes: Sizes) -> Mlp:
 
     def write(layer: Sheet, number: int) -> None:
         sheet = layer.within("block_sparse_moe.")
-        _write_router(sheet, "gate", experts)
+        write_router(sheet, "gate", experts)
         experts.write_one_by_one(sheet, ("w1", "w3", "w2"))
 
     return Mlp(experts.used * experts.width, write)
@@ -72,7 +74,7 @@ def olmoe(keys: Keys, sizes: Sizes) -> Mlp:
 
     def write(layer: Sheet, number: int) -> None:
         sheet = layer.within("mlp.")
-        _write_router(sheet, "gate", experts)
+        write_router(sheet, "gate", experts)
         experts.write_one_by_one(sheet)
 
     return Mlp(experts.used * experts.width, write)
@@ -108,7 +110,7 @@ def lfm2(keys: Keys, sizes: Sizes) -> Mlp:
         if number not in sparse:
             write_lfm2(sheet, D, F)
             return
-        _write_router(sheet, "gate", experts)
+        write_router(sheet, "gate", experts)
         experts.write_one_by_one(sheet, ("w1", "w3", "w2"))
 
     return Mlp(_width(sizes, sparse, F, experts, 0), write)
@@ -160,7 +162,7 @@ def hunyuan(keys: Keys, sizes: Sizes) -> Mlp:
 
     def write(layer: Sheet, number: int) -> None:
         sheet = layer.within("mlp.")
-        _write_router(sheet, "gate.wg", experts)
+        write_router(sheet, "gate.wg", experts)
         experts.write_one_by_one(sheet)
         write_gated(sheet, "shared_mlp", sizes.hidden_size, F)
 
@@ -176,7 +178,7 @@ def granite(keys: Keys, sizes: Sizes) -> Mlp:
 def write_granite(layer: Sheet, experts: Experts) -> None:
     """The tensors of a layer of Granite's experts."""
     sheet = layer.within("block_sparse_moe.")
-    _write_router(sheet, "router.layer", experts)
+    write_router(sheet, "router.layer", experts)
     D, F, N = experts.hidden, experts.width, experts.count
     stacks = (("input_linear", "gate_up_proj", (N, 2 * F, D)), ("output_linear", "down_proj", (N, D, F)))
     for name, module, shape in stacks:
@@ -190,7 +192,7 @@ def gpt_oss(keys: Keys, sizes: Sizes) -> Mlp:
 
     def write(layer: Sheet, number: int) -> None:
         sheet = layer.within("mlp.")
-        _write_router(sheet, "router", experts, bias=True)
+        write_router(sheet, "router", experts, bias=True)
         experts.write_stacked(sheet, bias=True)
 
     return Mlp(experts.used * experts.width, write)
@@ -210,7 +212,7 @@ def llama4(keys: Keys, sizes: Sizes) -> Mlp:
             write_gated(layer, "feed_forward", D, F)
             return
         sheet = layer.within("feed_forward.")
-        _write_router(sheet, "router", experts)
+        write_router(sheet, "router", experts)
         experts.write_stacked(sheet)
         write_gated(sheet, "shared_expert", D, experts.width)
 
@@ -234,7 +236,7 @@ def _one_by_one(
             write_gated(layer, "mlp", experts.hidden, dense_width)
             return
         sheet = layer.within("mlp.")
-        _write_router(sheet, "gate", experts)
+        write_router(sheet, "gate", experts)
         experts.write_one_by_one(sheet)
         write_gated(sheet, shared_name, experts.hidden, shared)
         if gate:
@@ -252,7 +254,8 @@ def _experts(keys: Keys, sizes: Sizes, width: int, first: str = "num_experts") -
     return Experts(sizes.hidden_size, width, count, used)
 
 
-def _write_router(sheet: Sheet, name: str, experts: Experts, *, bias: bool = False) -> None:
+def write_router(sheet: Sheet, name: str, experts: Experts, *, bias: bool = False) -> None:
+    """The matrix that gives a layer's experts their scores."""
     sheet.linear(name, experts.count, experts.hidden, "router", "router", bias=bias)
 
 

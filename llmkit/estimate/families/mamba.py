@@ -76,7 +76,8 @@ def write_mamba2(sheet: Sheet, hidden: int, mamba: Mamba2Config) -> None:
     _write_convolution(sheet, mamba.convolved, mamba.kernel, mamba.conv_bias)
     rows = mamba.width + mamba.convolved + mamba.num_heads
     sheet.linear("in_proj", rows, hidden, "in_proj", "attention", bias=mamba.bias)
-    sheet.norm("norm", mamba.width)
+    if mamba.norm:
+        sheet.norm("norm", mamba.width)
     sheet.linear("out_proj", hidden, mamba.width, "out_proj", "attention", bias=mamba.bias)
 
 

@@ -25,12 +25,12 @@ class Mlp(msgspec.Struct, frozen=True):
 MlpRule = Callable[[Keys, Sizes], Mlp]
 
 
-def gated(bias: Switch = False) -> MlpRule:
-    """Gate, up and down matrices (SwiGLU and its like)."""
+def gated(bias: Switch = False, name: str = "mlp") -> MlpRule:
+    """Gate, up and down matrices (SwiGLU and its like) of a module."""
 
     def rule(keys: Keys, sizes: Sizes) -> Mlp:
         width, biased = keys.whole("intermediate_size"), keys.switch(bias)
-        return Mlp(width, lambda layer, _: write_gated(layer, "mlp", sizes.hidden_size, width, bias=biased))
+        return Mlp(width, lambda layer, _: write_gated(layer, name, sizes.hidden_size, width, bias=biased))
 
     return rule
 

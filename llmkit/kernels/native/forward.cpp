@@ -117,7 +117,7 @@ struct Run {
     barrier(worker);
   }
 
-  bool joins_directly(const Norm& after) const { return !after.weight && m.residual_scale == 1.0f && !sum; }
+  bool joins_directly(const Norm& after, float scale) const { return !after.weight && scale == 1.0f && !sum; }
 
   // What a branch gave here and in the other processes, added up.
   void sum_branch() const {
@@ -126,13 +126,13 @@ struct Run {
     barrier(worker);
   }
 
-  // What a branch gave goes through its norm and onto the stream.
-  void join(const Norm& after) const {
+  // What a branch gave goes through its norm and, times `scale`, onto the stream.
+  void join(const Norm& after, float scale) const {
     sum_branch();
     const float* branch = norm(at(plan.branch), after, at(plan.branch), p.tokens, m.hidden);
     Join join{};
     join.extra = branch, join.out = stream(), join.rows = p.tokens, join.cols = m.hidden;
-    join.scale = m.residual_scale, join.accumulate = true;
+    join.scale = scale, join.accumulate = true;
     kernel.join(worker, join);
     barrier(worker);
   }
@@ -161,14 +161,21 @@ struct Run {
   }
 
   // A branch's last product, of the rows x, onto the stream.
-  void close(const Weight& weight, const Prepared& prepared, const float* bias, const Norm& after, int32_t number,
-             Addition addition, const float* x, int64_t x_stride) const {
-    bool direct = joins_directly(after);
+  void close(const Weight& weight, const Prepared& prepared, const float* bias, const Norm& after, float scale,
+             int32_t number, Addition addition, const float* x, int64_t x_stride) const {
+    bool direct = joins_directly(after, scale);
     float* y = direct ? stream() : at(plan.branch);
     const float* before = direct && p.adapters && p.has_factors ? copy_stream() : nullptr;
     multiply(weight, prepared, y, bias, direct);
     adapt(number, addition, x, x_stride, weight.cols, {{y, m.hidden, m.hidden, bias}}, before);
-    if (!direct) join(after);
+    if (!direct) join(after, scale);
+  }
+
+  // The first `cols` numbers of each row, times a number for each or one for all.
+  void multiply_rows(float* x, int64_t stride, int64_t cols, const float* factors, float factor) const {
+    for (int64_t row = worker.index; row < p.tokens; row += worker.size)
+      for (int64_t i = 0; i < cols; i++) x[row * stride + i] *= factors ? factors[i] : factor;
+    barrier(worker);
   }
 
   // Queries, keys and values of the new positions; the latter two are kept. What each position took home is left in
@@ -206,8 +213,9 @@ struct Run {
     if (l.experts) {
       ExpertsRun experts{kernel, m, *l.experts, plan, worker, memory, p.tokens};
       bool direct = !l.after_mlp.weight && !sum;
-      experts.run(x, direct ? stream() : at(plan.branch), direct ? m.residual_scale : 1.0f, direct);
-      if (!direct) join(l.after_mlp);
+      float scale = m.residual_scale * l.feed_scale;
+      experts.run(x, direct ? stream() : at(plan.branch), direct ? scale : 1.0f, direct);
+      if (!direct) join(l.after_mlp, scale);
       return;
     }
     Prepared prepared = prepare(l.gate_up.format, x, p.tokens, m.hidden);
@@ -221,25 +229,32 @@ struct Run {
              {gate + size, width, size, l.gate_up_bias ? l.gate_up_bias + size : nullptr}});
     else
       adapt(number, kAddUp, x, m.hidden, m.hidden, {{gate, width, size, l.gate_up_bias}});
+    if (m.gate_scale != 1.0f) multiply_rows(gate, width, size, nullptr, m.gate_scale);
     // into the gate's own half, row by row, to be packed together by what prepares it
     kernel.gated(worker, Gated{gate, up, gate, p.tokens, size, width, width, width, m.activation, 0.0f, l.curve});
     barrier(worker);
     prepared = kernel.lay_out(l.down.format, p.tokens, size, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, gate, width, size);
     barrier(worker);
-    close(l.down, prepared, l.down_bias, l.after_mlp, number, kAddDown, gate, width);
+    float scale = m.residual_scale * l.feed_scale;
+    close(l.down, prepared, l.down_bias, l.after_mlp, scale, number, kAddDown, gate, width);
   }
 
   // The branch by which positions learn of each other. Returns what the MLP reads where both read the same stream.
   const float* mix(const Layer& l, int32_t number) const {
     const float* x = norm(stream(), l.before_attention, at(plan.normed), p.tokens, m.hidden);
-    if (l.state)
-      StateRun<Run>{*this, *l.state, number}.mix(x);
-    else
-      look(l, number, x);
+    if (l.state) StateRun<Run>{*this, *l.state, number, l.q.data ? kAddStateIn : kAddQ}.mix(x);
+    if (l.state && l.q.data) {
+      const State& s = *l.state;
+      Prepared prepared = prepare(s.out.format, at(plan.attended), p.tokens, s.out.cols);
+      float scale = m.residual_scale * s.out_scale;
+      close(s.out, prepared, s.out_bias, Norm{}, scale, number, kAddStateOut, at(plan.attended), s.out.cols);
+    }
+    if (l.q.data) look(l, number, x);
     if (m.residual == kParallel) x = norm(stream(), l.before_mlp, at(plan.fed), p.tokens, m.hidden);
     Prepared prepared = prepare(l.o.format, at(plan.attended), p.tokens, l.o.cols);
-    close(l.o, prepared, l.o_bias, l.after_attention, number, kAddO, at(plan.attended), l.o.cols);
+    float scale = m.residual_scale * l.mix_scale;
+    close(l.o, prepared, l.o_bias, l.after_attention, scale, number, kAddO, at(plan.attended), l.o.cols);
     return x;
   }
 

@@ -23,7 +23,7 @@ struct Experts {
   Weight router;                                  // (X, D); with a shared gate its row comes last
   const float* router_bias;                       // as long as the router has rows
   const float* selection_bias;                    // (X) counts for choosing, not for weighing
-  const Weight *gate_up, *down;                   // (X) of (2F, D) and (D, F)
+  const Weight *gate_up, *down;                   // (X) of (2F, D), (F, D) in a model without gates, and of (D, F)
   const float *gate_up_bias, *down_bias;          // (X, 2F), (X, D)
   Weight shared_gate_up, shared_down;             // of the expert that every token uses
   const float *shared_gate_up_bias, *shared_down_bias;
@@ -47,12 +47,16 @@ struct State {
   const float* inputs_bias;
   const float *taps, *taps_bias;  // (kernel, channels), (channels)
   const float *slopes, *steps;    // (W) of decays
-  const float* norm;              // (Y) of what is read, before its gate; of the space, (W Y), behind it
+  const float* norm;              // (Y) of what is read, before its gate; of the space, (W Y), behind it, or null
   const float* skips;             // (W) of the space; null: there is none
+  const float* scales;            // (rows of inputs) what products are multiplied with, or null
+  Weight out;                     // the last product where the layer attends as well, whose own is `o`
+  const float* out_bias;
   int32_t channels, kernel;
   int32_t key_heads, value_heads, key_dim, value_dim;  // value_heads 0: neither
   int32_t activation;             // behind the convolution, where there are heads
   float least_step, most_step;    // of the space
+  float out_scale;                // what the state's branch is multiplied with, where there is `out`
 };
 
 // Multi-head latent attention (arXiv:2405.04434): a token is kept as C numbers, out of which every head makes a key of N
@@ -68,7 +72,8 @@ struct Latent {
   float epsilon;                        // of both norms
 };
 
-// Without `o` it is an MLP alone; without gate_up and experts it has none.
+// Without `o` it is an MLP alone; without gate_up and experts it has none. With a state and q it has both side by side:
+// they read the same, and both branches are added.
 struct Layer {
   Norm before_attention, after_attention, before_mlp, after_mlp;
   Norm q_norm, k_norm;  // over a head, or over all of them
@@ -78,17 +83,21 @@ struct Layer {
   const float* sinks;      // (H)
   const float* curve;      // (4) of kXielu, or null
   const Experts* experts;  // in place of gate_up and down
-  const State* state;      // in place of q, k, v and the gate
+  const State* state;      // in place of q, k, v and the gate, or beside them
   const Latent* latent;    // in place of v
   int32_t window;          // positions that a query sees; 0: all before it
   int32_t angles;          // which of the pass's tables rotates; -1: none
+  float mix_scale, feed_scale;  // what attention's branch and the MLP's are multiplied with, beside residual_scale
 };
 
 constexpr int kAngleTables = 2;
 
 // The products of a layer that an adapter may add to, in the order of its additions. Where a state is kept, the first
-// are those of its inputs and of its gate, V is that of rates and the attention gate that of decays.
-enum Addition : int32_t { kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAddAttentionGate, kAdditions };
+// are those of its inputs and of its gate, V is that of rates and the attention gate that of decays; beside attention
+// it has two of its own.
+enum Addition : int32_t {
+  kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAddAttentionGate, kAddStateIn, kAddStateOut, kAdditions
+};
 
 struct Model {
   const void* embedding;      // (V, D) rows of embedding_type; kCoded: a Weight
@@ -105,6 +114,7 @@ struct Model {
   float epsilon, scale, softcap;  // of scores in attention; softcap 0: off
   float embedding_scale;
   float residual_scale;           // of each branch
+  float gate_scale;               // of the MLP's gate, before its activation
   float logit_scale, logit_cap;   // cap 0: off
 };
 

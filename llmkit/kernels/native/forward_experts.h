@@ -99,7 +99,7 @@ struct ExpertsRun {
   // Every row's expert, its result in plan.rows.
   void compute(const float* fed) const {
     float *rows = floats(plan.rows), *inner = floats(plan.expert_inner);
-    int64_t count = tokens * e.per_token, width = 2 * static_cast<int64_t>(e.intermediate);
+    int64_t count = tokens * e.per_token, width = e.gate_up[0].rows;
     for (int64_t row; (row = claim(worker, 1)) < count;)
       memcpy(rows + row * m.hidden, fed + static_cast<int64_t>(ints(plan.sources)[row]) * m.hidden,
              sizeof(float) * static_cast<size_t>(m.hidden));
@@ -107,8 +107,9 @@ struct ExpertsRun {
     if (e.weighs_inputs) weigh(rows, count);
     prepare(kPrepareIn, e.gate_up[0].format, rows, m.hidden, m.hidden);
     multiply(kGateUp, e.gate_up, e.gate_up_bias, inner);
-    kernel.gated(worker, Gated{inner, inner + e.intermediate, inner, count, e.intermediate, width, width, width,
-                               e.activation, e.limit, nullptr});
+    const float* up = m.gated ? inner + e.intermediate : nullptr;
+    kernel.gated(worker, Gated{inner, up, inner, count, e.intermediate, width, width, width, e.activation, e.limit,
+                               nullptr});
     barrier(worker);
     prepare(kPrepareInner, e.down[0].format, inner, width, e.intermediate);
     multiply(kDown, e.down, e.down_bias, rows);
@@ -117,14 +118,14 @@ struct ExpertsRun {
   // The shared expert's result in plan.shared.
   void compute_shared(const float* fed) const {
     float* inner = floats(plan.inner);
-    int64_t size = e.shared_intermediate, width = 2 * size;
+    int64_t size = e.shared_intermediate, width = e.shared_gate_up.rows;
+    const float* up = m.gated ? inner + size : nullptr;
     Prepared prepared = kernel.lay_out(e.shared_gate_up.format, tokens, m.hidden, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, fed, m.hidden, m.hidden);
     barrier(worker);
     kernel.multiply(worker, e.shared_gate_up, prepared, Output{inner, width, e.shared_gate_up_bias, false}, worker.own);
     barrier(worker);
-    kernel.gated(worker, Gated{inner, inner + size, inner, tokens, size, width, width, width, m.activation, 0.0f,
-                               nullptr});
+    kernel.gated(worker, Gated{inner, up, inner, tokens, size, width, width, width, m.activation, 0.0f, nullptr});
     barrier(worker);
     prepared = kernel.lay_out(e.shared_down.format, tokens, size, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, inner, width, size);

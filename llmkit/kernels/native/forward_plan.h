@@ -38,7 +38,7 @@ void make_room(StateRoom& room, const Layer& l) {
   grow(room.convolved, l.state->value_heads ? l.state->channels : 0);
   grow(room.rates, 2 * l.state->value_heads);
   grow(room.gates, l.state->gate.rows);
-  grow(room.read, l.o.cols);
+  grow(room.read, l.state->out.data ? l.state->out.cols : l.o.cols);
 }
 
 // The experts of a layer prepare their rows one after the other: prepared_bytes grows evenly with the rows, from what
@@ -86,7 +86,7 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
     for (const Weight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate_up, &l.down, &l.attention_gate}) prepares(*w);
     if (l.latent) prepares(l.latent->q_a);
     if (l.state)
-      for (const Weight* w : {&l.state->inputs, &l.state->gate, &l.state->rates}) prepares(*w);
+      for (const Weight* w : {&l.state->inputs, &l.state->gate, &l.state->rates, &l.state->out}) prepares(*w);
     make_room(states, l);
     if (!l.experts) continue;
     const Experts& e = *l.experts;

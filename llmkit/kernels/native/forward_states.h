@@ -12,6 +12,7 @@ struct StateRun {
   const Run& run;
   const State& s;
   int32_t number;  // the layer's
+  Addition inputs;  // of adapters to the first product
 
   StateTexts texts(int64_t offset) const {
     const Pass& p = run.p;
@@ -42,7 +43,7 @@ struct StateRun {
   void convolve(const float* x) const {
     float* mixed = run.at(run.plan.mixed);
     Prepared prepared{kNothing};
-    multiply(s.inputs, x, prepared, mixed, s.inputs_bias, kAddQ);
+    multiply(s.inputs, x, prepared, mixed, s.inputs_bias, inputs);
     run.kernel.convolve(run.worker, Convolve{texts(0), mixed + 2 * s.channels, mixed, mixed + s.channels,
                                              run.at(run.plan.attended), s.taps, s.taps_bias, s.channels, s.inputs.rows,
                                              s.channels, s.kernel, -1});
@@ -55,7 +56,7 @@ struct StateRun {
     float *mixed = run.at(run.plan.mixed), *convolved = run.at(run.plan.convolved), *read = run.at(run.plan.attended);
     float *rates = run.at(run.plan.rates), *gates = run.at(run.plan.gates);
     Prepared prepared{kNothing};
-    multiply(s.inputs, x, prepared, mixed, s.inputs_bias, kAddQ);
+    multiply(s.inputs, x, prepared, mixed, s.inputs_bias, inputs);
     multiply(s.gate, x, prepared, gates, nullptr, kAddK);
     multiply_rates(x, rates);
     kernel.convolve(run.worker, Convolve{texts(0), mixed, nullptr, nullptr, convolved, s.taps, s.taps_bias, s.channels,
@@ -81,7 +82,8 @@ struct StateRun {
     float *mixed = run.at(run.plan.mixed), *convolved = run.at(run.plan.convolved), *read = run.at(run.plan.attended);
     int64_t tokens = run.p.tokens, stride = s.inputs.rows, width = static_cast<int64_t>(s.value_heads) * s.value_dim;
     Prepared prepared{kNothing};
-    multiply(s.inputs, x, prepared, mixed, s.inputs_bias, kAddQ);
+    multiply(s.inputs, x, prepared, mixed, s.inputs_bias, inputs);
+    if (s.scales) run.multiply_rows(mixed, stride, stride, s.scales, 1.0f);
     float *values = mixed + width, *steps = values + s.channels;
     StateSpace space{texts(matrices()), convolved, steps, run.at(run.plan.rates), s.slopes, s.steps, s.skips, read,
                      tokens, stride, s.key_heads, s.value_heads, s.key_dim, s.value_dim, s.least_step, s.most_step};
@@ -91,7 +93,10 @@ struct StateRun {
     barrier(run.worker);
     kernel.state_space(run.worker, space);
     barrier(run.worker);
-    kernel.gated_norm(run.worker, GatedNorm{read, mixed, s.norm, tokens, width, stride, s.key_heads, run.m.epsilon});
+    if (s.norm)
+      kernel.gated_norm(run.worker, GatedNorm{read, mixed, s.norm, tokens, width, stride, s.key_heads, run.m.epsilon});
+    else
+      kernel.gated(run.worker, Gated{mixed, read, read, tokens, width, stride, width, width, kSilu, 0.0f, nullptr});
     barrier(run.worker);
   }
 

@@ -29,8 +29,8 @@ from llmkit.model.adapters.names import peft_modules
 from llmkit.model.adapters.weights import TRAINED_ON, AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
+from llmkit.model.gguf.architectures import gguf_architecture
 from llmkit.model.gguf.keys import as_float32, shortest
-from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.gguf.save import FILE_TYPES, GGUF_TYPES, matrix_type, pieces
 

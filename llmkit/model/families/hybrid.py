@@ -2,8 +2,9 @@
 
 from llmkit.model.families import stored
 from llmkit.model.families.experts import QwenExperts
+from llmkit.model.families.falcon_h1 import Multipliers, SideBySide
 from llmkit.model.families.family import BIAS, Family, rms, sizes
-from llmkit.model.families.mamba import GraniteFeed, GraniteStates, RopeOrNone
+from llmkit.model.families.mamba import GraniteFeed, MambaLayers, RopeOrNone
 from llmkit.model.families.nemotron_h import OneBranchLayers
 from llmkit.model.families.parts import (
     Constant,
@@ -60,9 +61,29 @@ HYBRID: dict[str, Family] = {
         "GraniteMoeHybridForCausalLM",
         (
             *(*sizes(2048), Heads(), Rope(), rms(), BIAS, GraniteScales(), SpecialIds(1, 2)),
-            *(GraniteStates(), GraniteFeed(), RopeOrNone()),
+            *(MambaLayers(), GraniteFeed(), RopeOrNone()),
         ),
         stored.GRANITE_HYBRID,
+    ),
+    "bamba": Family(
+        "BambaForCausalLM",
+        (
+            *(*sizes(262_144), Heads(kv_heads=8), rms(1e-5), BIAS, SpecialIds(1, 2, 0)),
+            Rope(partial=0.5, has_partial=True, dim_key="attn_rotary_emb"),
+            *(Flag(("mlp_bias",), "mlp_bias"), MambaLayers(by_index=True)),
+            Training({"z_loss_coefficient": 0.0}),
+        ),
+        stored.BAMBA,
+    ),
+    "falcon_h1": Family(
+        "FalconH1ForCausalLM",
+        (
+            *(*sizes(8192), Heads(kv_heads=8), Rope(), rms(1e-5), SpecialIds(1, 2, 0)),
+            *(SideBySide(), Multipliers()),
+            Constant({"attention_bias": False, "mlp_bias": False}),
+            Constant({"mamba_proj_bias": False, "projectors_bias": False}),
+        ),
+        stored.BAMBA,
     ),
     "nemotron_h": Family(
         "NemotronHForCausalLM",

@@ -1,4 +1,5 @@
-"""Mamba-2's layers in config.json, and what Granite 4 has beside them: a shared MLP, experts, or neither."""
+"""Mamba-2's layers in config.json of Granite 4 and Bamba, and what Granite 4 has beside them: a shared MLP,
+experts, or neither."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
 from llmkit.model.families.experts import coefficient, training
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import layer_words, layers_of, mamba_but_some
+from llmkit.model.layer_kinds import layer_words, layers_of, mamba_but_indices, mamba_but_some
 
 MAMBA_KEYS = tuple(
     f"mamba_{name}"
@@ -21,14 +22,18 @@ GRANITE_KEYS = ("output_router_logits", "normalization_function", "init_method")
 
 
 @dataclass(frozen=True)
-class GraniteStates:
-    """Granite 4: Mamba-2 in the layers that layer_types names, attention in the others."""
+class MambaLayers:
+    """Mamba-2 in some layers, attention in the others: those that layer_types names, as in Granite 4, or
+    whose numbers are in attn_layer_indices, as in Bamba."""
+
+    by_index: bool = False
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
         keys.known(*MAMBA_KEYS, *GRANITE_KEYS)
         limits = step_limits(keys)
-        kinds, _ = mamba_but_some(keys, found["num_hidden_layers"])
+        rule = mamba_but_indices if self.by_index else mamba_but_some
+        kinds, _ = rule(keys, found["num_hidden_layers"])
         if "state" not in kinds:
             return {}
         heads, groups = keys.whole("mamba_n_heads", default=128), keys.whole("mamba_n_groups", default=1)
@@ -52,11 +57,14 @@ class GraniteStates:
         """Keys out of fields."""
         mamba: Mamba2Config | None = fields["mamba"]
         states = () if mamba is None else mamba.layers
-        kinds = layer_words(fields["num_hidden_layers"], states, "mamba", "attention")
+        layers = fields["num_hidden_layers"]
+        if self.by_index:
+            which: dict[str, Any] = {"attn_layer_indices": [n for n in range(layers) if n not in states]}
+        else:
+            which = {"layer_types": layer_words(layers, states, "mamba", "attention")}
         if mamba is None:
-            return {"layer_types": kinds}
-        return {
-            "layer_types": kinds,
+            return which
+        return which | {
             "mamba_n_heads": mamba.num_heads,
             "mamba_d_head": mamba.head_dim,
             "mamba_n_groups": mamba.num_groups,

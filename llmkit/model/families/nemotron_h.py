@@ -1,9 +1,10 @@
-"""Nemotron-H in config.json: each layer is one branch alone, Mamba-2, attention or an MLP."""
+"""Nemotron-H in config.json: each layer is one branch alone, Mamba-2, attention, an MLP or experts."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
+from llmkit.model.families.experts import coefficient, training
 from llmkit.model.families.mamba import step_limits, written_limits
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
@@ -18,8 +19,9 @@ _OF_EXPERTS = (
     *("n_routed_experts", "n_shared_experts", "moe_intermediate_size", "num_experts_per_tok", "n_group"),
     *("moe_shared_expert_intermediate_size", "moe_latent_size", "moe_shared_expert_overlap", "topk_group"),
     *("norm_topk_prob", "routed_scaling_factor", "output_router_logits", "num_local_experts"),
+    *("router_aux_loss_coef", "router_z_loss_coef"),
 )
-"""Of layers that a file without `moe` has not."""
+"""Of layers that a file without `moe` has not; overlap is of streams of a GPU."""
 _NOTHING = (
     *("num_hidden_layers", "chunk_size", "expand", "use_mamba_kernels", "mamba_ssm_cache_dtype"),
     *("time_step_min", "time_step_max", "time_step_floor", "rescale_prenorm_residual", "residual_in_fp32"),
@@ -44,21 +46,29 @@ class OneBranchLayers:
         states = layers_of(kinds, "linear_attention")
         return {
             "num_hidden_layers": len(kinds),
-            "lone_mlps": layers_of(kinds, "mlp"),
+            "lone_mlps": tuple(layer for layer, kind in enumerate(kinds) if kind in ("mlp", "moe")),
+            "experts": _experts(keys, layers_of(kinds, "moe")) if "moe" in kinds else None,
             "mamba": self._mamba(keys, states) if states else None,
         }
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
-        mamba, mlps = fields["mamba"], fields["lone_mlps"] or ()
-        states = () if mamba is None else mamba.layers
-        layers = range(fields["num_hidden_layers"])
-        letters = ["M" if layer in states else "-" if layer in mlps else "*" for layer in layers]
-        keys = {
+        mamba, experts = fields["mamba"], fields["experts"]
+        letters = ["*"] * fields["num_hidden_layers"]
+        for letter, layers in (
+            ("M", () if mamba is None else mamba.layers),
+            ("-", fields["lone_mlps"] or ()),
+            ("E", () if experts is None else experts.layers),
+        ):
+            for layer in layers:
+                letters[layer] = letter
+        keys: dict[str, Any] = {
             "num_hidden_layers": len(letters),
             "layers_block_type": [_LETTERS[letter] for letter in letters],
             "hybrid_override_pattern": "".join(letters),
         }
+        if experts is not None:
+            keys |= _experts_keys(experts)
         if mamba is None:
             return keys
         return keys | {
@@ -100,8 +110,49 @@ def branches(keys: Keys) -> tuple[str, ...]:
     if not words:
         words = tuple(_LETTERS.get(letter, letter) for letter in pattern) or _DEFAULT
     kinds = tuple(_WORDS.get(word, word) for word in words)
-    if "moe" in kinds:
-        keys.wrong(name, "of Mamba-2, attention and MLPs alone: layers of experts (moe, E) are not supported")
     if not set(kinds) <= set(_LETTERS.values()):
         keys.wrong(name, f"words out of {', '.join(_LETTERS.values())}")
     return kinds
+
+
+def _experts(keys: Keys, layers: tuple[int, ...]) -> ExpertsConfig:
+    """DeepSeek-V3's router; experts and the shared one have no gate, and each a width of its own."""
+    if keys.whole("n_shared_experts", default=1) != 1:
+        keys.wrong("n_shared_experts", "1, which is all that the class computes")
+    if keys.optional("moe_latent_size", None):
+        keys.wrong("moe_latent_size", "null: experts in a space of fewer numbers are not supported")
+    scaling = keys.number("routed_scaling_factor", default=1.0)
+    return ExpertsConfig(
+        num_experts=keys.whole("n_routed_experts", "num_local_experts", default=8),
+        num_experts_per_tok=keys.whole("num_experts_per_tok", default=2),
+        intermediate_size=keys.whole("moe_intermediate_size", default=7688),
+        layers=layers,
+        scoring="sigmoid",
+        norm_topk_prob=keys.flag("norm_topk_prob", True),
+        routed_scaling_factor=1.0 if scaling is None else scaling,
+        num_groups=keys.optional("n_group", 1) or 1,
+        topk_groups=keys.optional("topk_group", 1) or 1,
+        group_score="best_two",
+        selection_bias=True,
+        shared_intermediate_size=keys.whole("moe_shared_expert_intermediate_size", default=7688),
+        router_aux_loss_coef=coefficient(keys, "router_aux_loss_coef", 0.0),
+        router_z_loss_coef=coefficient(keys, "router_z_loss_coef", 0.0),
+    )
+
+
+def _experts_keys(experts: ExpertsConfig) -> dict[str, Any]:
+    """What `_experts` reads."""
+    return {
+        "n_routed_experts": experts.num_experts,
+        "num_experts_per_tok": experts.num_experts_per_tok,
+        "moe_intermediate_size": experts.intermediate_size,
+        "n_shared_experts": 1,
+        "moe_shared_expert_intermediate_size": experts.shared_intermediate_size,
+        "moe_latent_size": None,
+        "n_group": experts.num_groups,
+        "topk_group": experts.topk_groups,
+        "norm_topk_prob": experts.norm_topk_prob,
+        "routed_scaling_factor": experts.routed_scaling_factor,
+        "output_router_logits": False,
+        **training(experts),
+    }

@@ -154,6 +154,12 @@ GRANITE_HYBRID = (
         )
     ),
 )
+_FEED = f"{_LAYER}.feed_forward"
+BAMBA = (
+    renamed("model.norm", "model.final_layernorm"),
+    renamed(f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.pre_ff_layernorm"),
+    *(renamed(f"{_LAYER}.mlp.{x}_proj", f"{_FEED}.{x}_proj") for x in ("gate", "up", "down")),
+)
 _LFM2_NAMES = (
     *(("model.norm", "model.embedding_norm"), (f"{_LAYER}.input_layernorm", f"{_LAYER}.operator_norm")),
     *((f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.ffn_norm"),),
@@ -177,7 +183,6 @@ LFM2_MOE = (
     ),
     renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_LFM2_EXPERTS}.experts.#.w2", "experts"),
 )
-_FEED = f"{_LAYER}.feed_forward"
 LLAMA4 = (
     *(renamed(f"{_LAYER}.mlp.{x}_proj", f"{_FEED}.{x}_proj") for x in ("gate", "up", "down")),
     renamed(f"{_LAYER}.mlp.gate", f"{_FEED}.router"),
@@ -211,4 +216,17 @@ _NEMOTRON_H = (
         for name in names
     ),
 )
-NEMOTRON_H = tuple(renamed(ours, theirs) for ours, theirs in _NEMOTRON_H)
+_NEMOTRON_MIXER = "backbone.layers.*.mixer"
+NEMOTRON_H = (
+    *(renamed(ours, theirs) for ours, theirs in _NEMOTRON_H),
+    renamed(f"{_LAYER}.mlp.gate", f"{_NEMOTRON_MIXER}.gate"),
+    renamed(_BIAS_FOR_CHOOSING, f"{_NEMOTRON_MIXER}.gate.e_score_correction"),
+    *(
+        one
+        for x in ("up", "down")
+        for one in (
+            renamed(f"{_LAYER}.mlp.shared_expert.{x}_proj", f"{_NEMOTRON_MIXER}.shared_experts.{x}_proj"),
+            renamed(f"{_LAYER}.mlp.experts.{x}_proj", f"{_NEMOTRON_MIXER}.experts.#.{x}_proj", "experts"),
+        )
+    ),
+)

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from llmkit.errors import ConfigError
+from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import MultipliersConfig
+
 Windows = Literal["none", "periodic", "listed"]
 """
 none: no layer slides.
@@ -34,6 +38,8 @@ class GgufArchitecture:
     joined_gate_up: bool = False
     feed_norm: str = "ffn_norm"
     """The norm before the MLP."""
+    bare_feed_norm: bool = False
+    """Whether that tensor's name has no .weight."""
     last_norm: str = "output_norm"
     """That before the head."""
     windows: Windows = "none"
@@ -186,6 +192,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         experts={"norm_topk_prob": True, "scoring": "sigmoid", "selection_bias": True},
         needs_head=True,
     ),
+    "falcon_h1": GgufArchitecture("falcon-h1", factor_tensors=True, bare_feed_norm=True),
     "nemotron_h": GgufArchitecture("nemotron_h", {"position": "none"}, activations=("relu2",)),
     "lfm2": GgufArchitecture("lfm2", needs=_NO_BIAS, last_norm="token_embd_norm"),
     "lfm2_moe": GgufArchitecture(
@@ -242,11 +249,47 @@ WITH_STATES: dict[str, GgufArchitecture] = {
 }
 """By model_type: what llama.cpp calls families that have another architecture where layers keep a state."""
 
-KNOWN = tuple(dict.fromkeys(one.name for one in (*ARCHITECTURES.values(), *WITH_STATES.values())))
+WITH_EXPERTS: dict[str, GgufArchitecture] = {
+    "granitemoehybrid": ARCHITECTURES["granitemoe"],
+    "nemotron_h": GgufArchitecture(
+        "nemotron_h_moe",
+        {"position": "none"},
+        activations=("relu2",),
+        experts=_ROUTED,
+        needs={"mlp_bias": False},
+        needs_shared_expert=True,
+    ),
+}
+"""The same where they have none, or not only, and there are experts."""
+
+_PAIRS = (*ARCHITECTURES.items(), *WITH_STATES.items(), *WITH_EXPERTS.items())
+KNOWN = tuple(dict.fromkeys(one.name for _, one in _PAIRS))
 """Every general.architecture that is read and written."""
 
 
 def families_of(name: str) -> dict[str, GgufArchitecture]:
     """The families of a general.architecture, by model_type."""
-    pairs = (*ARCHITECTURES.items(), *WITH_STATES.items())
-    return {family: one for family, one in pairs if one.name == name}
+    return {family: one for family, one in _PAIRS if one.name == name}
+
+
+def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
+    """What llama.cpp calls a family.
+
+    Raises:
+        ConfigError: it is not known here; llama.cpp may have the family all the same.
+    """
+    if config.multipliers not in (None, MultipliersConfig()):
+        raise ConfigError(
+            f"a GGUF file has no keys for what {config.model_type} multiplies with",
+            hint="llmkit convert MODEL MODEL.gguf puts it into the weights; go on with that file",
+        )
+    if config.mamba is not None and config.model_type in WITH_STATES:
+        return WITH_STATES[config.model_type]
+    if config.experts is not None and config.model_type in WITH_EXPERTS:
+        return WITH_EXPERTS[config.model_type]
+    if config.model_type not in ARCHITECTURES:
+        raise ConfigError(
+            f"model_type {config.model_type!r} is not written as GGUF",
+            hint=f"keep it as a folder; those that are written: {', '.join(ARCHITECTURES)}",
+        )
+    return ARCHITECTURES[config.model_type]

@@ -14,11 +14,19 @@ from llmkit.model.families.parts import Fixed
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.gguf.architectures import KNOWN, GgufArchitecture, families_of
 from llmkit.model.gguf.delta import DELTA_ARCHITECTURES, read_delta
-from llmkit.model.gguf.experts import is_sigmoid, read_experts
+from llmkit.model.gguf.experts import has_shared_expert, is_sigmoid, read_experts
 from llmkit.model.gguf.heads import convolved_heads, latent_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.llama4 import llama4_attention
-from llmkit.model.gguf.mamba import MAMBA_ARCHITECTURES, ONE_BRANCH, other_eps, read_lone_mlps, read_mamba
+from llmkit.model.gguf.mamba import (
+    MAMBA_ARCHITECTURES,
+    ONE_BRANCH,
+    SIDE_BY_SIDE,
+    other_eps,
+    read_lone_mlps,
+    read_mamba,
+    read_side_by_side,
+)
 from llmkit.model.gguf.rope import Tables, read_growth, read_scaling
 from llmkit.model.gguf.shown import EMBEDDING, shown, stored_dtype
 from llmkit.model.rope_scaling import yarn_softmax_factor
@@ -106,6 +114,8 @@ def _model_type(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> str:
         families = ["mixtral"] if sparse else ["mistral"] if slides else ["llama", "mistral"]
     elif name == "olmo2":
         families = ["olmo3" if keys.whole("attention.sliding_window", 0) else "olmo2"]
+    elif name == "granitemoe":
+        families = ["granitemoehybrid" if has_shared_expert(keys) else "granitemoe"]
     elif name == _LATENT:
         biased = any(tensor.endswith(".exp_probs_b.bias") for tensor in shapes)
         families = ["deepseek_v3", "glm4_moe_lite"] if is_sigmoid(keys, biased) else ["deepseek_v2"]
@@ -154,7 +164,7 @@ def _ahead(keys: GgufKeys) -> int:
 
 def _sizes(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     layers = keys.whole("block_count") - _ahead(keys)
-    if keys.architecture == ONE_BRANCH:
+    if keys.architecture in ONE_BRANCH:
         feed = read_lone_mlps(keys, layers)
     else:  # files of models with experts alone may leave it out
         width = keys.optional("expert_feed_forward_length")
@@ -190,6 +200,9 @@ def _heads(
         found |= read_mamba(keys, heads, fields["num_hidden_layers"], fields.get("lone_mlps") or ())
     else:
         found["num_key_value_heads"] = keys.whole("attention.head_count_kv", heads)
+    if keys.architecture == SIDE_BY_SIDE:
+        norm = "blk.0.ssm_norm.weight" in shapes
+        found |= read_side_by_side(keys, fields["num_hidden_layers"], norm=norm)
     if keys.architecture == "glm4moe" and "blk.0.attn_q_norm.weight" in shapes:
         found["qk_norm"] = "head"
     if keys.architecture == "stablelm":
@@ -212,7 +225,7 @@ def _scales(keys: GgufKeys, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Factors and softcaps, as far as the architecture has them."""
     name, hidden, heads = keys.architecture, fields["hidden_size"], fields["num_attention_heads"]
     if name.startswith("granite"):
-        rotates = keys.flag("rope.scaling.finetuned", True)
+        rotates = name == "granitemoe" or keys.flag("rope.scaling.finetuned", True)
         return {
             "no_rope_layers": () if rotates else tuple(range(fields["num_hidden_layers"])),
             "attention_scale": float(keys.number("attention.scale", fields["head_dim"] ** -0.5)),

@@ -9,13 +9,16 @@ from llmkit.model.gguf.keys import GgufKeys
 
 _GATING: dict[Scoring, int] = {"softmax": 1, "sigmoid": 2}
 """gguf-py's ExpertGatingFuncType."""
-_GRANITE = "granitehybrid"
-"""The one architecture whose files have experts or none."""
-_WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", "granitemoe", _GRANITE, "minimax-m2")
+_GRANITE, _GRANITE_MOE = "granitehybrid", "granitemoe"
+"""Of the first files have experts or none, of the second a shared one or none."""
+_WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", _GRANITE_MOE, _GRANITE, "minimax-m2")
 """Architectures whose experts are as wide as the MLP would be; gpt-oss has the key for it all the same."""
-_WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe", "qwen3next", "qwen35moe", _GRANITE)
+_NEMOTRON = "nemotron_h_moe"
+_WITH_SHARED_WIDTH = ("qwen2moe", "hunyuan-moe", "qwen3next", "qwen35moe", _GRANITE, _NEMOTRON)
 _DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
-"""DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
+"""DeepSeek's kind: dense layers first, whole shared experts."""
+_ROUTED = (*_DENSE_FIRST, _NEMOTRON)
+"""With a scale and groups."""
 _ERNIE, _MINIMAX, _LFM2, _LLAMA4 = "ernie4_5-moe", "minimax-m2", "lfm2moe", "llama4"
 _SAY_DENSE = (*_DENSE_FIRST, _ERNIE, _LFM2)
 """Architectures with a key for how many layers are dense, the first ones."""
@@ -42,15 +45,14 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
     if name == _LLAMA4:  # every so many-th layer has them, or reading it again tells that it is not so
         step = min(experts.layers, default=num_layers) + 1
         keys[f"{name}.interleave_moe_layer_step"] = Typed("u32", step)
-    if name not in ("llama", "granitemoe", _GRANITE):
+    if name not in ("llama", _GRANITE_MOE, _GRANITE):
         keys[f"{name}.expert_feed_forward_length"] = Typed("u32", experts.intermediate_size)
-    if name in _WITH_SHARED_WIDTH:
+    if name in _WITH_SHARED_WIDTH or (name == _GRANITE_MOE and experts.shared_intermediate_size):
         keys[f"{name}.expert_shared_feed_forward_length"] = Typed("u32", experts.shared_intermediate_size)
-    if name in _DENSE_FIRST:
+    if name in _ROUTED:
+        whole = experts.shared_intermediate_size // experts.intermediate_size
         keys |= {
-            f"{name}.expert_shared_count": Typed(
-                "u32", experts.shared_intermediate_size // experts.intermediate_size
-            ),
+            f"{name}.expert_shared_count": Typed("u32", 1 if name == _NEMOTRON else whole),
             f"{name}.expert_weights_scale": Typed("f32", experts.routed_scaling_factor),
             f"{name}.expert_weights_norm": experts.norm_topk_prob,
             f"{name}.expert_gating_func": Typed("u32", _GATING[experts.scoring]),
@@ -68,7 +70,7 @@ def read_experts(
     Args:
         keys: of the file.
         architecture: with what is built in.
-        fields: of ModelConfig, read so far: num_hidden_layers and intermediate_size.
+        fields: of ModelConfig, read so far: num_hidden_layers, intermediate_size, and lone_mlps if any.
 
     Raises:
         ConfigError: a key is missing or wrong.
@@ -84,15 +86,18 @@ def read_experts(
         "num_experts": keys.whole("expert_count"),
         "num_experts_per_tok": keys.whole("expert_used_count"),
         "intermediate_size": width,
-        "layers": tuple(range(dense, layers)),
+        "layers": fields["lone_mlps"] if name == _NEMOTRON else tuple(range(dense, layers)),
     }
     if name in _WITH_SHARED_WIDTH:
         found["shared_intermediate_size"] = keys.whole(
             "expert_shared_feed_forward_length", fields["intermediate_size"]
         )
+    if name == _GRANITE_MOE:
+        found["shared_intermediate_size"] = keys.whole("expert_shared_feed_forward_length", 0)
     if name in _DENSE_FIRST:
+        found["shared_intermediate_size"] = width * keys.whole("expert_shared_count", 0)
+    if name in _ROUTED:
         found |= {
-            "shared_intermediate_size": width * keys.whole("expert_shared_count", 0),
             "routed_scaling_factor": float(keys.number("expert_weights_scale", 1.0)) or 1.0,
             "norm_topk_prob": keys.flag("expert_weights_norm", False),
             "num_groups": keys.whole("expert_group_count", 1) or 1,
@@ -118,6 +123,16 @@ def _ernie_metadata(name: str, experts: ExpertsConfig) -> dict[str, MetadataValu
         ),
         f"{name}.expert_shared_feed_forward_length": Typed("u32", experts.shared_intermediate_size),
     }
+
+
+def has_shared_expert(keys: GgufKeys) -> bool:
+    """Whether a file has one: of those of granitemoe, what tells Granite 4 whose layers all attend from
+    Granite 3.
+
+    Raises:
+        ConfigError: the key is no number.
+    """
+    return keys.whole("expert_shared_feed_forward_length", 0) > 0
 
 
 def is_sigmoid(keys: GgufKeys, default: bool) -> bool:

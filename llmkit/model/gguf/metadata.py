@@ -14,7 +14,7 @@ from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LATENT_NORM_EPS, ExpertsConfig
-from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_STATES, GgufArchitecture
+from llmkit.model.gguf.architectures import GgufArchitecture, gguf_architecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
 from llmkit.model.gguf.delta import delta_metadata
 from llmkit.model.gguf.experts import experts_metadata
@@ -38,22 +38,6 @@ class GgufShape:
     """Tensors that stretch positions: (rotary_dim / 2,) float32."""
     lost: list[str]
     """A sentence each: no error, since most texts come out the same."""
-
-
-def gguf_architecture(config: ModelConfig) -> GgufArchitecture:
-    """What llama.cpp calls a family.
-
-    Raises:
-        ConfigError: it is not known here; llama.cpp may have the family all the same.
-    """
-    if config.mamba is not None and config.model_type in WITH_STATES:
-        return WITH_STATES[config.model_type]
-    if config.model_type not in ARCHITECTURES:
-        raise ConfigError(
-            f"model_type {config.model_type!r} is not written as GGUF",
-            hint=f"keep it as a folder; those that are written: {', '.join(ARCHITECTURES)}",
-        )
-    return ARCHITECTURES[config.model_type]
 
 
 def gguf_shape(config: ModelConfig, tensors: Iterable[GgufTensorInfo]) -> GgufShape:
@@ -80,8 +64,9 @@ def gguf_shape(config: ModelConfig, tensors: Iterable[GgufTensorInfo]) -> GgufSh
     if config.mamba is not None:
         metadata |= mamba_metadata(architecture.name, config.mamba)
     if config.lone_mlps is not None:
+        width = config.intermediate_size if config.experts is None else config.experts.intermediate_size
         metadata |= one_branch_metadata(
-            config.intermediate_size, config.num_hidden_layers, config.lone_mlps, config.norm_eps
+            architecture.name, width, config.num_hidden_layers, config.lone_mlps, config.norm_eps
         )
     if config.experts is not None:
         metadata |= experts_metadata(architecture.name, config.experts, config.num_hidden_layers)
@@ -207,6 +192,9 @@ def _check_needs(config: ModelConfig, architecture: GgufArchitecture) -> None:
 
 
 def _check_experts(config: ModelConfig, experts: ExpertsConfig, architecture: GgufArchitecture) -> None:
+    if config.lone_mlps is not None and config.lone_mlps != experts.layers:
+        found = f"{len(experts.layers)} of the {len(config.lone_mlps)} layers that are MLPs"
+        raise _cannot(config, "experts", found, "in all of these")
     if architecture.needs_shared_expert and experts.layers and not experts.shared_intermediate_size:
         raise _cannot(config, "shared experts", "none", "of a width above 0")
     groups, chosen = experts.num_groups, experts.topk_groups
@@ -234,7 +222,7 @@ def _check(
             hint="keep it as a folder",
         ) from None
     for one in fields(config):
-        if one.name in _NOT_CARRIED:
+        if one.name in _NOT_CARRIED or (one.name == "intermediate_size" and _is_without_dense_mlps(config)):
             continue
         ours, theirs = getattr(config, one.name), getattr(again, one.name)
         if one.name in ("experts", "mamba") and ours is not None and theirs is not None:
@@ -252,6 +240,11 @@ def _check(
             _compare(config, one.name, ours or default, theirs or default)
         else:
             _compare(config, one.name, ours, theirs)
+
+
+def _is_without_dense_mlps(config: ModelConfig) -> bool:
+    """Whether intermediate_size is no tensor's: each layer is one branch, and all MLPs are experts."""
+    return config.experts is not None and config.lone_mlps == config.experts.layers
 
 
 def _compare(config: ModelConfig, name: str, ours: Any, theirs: Any) -> None:

@@ -12,11 +12,10 @@ from typing import Literal
 
 from llmkit.model.arrays import Array, compact, divided, joined
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf.architectures import GgufArchitecture
+from llmkit.model.gguf.architectures import GgufArchitecture, gguf_architecture
 from llmkit.model.gguf.curves import is_of_curve
 from llmkit.model.gguf.delta_layouts import DeltaLayout, delta_tensors
 from llmkit.model.gguf.mamba_layouts import MambaLayout, mamba_tensor
-from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.shapes import Shape
 
 How = Literal["same", "flat", "row", "in_turns", "plus_one", "joined", "halves", "latent", "layout"]
@@ -53,6 +52,7 @@ _MODULES = {
 _PARAMETERS = {
     **{"self_attn.sinks": "attn_sinks.weight", "mlp.gate.e_score_correction_bias": "exp_probs_b.bias"},
     **{"mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.experts.down_proj_bias": "ffn_down_exps.bias"},
+    "mlp.experts.up_proj": "ffn_up_exps.weight",
 }
 """Tensors of a layer that are no module's weight or bias."""
 _OUTSIDE = {
@@ -222,6 +222,9 @@ def _group(
         modules = _QKV if module in _QKV else _GATE_UP
         return GgufGroup(tuple(f"model.layers.{layer}.{one}.{kind}" for one in modules), (whole,), "joined")
     theirs = f"blk.{layer}.{_module(config, architecture, module)}.{kind}"
+    if architecture.bare_feed_norm and module == "post_attention_layernorm":
+        bare = theirs.removesuffix(".weight")
+        theirs = bare if present is None or bare in present else theirs
     if module == "mlp.shared_expert_gate":
         return GgufGroup((name,), (theirs,), "row")
     if module == "conv.conv" and kind == "weight":

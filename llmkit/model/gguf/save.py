@@ -16,8 +16,9 @@ from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor
 from llmkit.model.finite import check_finite
+from llmkit.model.gguf.architectures import gguf_architecture
 from llmkit.model.gguf.curves import curve_metadata, is_of_curve
-from llmkit.model.gguf.metadata import gguf_architecture, gguf_shape
+from llmkit.model.gguf.metadata import gguf_shape
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 from llmkit.model.gguf.shown import HEAD
 from llmkit.model.positions import sinusoid_table

@@ -26,7 +26,7 @@ Source = Callable[[], CodedMatrix]
 _TAKEN = re.compile(
     r"model\.embed_tokens\.weight|lm_head\.weight|"
     r"model\.layers\.\d+\.(self_attn\.([qkvo]|q_a|q_b)_proj\.weight|self_attn\.kv_a_proj_with_mqa\.weight|"
-    r"mlp\.(shared_expert\.)?(gate|up|down)_proj\.weight|mlp\.experts\.(gate_up|down)_proj|"
+    r"mlp\.(shared_expert\.)?(gate|up|down)_proj\.weight|mlp\.experts\.(gate_up|up|down)_proj|"
     r"((conv|mamba)\.in_proj|linear_attn\.in_proj_(qkvz|qkv|z)|(conv|mamba|linear_attn)\.out_proj)\.weight)"
 )
 """A model's tensors that the kernels read packed. Routers stay numbers, and so do a delta rule's rates

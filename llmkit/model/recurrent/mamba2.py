@@ -42,18 +42,23 @@ class Mamba2(Recurrent):
         self.mamba = mamba
         D, W = config.hidden_size, mamba.num_heads
         self.act = ACTIVATION_FUNCTIONS[mamba.hidden_act]
+        self.scales = None if config.multipliers is None else config.multipliers.state_inputs
         self.in_proj = nn.Linear(D, mamba.width + mamba.convolved + W, bias=mamba.bias)
         self.conv1d = CausalConv(mamba.convolved, mamba.kernel, bias=mamba.conv_bias)
         self.dt_bias = nn.Parameter(torch.ones(W))
         self.A_log = nn.Parameter(torch.empty(W).uniform_(1, 16).log_())
         self.D = nn.Parameter(torch.ones(W))
-        self.norm = GroupedNorm(mamba.width, mamba.num_groups, config.norm_eps)
+        self.norm = GroupedNorm(mamba.width, mamba.num_groups, config.norm_eps) if mamba.norm else None
         self.out_proj = nn.Linear(mamba.width, D, bias=mamba.bias)
 
     def inputs(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the norm's gate is, (B, T, WY); what is convolved, (B, T, WY + 2GX); and steps, (B, T, W)."""
-        mamba = self.mamba
-        return self.in_proj(x).split((mamba.width, mamba.convolved, mamba.num_heads), dim=-1)
+        mamba, product = self.mamba, self.in_proj(x)
+        if self.scales is not None:
+            keys = mamba.num_groups * mamba.state_size
+            parts = product.split((mamba.width, mamba.width, keys, keys, mamba.num_heads), dim=-1)
+            product = torch.cat([part * scale for part, scale in zip(parts, self.scales, strict=True)], -1)
+        return product.split((mamba.width, mamba.convolved, mamba.num_heads), dim=-1)
 
     def read(
         self, inputs: Sequence[Tensor], before: Sequence[Tensor] | None, segments: Tensor | None
@@ -64,6 +69,8 @@ class Mamba2(Recurrent):
         xkq, last = self.conv1d(xkq, conv, segments)
         with torch.autocast(xkq.device.type, enabled=False):
             read, state = self._space(self.act(xkq), dt, state, segments)
+        if self.norm is None:
+            return (read * F.silu(wide(gate))).to(gate.dtype), (last, state)
         return self.norm(read, gate), (last, state)
 
     def _space(

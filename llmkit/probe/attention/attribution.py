@@ -61,7 +61,7 @@ def attribute_logit(model: Transformer, ids: Tensor, target: Target) -> Attribut
     Raises:
         UsageError: layers keep a state, and have no heads to take apart.
     """
-    if model.config.layers_without_keys:
+    if model.config.state_layers or model.config.lone_mlps:
         raise UsageError(
             f"{model.config.model_type} has layers that keep a state, which are not taken apart into heads",
             hint="--ablate takes out one head of attention at a time",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from llmkit.errors import UsageError
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
-from llmkit.model.cache import LayerCache
+from llmkit.model.cache import Both, LayerCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.held import Held
 from llmkit.model.latent_attention import LatentAttention
@@ -189,12 +189,13 @@ def _advance(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) ->
         rows = x[:, start : start + run]
         layout = _layout(decoder, index, start, rows.shape[1], T, masked=True)
         x[:, start : start + run] = block(rows, layout, held)
-        if isinstance(held, Held):
-            held.length += rows.shape[1]
+        keys = held.keys if isinstance(held, Both) else held
+        if isinstance(keys, Held):
+            keys.length += rows.shape[1]
 
 
-def _cache(decoder: Decoder, block: Block, x: Tensor) -> LayerCache | LatentCache | HeldState:
-    """Room for one layer's keys and values of every position, or for its state."""
+def _cache(decoder: Decoder, block: Block, x: Tensor) -> LayerCache | LatentCache | HeldState | Both:
+    """Room for one layer's keys and values of every position, for its state, or for both."""
     config, T = decoder.config, x.shape[1]
     if block.mixer_name != "self_attn":
         return HeldState(config, 1, x.dtype, x.device)
@@ -202,7 +203,8 @@ def _cache(decoder: Decoder, block: Block, x: Tensor) -> LayerCache | LatentCach
         latent = block.self_attn.latent
         return LatentCache(x.new_empty(1, T, latent.kv_lora_rank + latent.qk_rope_head_dim))
     keys, values = (x.new_empty(1, config.num_key_value_heads, T, config.head_dim) for _ in range(2))
-    return LayerCache(keys, values)
+    held = LayerCache(keys, values)
+    return Both(held, HeldState(config, 1, x.dtype, x.device)) if block.has_both else held
 
 
 def _layout(decoder: Decoder, index: int, start: int, count: int, whole: int, *, masked: bool) -> Layout:

@@ -16,6 +16,7 @@ from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.machine import require_room
+from llmkit.model.absorb import absorbed
 from llmkit.model.dtypes import DTYPES, STORED_WORDS, dtype_of
 from llmkit.model.gguf.config import ARCHITECTURE
 from llmkit.model.gguf.save import CodedMatrix, gguf_model
@@ -92,7 +93,7 @@ class Written:
         Raises:
             ConfigError: llama.cpp has no such model or tokenizer.
         """
-        made = gguf_model(model, self.dtype, coded, types)
+        made = gguf_model(absorbed(model), self.dtype, coded, types)
         tokenizer, lost = self._tokenizer()
         first = {key: made.metadata[key] for key in _GENERAL if key in made.metadata}
         metadata: dict[str, MetadataValue] = {

@@ -101,7 +101,7 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
         groups,
         cache_together(config, _block(config, kv_name, groups), device, tp),
         EngineConfig.pass_tokens,
-        _held_state(config, kv_name, natively=kernels and runs_natively(config, dtype, device)),
+        _held_state(config, kv_name, natively=kernels and runs_natively(dtype, device)),
         partial(verified_states, guesses=0 if drafts is None else drafts.tokens),
     )
     if drafts is None or drafts.model is None or drafts.path is None:
@@ -109,7 +109,7 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
     weights = held_weight_bytes(drafts.path, drafts.model, dtype, device, stays_coded=coded)
     groups = groups_on(drafts.model, EngineConfig.block_tokens, device, whole=False)
     block = _block(drafts.model, dtype, groups)
-    state = _held_state(drafts.model, dtype, natively=kernels and runs_natively(drafts.model, dtype, device))
+    state = _held_state(drafts.model, dtype, natively=kernels and runs_natively(dtype, device))
     earlier = partial(guessing_states, guesses=drafts.tokens)
     return JobBytes(model, ModelBytes(weights, groups, block, PASS_TOKENS, state, earlier))
 

@@ -242,11 +242,13 @@ def _recomputed_bytes(
 def _mlp_values(model: ModelConfig, *, gated: int) -> int:
     """What the MLPs of all layers keep for each token, one with a gate so many values of its width."""
     experts = model.experts
-    dense = (gated if model.gated_mlp else 2) * model.intermediate_size
+    kept = gated if model.gated_mlp else 2
+    dense = kept * model.intermediate_size
+    mlps = model.num_hidden_layers if model.lone_mlps is None else len(model.lone_mlps)
     if experts is None:
-        mlps = model.num_hidden_layers if model.lone_mlps is None else len(model.lone_mlps)
         return mlps * dense
     k = experts.num_experts_per_tok
-    inside = 4 * k * experts.intermediate_size + gated * experts.shared_intermediate_size
+    inside = (4 if model.gated_mlp else 2) * k * experts.intermediate_size
+    inside += kept * experts.shared_intermediate_size
     sparse = inside + _EXPERT_STREAM * k * model.hidden_size
-    return (model.num_hidden_layers - len(experts.layers)) * dense + len(experts.layers) * sparse
+    return (mlps - len(experts.layers)) * dense + len(experts.layers) * sparse

@@ -129,7 +129,8 @@ def test_every_product_of_a_layer_of_state_and_of_gated_attention_is_added_to(na
     ours, theirs = (write(bank(model, native=native), asked()) for native in (True, False))
     assert ours == theirs
     assert len({tuple(text) for text in ours}) > 3
-    wrong = "model.layers.0.self_attn.k_proj"  # that layer keeps a state
+    mixer = "conv" if model.config.has_both else "self_attn"  # that layer keeps a state, and may attend too
+    wrong = f"model.layers.0.{mixer}.k_proj"
     assert why_not_added_natively([wrong], model.config) == f"adds nothing to {wrong}"
 
 

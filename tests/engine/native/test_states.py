@@ -10,12 +10,13 @@ from tests.model.recurrent.conftest import FIELDS, hybrid
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_layer_of_state_has_a_place_of_its_own_in_a_slot_and_others_have_none(name: str) -> None:
-    config = hybrid(name).config  # state, attention or an MLP, state; in Nemotron-H two others
-    states, each = NativeStates(config, 4), state_sizes(config).floats
-    assert states.array.shape == (4, 2 * each) and states.kept.stride == 2 * each
-    first, none, second, *others = states.kept._addresses.tolist()
-    assert (first, none, second) == (states.array.ctypes.data, 0, first + 4 * each)
-    assert not any(others)
+    config = hybrid(name).config
+    states, each, count = NativeStates(config, 4), state_sizes(config).floats, len(config.state_layers)
+    assert states.array.shape == (4, count * each) and states.kept.stride == count * each
+    begin = states.array.ctypes.data
+    places = {layer: begin + 4 * each * number for number, layer in enumerate(config.state_layers)}
+    expected = [places.get(layer, 0) for layer in range(config.num_hidden_layers)]
+    assert states.kept._addresses.tolist() == expected and begin in expected
     assert states.nbytes == states.array.nbytes
 
 

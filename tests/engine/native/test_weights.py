@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from coded_models import coded_gguf
-from gguf_models import GRANITE_H, NEMOTRON_H, case_config, random_model
+from gguf_models import GRANITE_H, NEMOTRON_3, NEMOTRON_H, case_config, random_model
 from safetensors.torch import load_file, save_file
 
 from llmkit.engine.block_table import BlockTable
@@ -47,6 +47,10 @@ DELTA = {
 }
 GRANITE = {**GRANITE_H, "shared_intermediate_size": 512, "mamba_d_head": 64}
 NEMOTRON = {**NEMOTRON_H, "mamba_head_dim": 64, "num_attention_heads": 4, "head_dim": 64}
+SPARSE_NEMOTRON = {
+    **{**NEMOTRON_3, **NEMOTRON, "layers_block_type": ["mamba", "moe", "attention"]},
+    **{"moe_intermediate_size": 256, "moe_shared_expert_intermediate_size": 256, "intermediate_size": 256},
+}
 MODELS: dict[str, dict[str, Any]] = {
     "llama": {"hidden_size": 64, "intermediate_size": 96},
     "qwen3_moe": {
@@ -186,6 +190,7 @@ def test_what_is_not_asked_for_stays_with_the_model(make_model: Make) -> None:
         ),
         ("qwen3_5_text", DELTA, {"attn": "Q4_K", "ssm_out": "Q5_K", "ffn": "Q8_0"}),
         ("granitemoehybrid", GRANITE, {"ssm_in": "Q4_K", "ssm_out": "Q6_K", "attn": "Q5_K", "ffn": "Q8_0"}),
+        ("nemotron_h", SPARSE_NEMOTRON, {"ffn": "Q4_K", "ssm_in": "Q8_0", "attn": "Q8_0"}),
         ("nemotron_h", NEMOTRON, {"ssm_in": "Q5_K", "ssm_out": "Q4_K", "attn": "Q4_K", "ffn": "Q6_K"}),
     ],
 )

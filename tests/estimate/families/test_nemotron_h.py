@@ -28,6 +28,26 @@ def test_each_layer_has_a_norm_and_one_branch() -> None:
     assert found["lm_head.weight"] == (50, 8)
 
 
+def test_experts_are_counted_one_by_one_and_without_gates() -> None:
+    sparse = {
+        **{"hybrid_override_pattern": "E-", "n_routed_experts": 4, "num_experts_per_tok": 3},
+        **{"moe_intermediate_size": 7, "moe_shared_expert_intermediate_size": 9},
+    }
+    found = read_nemotron_h(Keys({**FILE, **sparse}, "config.json"), "")
+    shapes = {tensor.name: (tensor.copies, *tensor.shape) for tensor in found.tensors if tensor.layer == 0}
+    assert shapes == {
+        "backbone.layers.0.norm.weight": (1, 8),
+        "backbone.layers.0.mixer.gate.weight": (1, 4, 8),
+        "backbone.layers.0.mixer.experts.*.up_proj.weight": (4, 7, 8),
+        "backbone.layers.0.mixer.experts.*.down_proj.weight": (4, 8, 7),
+        "backbone.layers.0.mixer.shared_experts.up_proj.weight": (1, 9, 8),
+        "backbone.layers.0.mixer.shared_experts.up_proj.bias": (1, 9),
+        "backbone.layers.0.mixer.shared_experts.down_proj.weight": (1, 8, 9),
+        "backbone.layers.0.mixer.shared_experts.down_proj.bias": (1, 8),
+    }
+    assert found.mlp_width == 21  # of three experts, more than the 20 of the MLP
+
+
 def test_an_mlp_keeps_nothing_of_a_text() -> None:
     state, full = read_nemotron_h(Keys(FILE, "config.json"), "").caches
     assert (state.kind, state.recurrent, state.conv) == ("state", 24 * 3, 36 * 3)

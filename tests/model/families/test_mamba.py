@@ -1,4 +1,4 @@
-"""Granite 4 in config.json: layers of Mamba-2, an MLP alone or beside experts, and positions or none."""
+"""Granite 4 and Bamba in config.json: layers of Mamba-2, an MLP alone or beside experts, positions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import Mamba2Config
-from llmkit.model.families.mamba import GraniteFeed, GraniteStates, RopeOrNone, step_limits, written_limits
+from llmkit.model.families.mamba import GraniteFeed, MambaLayers, RopeOrNone, step_limits, written_limits
 from llmkit.model.keys import Keys
 
 MakeKeys = Callable[..., Keys]
@@ -18,28 +20,56 @@ MAMBA: dict[str, Any] = {
     **{"mamba_proj_bias": True, "mamba_chunk_size": 128},
 }
 
+BAMBA_9B: dict[str, Any] = {  # its config.json, without what is of no consequence here
+    **{"architectures": ["BambaForCausalLM"], "model_type": "bamba", "attn_layer_indices": [9, 18, 27]},
+    **{"attn_rotary_emb": 64, "hidden_size": 4096, "intermediate_size": 14336, "mamba_chunk_size": 256},
+    **{"mamba_d_conv": 4, "mamba_d_head": 64, "mamba_d_state": 128, "mamba_expand": 2, "mamba_n_groups": 1},
+    **{"mamba_n_heads": 128, "mamba_conv_bias": True, "mamba_proj_bias": False, "num_attention_heads": 32},
+    **{"num_hidden_layers": 32, "num_key_value_heads": 8, "num_logits_to_keep": 1, "rope_theta": 10000.0},
+    **{"tie_word_embeddings": False, "vocab_size": 128256, "max_position_embeddings": 262144},
+}
+
 
 def test_layers_of_mamba_2_are_read_as_they_are_written(keys: MakeKeys) -> None:
-    found = GraniteStates().read(keys(**MAMBA), FOUND)
+    found = MambaLayers().read(keys(**MAMBA), FOUND)
     assert found["mamba"] == Mamba2Config(
         **{"layers": (0, 2), "num_heads": 8, "head_dim": 16, "num_groups": 2, "state_size": 6, "kernel": 3},
         **{"conv_bias": False, "bias": True},
     )
-    written = GraniteStates().write({**FOUND, **found})
+    written = MambaLayers().write({**FOUND, **found})
     assert written["layer_types"] == ["mamba", "attention", "mamba"] and written["mamba_expand"] == 2
-    assert GraniteStates().read(keys(**written), FOUND) == found
+    assert MambaLayers().read(keys(**written), FOUND) == found
 
 
 def test_without_such_layers_their_keys_mean_nothing(keys: MakeKeys) -> None:
     given = {**MAMBA, "layer_types": ["attention"] * 3, "mamba_n_heads": 7}
-    assert GraniteStates().read(keys(**given), FOUND) == {}
-    assert GraniteStates().write({**FOUND, "mamba": None}) == {"layer_types": ["attention"] * 3}
+    assert MambaLayers().read(keys(**given), FOUND) == {}
+    assert MambaLayers().write({**FOUND, "mamba": None}) == {"layer_types": ["attention"] * 3}
 
 
 def test_words_of_transformers_5_and_a_width_of_a_head_that_is_left_open(keys: MakeKeys) -> None:
     words = ["linear_attention", "full_attention", "linear_attention"]
-    found = GraniteStates().read(keys(**{**MAMBA, "layer_types": words, "mamba_d_head": "auto"}), FOUND)
+    found = MambaLayers().read(keys(**{**MAMBA, "layer_types": words, "mamba_d_head": "auto"}), FOUND)
     assert (found["mamba"].layers, found["mamba"].head_dim) == ((0, 2), 16)
+
+
+def test_bamba_counts_the_layers_that_attend(keys: MakeKeys) -> None:
+    part, given = MambaLayers(by_index=True), {**MAMBA, "attn_layer_indices": [1]}
+    del given["layer_types"]
+    found = part.read(keys(**given), FOUND)
+    assert found["mamba"].layers == (0, 2)
+    written = part.write({**FOUND, **found})
+    assert written["attn_layer_indices"] == [1] and part.read(keys(**written), FOUND) == found
+    assert part.read(keys(**{**given, "attn_layer_indices": None}), FOUND)["mamba"].layers == (0, 1, 2)
+    with pytest.raises(ConfigError, match="attn_layer_indices is not numbers of layers, 0 to 2"):
+        part.read(keys(**{**given, "attn_layer_indices": [3]}), FOUND)
+
+
+def test_bamba_9b_is_as_large_as_its_name_says() -> None:
+    config = ModelConfig.from_hf(BAMBA_9B)
+    assert config.attention_layers == (9, 18, 27) and config.rotary_dim == 64
+    assert round(architecture_of(config).parameters / 1e9, 2) == 9.78
+    assert ModelConfig.from_hf(config.to_hf()) == config
 
 
 @pytest.mark.parametrize(
@@ -58,7 +88,7 @@ def test_words_of_transformers_5_and_a_width_of_a_head_that_is_left_open(keys: M
 )
 def test_what_no_class_computes_is_refused_by_the_key(key: str, value: Any, keys: MakeKeys) -> None:
     with pytest.raises(ConfigError, match=key):
-        GraniteStates().read(keys(**{**MAMBA, key: value}), FOUND)
+        MambaLayers().read(keys(**{**MAMBA, key: value}), FOUND)
 
 
 @pytest.mark.parametrize("last", [float("inf"), "Infinity", {"__float__": "Infinity"}])

@@ -3,11 +3,11 @@
 import pytest
 
 from llmkit.model.families.table import FAMILIES
-from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, WITH_STATES, families_of
+from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN, WITH_EXPERTS, WITH_STATES, families_of
 
 
 def test_every_architecture_is_a_familys() -> None:
-    assert set(WITH_STATES) <= set(ARCHITECTURES) <= set(FAMILIES)
+    assert {*WITH_STATES, *WITH_EXPERTS} <= set(ARCHITECTURES) <= set(FAMILIES)
 
 
 def test_llama_cpp_knows_every_name() -> None:
@@ -27,4 +27,6 @@ def test_families_of_one_architecture_have_one_layout() -> None:
 def test_families_are_found_by_an_architectures_name() -> None:
     assert list(families_of("granite")) == ["granite", "granitemoehybrid"]
     assert families_of("granitehybrid") == WITH_STATES
+    assert list(families_of("granitemoe")) == ["granitemoe", "granitemoehybrid"]
+    assert families_of("nemotron_h_moe") == {"nemotron_h": WITH_EXPERTS["nemotron_h"]}
     assert all(families_of(name) for name in KNOWN) and not families_of("mamba")

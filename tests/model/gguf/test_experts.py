@@ -8,10 +8,9 @@ from gguf_models import case_config
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.values import Typed
-from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_STATES
-from llmkit.model.gguf.experts import experts_metadata, is_sigmoid, read_experts
+from llmkit.model.gguf.architectures import ARCHITECTURES, WITH_STATES, gguf_architecture
+from llmkit.model.gguf.experts import experts_metadata, has_shared_expert, is_sigmoid, read_experts
 from llmkit.model.gguf.keys import GgufKeys
-from llmkit.model.gguf.metadata import gguf_architecture
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     case for case in gguf_models.CASES if case_config(*case).experts is not None
@@ -25,14 +24,20 @@ def test_what_is_written_is_read(family: str, changes: dict[str, Any]) -> None:
     assert config.experts is not None
     metadata = experts_metadata(architecture.name, config.experts, config.num_hidden_layers)
     plain = {key: one.value if isinstance(one, Typed) else one for key, one in metadata.items()}
-    fields = {
-        name: getattr(config, name) for name in ("num_hidden_layers", "intermediate_size", "model_type")
-    }
+    known = ("num_hidden_layers", "intermediate_size", "model_type", "lone_mlps")
+    fields = {name: getattr(config, name) for name in known}
     back = read_experts(GgufKeys(plain, architecture.name, "a.gguf"), architecture, fields)
     assert back is not None
     for name, value in vars(config.experts).items():
         if not name.endswith("_coef"):  # of training
             assert getattr(back, name) == value, name
+
+
+def test_a_granitemoe_with_a_shared_expert_is_a_granite_4() -> None:
+    assert has_shared_expert(
+        GgufKeys({"granitemoe.expert_shared_feed_forward_length": 40}, "granitemoe", "a")
+    )
+    assert not has_shared_expert(GgufKeys({}, "granitemoe", "a"))
 
 
 def test_a_dense_architecture_has_none_and_a_hybrid_granite_may_have_none() -> None:

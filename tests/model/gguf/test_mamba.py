@@ -43,7 +43,7 @@ def test_a_converted_files_keys_are_read() -> None:
 
 
 def test_a_layer_with_neither_heads_nor_an_mlp_keeps_a_state() -> None:
-    keys = keys_of(ONE_BRANCH, feed_forward_length=[0, 96, 0, 0])
+    keys = keys_of("nemotron_h", feed_forward_length=[0, 96, 0, 0])
     feed = read_lone_mlps(keys, 4)
     assert feed == {"intermediate_size": 96, "lone_mlps": (1,)}
     assert read_mamba(keys, 12, 4, feed["lone_mlps"])["mamba"].layers == (0, 3)
@@ -71,7 +71,7 @@ def test_what_cannot_be_is_refused(changed: dict[str, Any], problem: str) -> Non
 @pytest.mark.parametrize("widths", [[0, 96, 64, 0], [0, 0, 0, 0], [96, 0], None])
 def test_mlps_of_two_widths_or_none_are_refused(widths: list[int] | None) -> None:
     with pytest.raises(ConfigError, match=r"nemotron_h\.feed_forward_length is not"):
-        read_lone_mlps(keys_of(ONE_BRANCH, feed_forward_length=widths), 4)
+        read_lone_mlps(keys_of("nemotron_h", feed_forward_length=widths), 4)
 
 
 def test_what_is_written_is_read() -> None:
@@ -80,16 +80,17 @@ def test_what_is_written_is_read() -> None:
         metadata: dict[str, Any] = {key: one.value for key, one in typed(mamba_metadata(name, mamba)).items()}
         keys = GgufKeys(metadata | {f"{name}.attention.head_count_kv": [0, 0, 2, 0]}, name, "x.gguf")
         assert read_mamba(keys, 4, 4, ())["mamba"] == mamba
-    plain = {key: one.value for key, one in typed(one_branch_metadata(96, 4, (1, 3), 1e-5)).items()}
-    keys = GgufKeys(plain, ONE_BRANCH, "x.gguf")
-    assert read_lone_mlps(keys, 4) == {"intermediate_size": 96, "lone_mlps": (1, 3)}
-    assert other_eps(keys) == 1e-5
+    for name in ONE_BRANCH:
+        plain = {key: one.value for key, one in typed(one_branch_metadata(name, 96, 4, (1, 3), 1e-5)).items()}
+        keys = GgufKeys(plain, name, "x.gguf")
+        assert read_lone_mlps(keys, 4) == {"intermediate_size": 96, "lone_mlps": (1, 3)}
+        assert other_eps(keys) == 1e-5
 
 
 def test_norms_of_nemotron_h_alone_have_another_key() -> None:
-    for name, found in ((ONE_BRANCH, 0.5), ("granitehybrid", None)):
+    for name, found in (*((one, 0.5) for one in ONE_BRANCH), ("granitehybrid", None)):
         assert other_eps(keys_of(name, attention__layer_norm_epsilon=0.5)) == found
-    assert other_eps(keys_of(ONE_BRANCH)) is None
+    assert other_eps(keys_of("nemotron_h")) is None
 
 
 def test_gguf_py_has_every_key() -> None:
@@ -97,8 +98,8 @@ def test_gguf_py_has_every_key() -> None:
     classes = (constants.Keys.SSM, constants.Keys.LLM, constants.Keys.Attention)
     known = {value for one in classes for value in vars(one).values() if isinstance(value, str)}
     mamba = Mamba2Config(layers=(0,), num_heads=2, head_dim=4, num_groups=1, state_size=5, kernel=2)
-    written = mamba_metadata(ONE_BRANCH, mamba) | one_branch_metadata(96, 4, (1,), 1e-5)
-    assert {key.replace(ONE_BRANCH, "{arch}", 1) for key in written} <= known
+    written = mamba_metadata("arch", mamba) | one_branch_metadata("arch", 96, 4, (1,), 1e-5)
+    assert {key.replace("arch", "{arch}", 1) for key in written} <= known
 
 
 def typed(metadata: dict[str, Any]) -> dict[str, Typed]:

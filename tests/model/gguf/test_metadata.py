@@ -9,7 +9,7 @@ from gguf_models import case_config
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.values import Typed
-from llmkit.model.gguf.metadata import gguf_architecture
+from llmkit.model.gguf.architectures import gguf_architecture
 from llmkit.model.gguf.save import gguf_model
 from llmkit.model.transformer import Transformer
 
@@ -89,6 +89,16 @@ OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"]
             {**gguf_models.NEMOTRON_H, "layers_block_type": ["mlp", "attention"]},
             "no .*.ssm.",
         ),
+        (
+            "nemotron_h",
+            {**gguf_models.NEMOTRON_3, "layers_block_type": ["mamba", "moe", "attention", "mlp"]},
+            "experts in all of these .found 1 of the 2",
+        ),
+        (
+            "granitemoehybrid",
+            {**gguf_models.ALONE, **gguf_models.LOCAL, "position_embedding_type": "nope"},
+            "no_rope_layers .. .found",
+        ),
         ("deepseek_v2", {**gguf_models.LATENT, **OTHER_MSCALE}, "rope_scaling"),
         (
             "deepseek_v3",
@@ -125,6 +135,13 @@ def test_what_comes_out_the_same_for_most_texts_is_told(
 ) -> None:
     lost = _made(family, changes).lost
     assert lost == [] if not what else what in lost[0]
+
+
+def test_a_width_that_no_tensor_has_is_not_asked_for() -> None:
+    changes = {**gguf_models.NEMOTRON_3, "intermediate_size": 96}
+    assert _made("nemotron_h", changes).metadata["nemotron_h_moe.feed_forward_length"] == Typed(
+        "u32", [0, 32, 0, 32, 0]
+    )
 
 
 def test_keys_have_the_types_and_names_of_ggufs_writer() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from gguf_models import CASES, SHARED, case_config, random_model
 
+from llmkit.model.gguf.architectures import gguf_architecture
 from llmkit.model.gguf.curves import is_of_curve
-from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
 
 

@@ -1,13 +1,14 @@
 """Small models with layers of state."""
 
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, Mamba2Config, ShortConvConfig
+from llmkit.model.config_parts import DeltaConfig, Mamba2Config, MultipliersConfig, ShortConvConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 
@@ -31,6 +32,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "granitemoehybrid": {
         **{"mamba": MAMBA, "no_rope_layers": (0, 1, 2), "attention_scale": 0.3, "residual_scale": 0.5},
         "norm_eps": 1e-6,
+    },
+    "falcon_h1": {
+        **{"mamba": replace(MAMBA, layers=(0, 1, 2), beside_attention=True, norm=False), "head_dim": 16},
+        "multipliers": MultipliersConfig(
+            **{"attention_in": 0.8, "attention_out": 1.5, "key": 0.6, "state_in": 1.25, "state_out": 0.7},
+            **{"state_parts": (0.9, 0.5, 1.3, 0.7, 0.4), "mlp_gate": 0.6, "mlp_out": 0.9},
+        ),
     },
     "nemotron_h": {
         **{"mamba": MAMBA, "lone_mlps": (1, 4), "num_hidden_layers": 5, "position": "none"},

@@ -44,4 +44,5 @@ def test_layers_compute_in_bfloat16_and_their_sums_stay_in_float32(model: Transf
 
 
 def _sums(layer: object) -> list[torch.Tensor]:
-    return [one for one in getattr(layer, "_tensors", ()) if one.dim() == 4 and hasattr(layer, "rows")]
+    state = getattr(layer, "state", layer)
+    return [one for one in getattr(state, "_tensors", ()) if one.dim() == 4 and hasattr(state, "rows")]

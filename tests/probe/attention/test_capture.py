@@ -8,11 +8,13 @@ import pytest
 import torch
 from family_models import (
     ALONE,
+    BAMBA,
     BIAS,
     CONV,
     DELTA,
     DYNAMIC,
     ERNIE,
+    FALCON_H1,
     GROUPS,
     LATENT,
     LITE,
@@ -94,6 +96,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("granitemoehybrid", {**ALONE, "attention_multiplier": 0.25}),
     ("granitemoehybrid", {**MAMBA, **LOCAL, **ONE_STATE}),
     ("llama4_text", LLAMA4),
+    ("bamba", {**BAMBA, "attn_layer_indices": [0, 1, 2]}),
+    ("falcon_h1", {**FALCON_H1, "key_multiplier": 3.0}),
     ("nemotron_h", {**ONE_BRANCH, "layers_block_type": ["mlp", "attention", "attention", "mamba"]}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
     ("qwen3_next", {**SHARED, **DELTA, **ONE_STATE}),

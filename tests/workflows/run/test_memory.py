@@ -11,7 +11,7 @@ from torch import Tensor
 
 from llmkit.kernels.library import available, level
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
@@ -32,6 +32,16 @@ GATED = 3 if available() else 4
 """Values of its width that a gated MLP keeps."""
 WIDE_MAMBA = Mamba2Config(
     layers=(0, 2), num_heads=2, head_dim=32, num_groups=1, state_size=64, kernel=4, conv_bias=False
+)
+SPARSE_BRANCH = ExpertsConfig(
+    **{
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "intermediate_size": 96,
+        "layers": (),
+        "scoring": "sigmoid",
+    },
+    **{"selection_bias": True, "group_score": "best_two", "shared_intermediate_size": 64},
 )
 ONCE = 4 if available() else 0
 """Bytes of each value of hidden_size that kernels keep once."""
@@ -232,15 +242,17 @@ def test_a_layer_that_keeps_a_state_is_told_within_a_twentieth(
     assert said == pytest.approx((more - less) / (4 * length), rel=0.05)
 
 
-@pytest.mark.parametrize("kind", ["state", "mlp", "attention"])
+@pytest.mark.parametrize("kind", ["state", "mlp", "attention", "experts"])
 def test_a_layer_of_one_branch_is_told_within_a_twentieth(kind: str) -> None:
     def of(count: int) -> ModelConfig:
-        states, mlps = (count if kind == one else 1 for one in ("state", "mlp"))
+        states = count if kind == "state" else 1
+        mlps = count if kind in ("mlp", "experts") else 1
         return hybrid(
             "nemotron_h",
             **{"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": count + 2},
             mamba=replace(WIDE_MAMBA, layers=tuple(range(states))),
-            lone_mlps=tuple(range(states, states + mlps)),
+            lone_mlps=(which := tuple(range(states, states + mlps))),
+            experts=replace(SPARSE_BRANCH, layers=which) if kind == "experts" else None,
         ).config
 
     packed = kind == "state"  # whose documents cost memory, and those of attention do where no kernel reads
