@@ -23,7 +23,7 @@ def test_every_name_is_one_of_the_architectures(family: str, changes: dict[str, 
         names = random_model(config).state_dict()
     for group in gguf_groups(config, names):
         for theirs in group.theirs:
-            alone = theirs.endswith(("ssm_a", "ssm_d"))  # without .weight
+            alone = theirs.endswith(("ssm_a", "ssm_d", "ffn_norm"))  # without .weight
             bare, _, kind = (theirs, "", "weight") if alone else theirs.rpartition(".")
             layer = bare.split(".")[1] if bare.startswith("blk.") else None
             pattern = bare if layer is None else bare.replace(f"blk.{layer}.", "blk.{bid}.", 1)
