@@ -62,7 +62,7 @@ class SavedStates:
     """The states of a file.
 
     Attributes:
-        found: keys of those that were gone on from.
+        found: keys of those that were gone on from, in this order.
     """
 
     def __init__(self, path: Path, slots: StateSlots) -> None:
@@ -75,7 +75,7 @@ class SavedStates:
             DataError: its tensors are not those of the slots.
         """
         self._path, self._slots = path, slots
-        self.found: set[Key] = set()
+        self.found: dict[Key, None] = {}
         stored = {name: one for name, one in read_header(path).tensors.items() if is_of_states(name)}
         self._check(stored)
         self._places: dict[Key, int] = {}
@@ -108,7 +108,7 @@ class SavedStates:
             self._slots.write(number, slot, content)
         if digest.digest() != self._digests[self._places[key]].tobytes():
             raise damaged(self._path)
-        self.found.add(key)
+        self.found[key] = None
 
     def contents(self) -> Iterator[tuple[Key, ReadState]]:
         """Those that were gone on from."""

@@ -44,7 +44,8 @@ class Text:
     state: int | None = None
     """Where its state is, in a model with layers of state, while it has memory."""
     earlier: dict[int, int] = field(default_factory=dict)
-    """Where its state is to be as it is after so many positions of the next pass, to go back to."""
+    """By positions that it may have to go back to, where its state is to be as it is behind them: the next
+    pass leaves it there."""
     state_stops: frozenset[int] = frozenset()
     """Positions at which its state is kept for others to go on from: no pass goes over them."""
     written_state: Key | None = None
