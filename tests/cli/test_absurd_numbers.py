@@ -29,6 +29,11 @@ def test_no_command_takes_threads_or_processes_that_no_machine_has(
         assert first.startswith("llmkit: error: ") and flag in first and second.startswith("  hint: ")
 
 
+def test_no_model_is_estimated_of_more_layers_than_any_has(llmkit_run: Callable[..., Any]) -> None:
+    done = llmkit_run("kv-estimate", "--preset", "llama-3.1-8b", "--num-hidden-layers", 10**12)
+    assert (done.status, done.out) == (2, b"") and "'--num-hidden-layers'" in done.err
+
+
 def test_every_command_that_counts_them_is_looked_at() -> None:
     assert {("pack",), ("pretrain",), ("generate",), ("serve",), ("bench", "train")} <= {
         path for path, _ in FLAGS
