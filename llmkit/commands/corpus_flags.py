@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from llmkit.commands.optional_value import OptionalValue
+from llmkit.commands.values import MOST_AT_ONCE
 from llmkit.workflows.units import ExecutorName
 
 
@@ -27,7 +28,7 @@ PartsOut = Annotated[
     ),
 ]
 ReportFile = Annotated[Path | None, Option("--report", metavar="FILE", help="The report as JSON, in a file.")]
-Workers = Annotated[int, Option("--workers", min=1, metavar="N", help="Processes.")]
+Workers = Annotated[int, Option("--workers", min=1, max=MOST_AT_ONCE, metavar="N", help="Processes.")]
 Executor = Annotated[ExecutorName, Option("--executor", help="Where units of work are done.")]
 Shard = Annotated[
     str | None,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from typer import Option
 
-from llmkit.commands.values import parse_count, parse_finite, parse_seconds
+from llmkit.commands.values import MOST_AT_ONCE, parse_count, parse_finite, parse_seconds
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO
 from llmkit.train.config import ActivationCheckpointing as Recomputed
@@ -203,7 +203,7 @@ ActivationCheckpointing = Annotated[
 ]
 CompileModel = Annotated[bool, Option("--compile", help="Compile the model: slow start, faster steps.")]
 Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
-Threads = Annotated[int | None, Option(metavar="N", help="CPU threads.")]
+Threads = Annotated[int | None, Option(min=1, max=MOST_AT_ONCE, metavar="N", help="CPU threads.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from llmkit.commands.values import parse_count, parse_size
+from llmkit.commands.values import MOST_AT_ONCE, parse_count, parse_size
 from llmkit.engine.config import SAMPLERS, Dtype, GenerateConfig, Kernels, KVDtype, SamplingConfig, Weights
 from llmkit.errors import UsageError
 
@@ -198,7 +198,8 @@ KernelsName = Annotated[
 WeightsName = Annotated[Weights, Option("--weights", help="Round the weights to 8 or 4 bits.")]
 Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
 Threads = Annotated[
-    int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="by the model's size")
+    int | None,
+    Option(min=1, max=MOST_AT_ONCE, metavar="N", help="Cores to use.", show_default="by the model's size"),
 ]
 Batch = Annotated[
     int | None,

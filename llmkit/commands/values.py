@@ -16,6 +16,8 @@ _NUMBER = re.compile(
 _THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+([^0-9,][^,]*)?")
 _COUNT = "a number such as 512, 64k, 64Ki, 2M, 24GiB or 1e9"
 _MOST_DIGITS = 30
+MOST_AT_ONCE = 4096
+"""Threads or processes: no machine has more of use, and PyTorch fails on numbers that no C int holds."""
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<unit>[smhd]?)", re.I)
 

@@ -15,12 +15,23 @@ CHINCHILLA = 20.0
 """Tokens for each parameter that a budget of FLOPs is spent best on (2203.15556, table 3)."""
 
 
+MOST_BATCH_TOKENS = 2**31 - 1
+"""Of one update: thirty times what the largest runs have."""
+
+
 def resolve_batch_rows(config: PretrainConfig, seq_len: int) -> int:
     """Rows of one update.
 
     Raises:
-        ConfigError: --batch-tokens is less than one row.
+        ConfigError: --batch-tokens is less than one row; or the batch is larger than any.
     """
+    asked = config.batch_rows * seq_len if config.batch_rows is not None else config.batch_tokens or 0
+    if asked > MOST_BATCH_TOKENS:
+        name = "--batch-tokens" if config.batch_rows is None else "--batch-rows"
+        raise ConfigError(
+            f"{name} makes batches of {asked:,} tokens, and one may have {MOST_BATCH_TOKENS:,}",
+            hint="a smaller batch, and more --steps",
+        )
     if config.batch_rows is not None:
         return config.batch_rows
     rows = (config.batch_tokens or 2048) // seq_len

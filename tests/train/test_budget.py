@@ -100,3 +100,11 @@ def test_checkpoints_that_stay_and_the_one_to_go_back_to_take_room_too() -> None
     assert kept_checkpoints(PretrainConfig(keep=3), 100) == 3
     assert kept_checkpoints(PretrainConfig(keep=3, keep_every=30), 100) == 6
     assert kept_checkpoints(PretrainConfig(keep=3, on_spike="rewind"), 100) == 4
+
+
+@pytest.mark.parametrize("asked", [{"batch_rows": 10**12}, {"batch_tokens": 10**12}, {"batch_rows": 2**25}])
+def test_a_batch_of_more_tokens_than_any_run_has_is_refused_by_its_flag(asked: dict[str, int]) -> None:
+    flag = "--" + next(iter(asked)).replace("_", "-")
+    with pytest.raises(ConfigError, match=f"{flag} makes batches of"):
+        resolve_batch_rows(PretrainConfig(**asked), 64)  # type: ignore[arg-type]
+    assert resolve_batch_rows(PretrainConfig(batch_rows=2**25 - 1), 64) == 2**25 - 1

@@ -11,7 +11,7 @@ from typer import Argument, BadParameter, Option
 from llmkit.commands.base import Session
 from llmkit.commands.bench.text import BenchFormat, print_bench
 from llmkit.commands.shared import DryRun, LogEvery
-from llmkit.commands.values import parse_count, parse_share
+from llmkit.commands.values import MOST_AT_ONCE, parse_count, parse_share
 from llmkit.engine import config as engine
 from llmkit.probe.config import AUTO, BenchModelConfig
 
@@ -39,8 +39,16 @@ def expand_sizes(text: str) -> tuple[int, ...]:
 
 
 def expand_threads(text: str) -> tuple[int, ...]:
-    """Numbers of threads; none for `auto`."""
-    return () if text == AUTO else expand_sizes(text)
+    """Numbers of threads; none for `auto`.
+
+    Raises:
+        BadParameter: see `expand_sizes`; or one is no number of threads.
+    """
+    found = () if text == AUTO else expand_sizes(text)
+    for one in found:
+        if not 1 <= one <= MOST_AT_ONCE:
+            raise BadParameter(f"{one} is not from 1 to {MOST_AT_ONCE}")
+    return found
 
 
 def expand_dtypes(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from llmkit.commands.optional_value import OptionalValue
 from llmkit.commands.shared import Seed, given_once, inputs_or_stdin
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import MOST_AT_ONCE, parse_count
 from llmkit.engine.config import Dtype, GenerateConfig
 from llmkit.errors import UsageError
 from llmkit.probe.attention.config import AblateBy
@@ -211,7 +211,7 @@ class Opening:
         bool, Option("--allow-special", help="Text that looks like a special token is one.")
     ] = False
     device: Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")] = "auto"
-    threads: Annotated[int | None, Option(min=1, metavar="N", help="CPU threads.")] = None
+    threads: Annotated[int | None, Option(min=1, max=MOST_AT_ONCE, metavar="N", help="CPU threads.")] = None
 
 
 NOTHING, TEXT, TABLE, NO_FILES, AS_STORED = Asked(), Text(), Views(), Files(), Opening()

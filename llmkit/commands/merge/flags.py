@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from llmkit.commands.values import parse_size
+from llmkit.commands.values import MOST_AT_ONCE, parse_size
 from llmkit.model.algebra.method import Method
 from llmkit.workflows.merge.options import Dtype, MergeConfig
 
@@ -34,6 +34,7 @@ Threads = Annotated[
         "--threads",
         metavar="N",
         min=1,
+        max=MOST_AT_ONCE,
         help="Same bytes for any number. Default: OMP_NUM_THREADS, or all.",
     ),
 ]

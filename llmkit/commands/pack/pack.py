@@ -19,7 +19,7 @@ from llmkit.commands.shared import (
     inputs_or_stdin,
     print_report,
 )
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import MOST_AT_ONCE, parse_count
 from llmkit.tokens.config import Boundary, LongDocuments, PackConfig, Strategy
 
 Default = PackConfig
@@ -82,7 +82,15 @@ def pack(
     field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = "text",
     threads: Annotated[
         int | None,
-        Option("--threads", "--workers", min=1, metavar="N", help="Cores to use.", show_default="all"),
+        Option(
+            "--threads",
+            "--workers",
+            min=1,
+            max=MOST_AT_ONCE,
+            metavar="N",
+            help="Cores to use.",
+            show_default="all",
+        ),
     ] = None,
     resume: Annotated[
         bool, Option("--resume", help="Keep what is done when stopped; the same line goes on.")

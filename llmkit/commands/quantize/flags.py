@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from llmkit.commands.values import parse_count, parse_size
+from llmkit.commands.values import MOST_AT_ONCE, parse_count, parse_size
 from llmkit.errors import UsageError
 from llmkit.workflows.quantize.options import Container, QuantizeConfig
 from llmkit.workflows.quantize.options import Method as MethodName
@@ -42,7 +42,8 @@ NoTokenizer = Annotated[
 ]
 Resume = Annotated[bool, Option("--resume", help="Keep what is rounded when stopped, and go on from it.")]
 Threads = Annotated[
-    int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="OMP_NUM_THREADS, all")
+    int | None,
+    Option(min=1, max=MOST_AT_ONCE, metavar="N", help="Cores to use.", show_default="OMP_NUM_THREADS, all"),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 from typer import Argument, Option
 
 from llmkit.commands.sampling_flags import Tp
-from llmkit.commands.values import parse_count, parse_seconds, parse_size
+from llmkit.commands.values import MOST_AT_ONCE, parse_count, parse_seconds, parse_size
 from llmkit.engine.config import GenerateConfig
 from llmkit.retrieve.config import By
 from llmkit.retrieve.tools.config import ToolLimits
@@ -145,7 +145,7 @@ DrainSeconds = Annotated[
 PromptSeconds = Annotated[
     float, Option(parser=parse_seconds, metavar="TIME", help="To render and tokenise one prompt.")
 ]
-PromptWorkers = Annotated[int, Option(metavar="N", help="Processes that do so.")]
+PromptWorkers = Annotated[int, Option(min=1, max=MOST_AT_ONCE, metavar="N", help="Processes that do so.")]
 ResponseBytes = Annotated[
     int,
     Option(parser=parse_size, metavar="BYTES", help="Of /v1/responses, kept for each key; 0: none are."),

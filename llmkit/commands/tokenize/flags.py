@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
-from llmkit.commands.values import parse_count, parse_finite
+from llmkit.commands.values import MOST_AT_ONCE, parse_count, parse_finite
 from llmkit.errors import UsageError
 from llmkit.tokens.config import Keep, RawType, RowFormat, TokenizeConfig, TokenizeMode
 
@@ -25,7 +25,9 @@ Price = Annotated[
 ]
 PerRecord = Annotated[bool, Option("--per-record", help="Count jsonl records, not files.")]
 Format = Annotated[RowFormat | None, Option("--format", help="Of the result; tsv has no header, no total.")]
-Threads = Annotated[int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")]
+Threads = Annotated[
+    int | None, Option(min=1, max=MOST_AT_ONCE, metavar="N", help="Cores to use.", show_default="all")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
