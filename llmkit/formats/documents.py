@@ -58,7 +58,7 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
     """Expand folders into their documents, sorted (nothing hidden, no llmkit.json); other paths stay.
 
     Raises:
-        MissingError: a path does not exist, or a folder holds no file.
+        MissingError: a path does not exist, a folder holds no file, or a link in it leads to nothing.
         OSError: a folder in a folder may not be read.
     """
     files: list[Path] = []

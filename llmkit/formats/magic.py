@@ -15,6 +15,8 @@ ARROW_STREAM = b"\xff\xff\xff\xff"
 WARC = b"WARC/1."
 ZIP = b"PK\x03\x04"
 """PyTorch's checkpoints, too."""
+SQLITE = b"SQLite format 3\0"
+"""An index of `retrieve`, unless it is another program's."""
 PICKLE = b"\x80\x02"
 _HTML = re.compile(rb"<(?:!doctype\s{1,10}html|html|head)[\s/>]", re.I)
 HTML_HEAD_BYTES = 24

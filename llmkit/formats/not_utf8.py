@@ -1,7 +1,8 @@
 """What is said of bytes that are no UTF-8, and what to do with them by what the file begins with."""
 
 from llmkit.errors import as_word
-from llmkit.formats.magic import ARROW_FILE, ARROW_STREAM, PARQUET, ZIP
+from llmkit.formats.gguf.magic import MAGIC as GGUF
+from llmkit.formats.magic import ARROW_FILE, ARROW_STREAM, PARQUET, SQLITE, ZIP
 
 _BEGINNINGS = {
     b"\xff\xfe": "iconv -f utf-16 -t utf-8 {}",
@@ -19,6 +20,7 @@ _TABLES = {
     PARQUET: ("a parquet file", ".parquet"),
 }
 """What is read as rows where its name says so."""
+_NO_TEXT = {SQLITE: "an SQLite database", GGUF: "a GGUF file"}
 
 
 def not_utf8(error: UnicodeDecodeError, within: str = "") -> str:
@@ -53,6 +55,9 @@ def told_by_beginning(file: object, head: bytes) -> str | None:
                 if is_named
                 else f"give it a name that ends in {suffix}"
             )
+    for beginning, kind in _NO_TEXT.items():
+        if head.startswith(beginning):
+            return f"{kind}, which is no text: llmkit show {as_word(file)} says what it holds"
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import ConfigError, MissingError, UsageError
+from llmkit.errors import ConfigError, MissingError, UsageError, as_word
 from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind, is_gguf_adapter
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
@@ -76,7 +76,9 @@ def check_model(path: Path) -> None:
     if not is_model(path):
         what = "no model folder and no GGUF file" if path.exists() else "no such model folder or GGUF file"
         hint = "give a model: a folder with config.json and weights, or a .gguf file"
-        if _is_hub_name(path):
+        if path.is_file() and (path.parent / CONFIG).is_file():  # its weights, or its config.json
+            hint = f"give the folder that it is in: {as_word(path.parent)}"
+        elif _is_hub_name(path):
             hint = f"llmkit downloads nothing: hf download {path} --local-dir {path.name}"
         raise MissingError(f"{path}: {what}", hint=hint)
 

@@ -14,7 +14,7 @@ from llmkit.formats.file_kind import is_json_lines
 from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
-from llmkit.formats.magic import PICKLE, ZIP
+from llmkit.formats.magic import PICKLE, SQLITE, ZIP
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
 from llmkit.formats.not_utf8 import told_by_beginning
@@ -36,7 +36,6 @@ folder of documents in parts; `imatrix` an importance matrix in a GGUF file; `re
 --json, or the `llmkit.json` of a folder."""
 
 _SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
-_SQLITE = b"SQLite format 3\0"  # an index of `retrieve`, unless it is another program's
 PICKLES = {
     ZIP: "a zip or pickle checkpoint, which is never read: it can run code",
     PICKLE: "a pickle, which is never read: it can run code",
@@ -126,7 +125,7 @@ def _file(path: Path) -> Artefact:
     for magic, what in PICKLES.items():
         if head.startswith(magic):
             raise DataError(f"{path}: {what}", hint=f"give {KNOWN}")
-    if head.startswith(_SQLITE):
+    if head.startswith(SQLITE):
         return Artefact("retrieve-index", path)
     if head.startswith(_SHARD_MAGIC) or path.name.endswith(".tok.zst"):
         return Artefact("shard", path)

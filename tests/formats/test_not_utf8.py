@@ -4,8 +4,10 @@ import bz2
 import lzma
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,17 @@ def test_stdin_and_unknown_bytes_have_the_usual_one() -> None:
     assert utf8_hint("-") == utf8_hint("stdin", b"a\xe4b") == "iconv -f latin1 -t utf-8 FILE"
     assert utf8_hint("blob", b"PAR1\x15\x04") == "a parquet file: give it a name that ends in .parquet"
     assert told_by_beginning("a.parquet", b"PAR1") == "a parquet file: llmkit clean a.parquet prints its rows"
+
+
+def test_what_no_command_makes_text_of_is_not_sent_to_iconv(tmp_path: Path) -> None:
+    path = tmp_path / "an index"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table t (x)")
+    hint = utf8_hint(path, path.read_bytes()[:16])
+    assert hint == f"an SQLite database, which is no text: llmkit show '{path}' says what it holds"
+    assert utf8_hint("a.gguf", b"GGUF\x03\0\0\0").startswith(
+        "a GGUF file, which is no text: llmkit show a.gguf"
+    )
 
 
 @pytest.mark.parametrize("kind", ["file", "stream"])

@@ -107,6 +107,19 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
         check_model(tmp_path)
 
 
+def test_a_file_of_a_model_folder_is_told_that_the_folder_is_the_model(tmp_path: Path) -> None:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(MissingError) as caught:
+        check_model(folder / "model.safetensors")
+    assert caught.value.hint.startswith("give a model: ")  # no config.json: the folder is no model either
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(MissingError) as caught:
+        check_model(folder / "model.safetensors")
+    assert caught.value.hint == f"give the folder that it is in: '{folder}'"
+
+
 def test_a_name_on_the_hub_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()

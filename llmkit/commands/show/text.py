@@ -173,9 +173,9 @@ def records_text(report: RecordsReport, *, width: int) -> str:
 
 
 def _value(value: object) -> str | list[str] | None:
-    """A value of JSON for people; None of what is null."""
+    """A value of JSON for people; None of what is null, and of an object without keys."""
     match value:
-        case None:
+        case None | dict():
             return None
         case bool():
             return "yes" if value else "no"

@@ -195,4 +195,5 @@ def _provenance(a: Artefact, b: Artefact) -> list[KeyDiff] | None:
     made = [read_provenance(one.path) if one.path.is_dir() else None for one in (a, b)]
     if made[0] is None or made[1] is None:
         return None
-    return diff_keys(FILE_NAME, made[0], made[1])
+    # a flag that was not given says as little as one that the other command does not have
+    return [one for one in diff_keys(FILE_NAME, made[0], made[1]) if (one.a, one.b) != (None, None)]

@@ -1,9 +1,11 @@
 """JSON objects key by key: which keys are in one only, which have another value."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import msgspec
+
+from llmkit.formats.flattened import flattened
 
 Side = Literal["a", "b"]
 
@@ -22,7 +24,7 @@ class KeyDiff(msgspec.Struct, frozen=True, kw_only=True):
 
 def diff_keys(file: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[KeyDiff]:
     """Every key whose value differs, in the order of A and then of B. Lists are compared whole."""
-    flat_a, flat_b = dict(_flat(a)), dict(_flat(b))
+    flat_a, flat_b = flattened(a), flattened(b)
     return [
         KeyDiff(
             file=file,
@@ -40,14 +42,6 @@ def split_remarks(found: list[KeyDiff], remarks: Collection[str]) -> tuple[list[
     """What counts as a difference, and what is only good to know: keys that `remarks` names."""
     counted = [one for one in found if one.key not in remarks]
     return counted, [one for one in found if one.key in remarks]
-
-
-def _flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield before + key, value
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llmkit.errors import MissingError, UsageError
+from llmkit.errors import MissingError, UsageError, as_word
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.gguf.imatrix import read_imatrix
 from llmkit.formats.gguf.split import refuse_parts
@@ -87,7 +87,8 @@ def open_quantize(
     if source.quantised:
         raise UsageError(
             f"{path}: its weights are quantised already, and rounding them again loses twice",
-            hint="quantise the original; or make plain numbers of it first: llmkit convert",
+            hint="quantise the original; or make plain numbers of it first: "
+            f"llmkit convert {as_word(path)} plain --dequantize",
         )
     container = config.container_of(out or Path("out"))
     kind = config.type_of(out or Path("out"))

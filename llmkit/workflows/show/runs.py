@@ -9,8 +9,8 @@ import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.checkpoint import CHECKPOINTS, read_state
+from llmkit.formats.flattened import flattened
 from llmkit.workflows.artefact import recognise
-from llmkit.workflows.show.flattened import flattened
 from llmkit.workflows.show.metrics import CurvePoint, MetricsSummary, Point, read_metrics
 from llmkit.workflows.show.run import RunReport, show_metrics, show_run
 
@@ -91,7 +91,7 @@ def read_runs(paths: list[Path]) -> list[RunReport]:
 
 def compare_runs(reports: list[RunReport]) -> RunsReport:
     """Runs beside each other, in the order given."""
-    settings = [flattened(one) for one in _settings(reports)]  # of adapters the rank may be all that differs
+    settings = [_each(one) for one in _settings(reports)]
     names = list(dict.fromkeys(name for one in settings for name in one))
     differing = [name for name in names if name not in _APART and _differs(name, settings)]
     summaries = [one.metrics or MetricsSummary(steps=0) for one in reports]
@@ -158,6 +158,11 @@ def _recipe(report: RunReport) -> dict[str, Any] | None:
     recipe = dict(read_state(Path(report.path) / CHECKPOINTS / report.checkpoints[-1].name).recipe)
     model = recipe.pop("model", {})
     return {**recipe, **{name: value for name, value in model.items() if name not in recipe}}
+
+
+def _each(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings one by one, as of two adapters only the rank may differ; an empty object says nothing."""
+    return {name: value for name, value in flattened(settings).items() if value != {}}
 
 
 def _differs(name: str, settings: list[dict[str, Any]]) -> bool:

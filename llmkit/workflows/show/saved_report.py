@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from llmkit.formats.flattened import flattened
 from llmkit.formats.streams import open_input
-from llmkit.workflows.show.flattened import flattened
 
 
 class SavedReport(msgspec.Struct, frozen=True, kw_only=True):

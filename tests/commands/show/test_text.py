@@ -212,6 +212,7 @@ def test_a_report_that_was_kept_is_told_key_by_key_with_lists_of_objects_counted
         "chunks": 12345,
         "gate": None,
         "noisy": False,
+        "none": {},
         "rows": [{}, {}],
     }
     report = SavedReport(path="kl.json", of="llmkit.eval.kl/1", values={**values, "k": [1, 10]})

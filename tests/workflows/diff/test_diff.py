@@ -150,7 +150,7 @@ def test_what_made_them_is_told_and_does_not_count(model: Callable[[str], Path])
     a, b = model("a"), model("b")
     write_provenance(a, Invocation("pretrain", {"seed": 0}))
     assert compared(a, b).provenance is None
-    write_provenance(b, Invocation("pretrain", {"seed": 1}, words=("--seed", "1")))
+    write_provenance(b, Invocation("pretrain", {"seed": 1, "lr": None}, words=("--seed", "1")))
     found = compared(a, b)
     assert found.same and found.provenance is not None
     assert {one.key for one in found.provenance} == {"command_line", "settings.seed", "seed"}

@@ -313,8 +313,9 @@ def test_a_model_that_is_quantised_already_is_refused(
     folder: Callable[..., Path], text: Path, tmp_path: Path
 ) -> None:
     quantize(opened(folder(), tmp_path / "q.gguf", text))
-    with pytest.raises(UsageError, match="quantised already"):
+    with pytest.raises(UsageError, match="quantised already") as caught:
         opened(tmp_path / "q.gguf", tmp_path / "again.gguf", text)
+    assert caught.value.hint.endswith(f"llmkit convert {tmp_path / 'q.gguf'} plain --dequantize")
 
 
 def test_every_file_type_has_its_number_in_the_file() -> None:
