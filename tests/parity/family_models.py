@@ -291,7 +291,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             **{"mamba_conv_bias": False, "mamba_proj_bias": True, "embedding_multiplier": 3.0},
         },
     ),
-    ("granitemoehybrid", {**ALONE, **MHA, **TIED, **BIAS, "residual_multiplier": 0.5, "logits_scaling": 2.0}),
+    # at 0.5 transformers' own float32 is 1.5e-4 from its float64 on some processors
+    ("granitemoehybrid", {**ALONE, **MHA, **TIED, **BIAS, "residual_multiplier": 0.3, "logits_scaling": 2.0}),
     ("qwen3_next", {**SHARED, **DELTA}),
     (
         "qwen3_next",
