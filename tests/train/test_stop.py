@@ -7,6 +7,7 @@ import time
 import pytest
 
 from llmkit.signals import Ending
+from llmkit.train import stop as stop_module
 from llmkit.train.stop import StopRequest
 
 
@@ -23,6 +24,12 @@ def test_time_over_is_a_request() -> None:
         assert stop.reason == "max_time"
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_module, "INTERRUPT_AFTER_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_ctrl_c_waits_for_the_end_of_a_step_but_not_for_long() -> None:
     with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
@@ -30,11 +37,12 @@ def test_ctrl_c_waits_for_the_end_of_a_step_but_not_for_long() -> None:
         time.sleep(5)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_at_the_end_of_a_step_ctrl_c_waits_for_what_follows() -> None:
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         stop.hold()
-        time.sleep(0.7)
+        time.sleep(0.2)
         assert stop.reason == "sigint"
 
 

@@ -93,10 +93,12 @@ def _passes(make_text: Make) -> list[list[Work]]:
     return passes
 
 
-def _compare(model: Transformer, paged: CudaRunner, make_text: Make, **close: float) -> None:
+def _compare(
+    model: Transformer, paged: CudaRunner, make_text: Make, passes: int | None = None, **close: float
+) -> None:
     store = KVStore(model.config, BLOCKS, PAGE)
     slow = Runner(model, store)
-    for works in _passes(make_text):
+    for works in _passes(make_text)[:passes]:
         # each work was made for the tokens that its text had then
         known = [work.text.tokens for work in works]
         for work in works:
@@ -158,7 +160,8 @@ def test_texts_with_adapters_have_the_scores_of_merged_models(
 @pytest.mark.parametrize("name", FAMILIES)
 def test_scores_are_the_same_by_kernels(make_model: Make, make_text: Make, name: str) -> None:
     model = make_model(**FAMILIES[name])
-    _compare(model, _paged(model, KernelAttention()), make_text, rtol=1e-4, atol=1e-4)
+    # parts of prompts and one step: Triton's interpreter takes a third of a second for each
+    _compare(model, _paged(model, KernelAttention()), make_text, passes=3, rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_keeps_its_own_attention(make_model: Make, make_text: Make) -> None:

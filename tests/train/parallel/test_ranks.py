@@ -57,7 +57,7 @@ def patiently() -> str:
     _set_pg_timeout(timedelta(seconds=1), _get_default_group())
     with ranks.first():
         if ranks.is_first:
-            time.sleep(3)
+            time.sleep(1.5)
     return "met"
 
 

@@ -1,5 +1,6 @@
 """A command's exit status is the verdict."""
 
+import os
 import time
 from pathlib import Path
 
@@ -45,11 +46,15 @@ def test_a_command_that_does_not_read_is_none_the_worse() -> None:
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
-    late = tmp_path / "late"
-    verifier = Verifier(f"(sleep 1.5; touch {late}) & sleep 60", 0.2)
-    assert verifier.judge({}) == Verdict(False, None)
-    time.sleep(1.8)
-    assert not late.exists()
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    with os.fdopen(os.open(held, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        verifier = Verifier(f"sleep 60 > {held} & sleep 60", 0.2)
+        assert verifier.judge({}) == Verdict(False, None)
+        deadline = time.monotonic() + 20
+        while pipe.read(1) is None:  # as long as a process has the other end
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_command_that_is_not_there_is_an_error(tmp_path: Path) -> None:

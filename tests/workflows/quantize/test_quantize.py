@@ -79,7 +79,7 @@ def opened(place: Path, out: Path | None, text: Path, **settings: Any) -> Quanti
     return open_quantize(place, out, QuantizeConfig(**fields), force=False, invocation=INVOCATION)
 
 
-@pytest.mark.parametrize(("kind", "scale"), [(kind, kind == "llama") for kind in KINDS] + [("experts", True)])
+@pytest.mark.parametrize(("kind", "scale"), [(kind, kind in ("llama", "experts")) for kind in KINDS])
 @pytest.mark.parametrize("out", ["q.gguf", "q"])
 def test_what_is_written_opens_as_the_model_that_was_scored(
     folder: Callable[..., Path],

@@ -73,7 +73,7 @@ def test_a_process_that_is_killed_is_named_and_restarted_where_that_is_asked_for
         "import os, pathlib, signal, time\n"
         "if os.environ['RANK'] == '1' and os.environ['LLMKIT_RESTARTS'] == '0':\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "time.sleep(0.5)\n"
+        "time.sleep(0.2)\n"
     )
     with pytest.raises(StoppedResumable, match="process 1 of 2 was ended by SIGKILL"):
         launch([], 2, max_restarts=0)
@@ -84,7 +84,8 @@ def test_a_process_that_is_killed_is_named_and_restarted_where_that_is_asked_for
 def test_a_process_that_is_stopped_is_lost_too_and_told_for_what_it_is(
     program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopped, "STOPPED_SECONDS", 1.0)
+    monkeypatch.setattr(stopped, "STOPPED_SECONDS", 0.3)
+    monkeypatch.setattr(stopped, "_LOOK_SECONDS", 0.1)
     program.write_text(
         "import os, signal, time\n"
         "if os.environ['LLMKIT_RESTARTS'] == '0':\n"
@@ -148,7 +149,7 @@ def test_processes_that_are_started_again_find_each_other_and_not_those_before_t
         "signal.alarm(100)\n"
         "again, rank = os.environ['LLMKIT_RESTARTS'] == '1', os.environ['RANK']\n"
         "if again and rank == '0':\n"
-        "    time.sleep(2)\n"
+        "    time.sleep(0.7)\n"
         "with joined_ranks(Division().degrees(), 'cpu'):\n"
         "    if not again:\n"
         "        if rank == '1':\n"
@@ -199,7 +200,7 @@ def test_a_hangup_that_was_to_be_ignored_ends_no_process(program: Path) -> None:
         "import os, signal, time\n"
         "if os.environ['RANK'] == '0':\n"
         "    os.kill(os.getppid(), signal.SIGHUP)\n"
-        "time.sleep(0.5)\n"
+        "time.sleep(0.2)\n"
     )
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
