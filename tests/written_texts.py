@@ -1,8 +1,12 @@
-"""Texts as an engine writes them."""
+"""Texts as an engine writes them, and as its passes read them."""
 
+from collections.abc import Iterable, Sequence
+
+from llmkit.engine.blocks import Block
 from llmkit.engine.completion import Completion, TextEngine, complete_all
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Drawn, Request
+from llmkit.engine.text import Text, read_only
 from llmkit.tokens.tokenizer import Tokenizer
 
 
@@ -22,3 +26,14 @@ def complete(engine: TextEngine, request: Request, tokenizer: Tokenizer | None) 
     *_, last = complete_all(engine, [request], tokenizer)
     assert last.completion is not None
     return last.completion
+
+
+def known(
+    number: int, tokens: Sequence[int], blocks: Iterable[int] = (), *, drafts: Sequence[int] = ()
+) -> Text:
+    """A text with these tokens, and guesses at the next; nothing of it is drawn."""
+    text = read_only(number)
+    text.tokens, text.drafts = [*tokens], [*drafts]
+    for index in blocks:
+        text.table.append(Block(index))
+    return text

@@ -14,15 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.engine.blocks import BlockPool
-from llmkit.engine.config import SamplingConfig
 from llmkit.engine.native.native import NativeRunner
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.pass_runner import PassRunner
-from llmkit.engine.request import Request
-from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
-from llmkit.engine.text import Text
+from llmkit.engine.text import Text, read_only
 from llmkit.kernels.packed import PackedFormat, pack
 from llmkit.model.rope_scaling import depends_on_length
 
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
     from llmkit.model.transformer import Transformer
 
 _BLOCK_TOKENS = 16
-_ASKED = SamplingConfig(max_tokens=1, temperature=0.0)
-"""A text has settings of sampling, of which none is used here."""
 
 
 class HiddenSums:
@@ -110,9 +105,7 @@ class HiddenSums:
         self._runner = self._over(runner, sum(blocks))
         pool = BlockPool(sum(blocks))
         for number, count in zip(numbers, blocks, strict=True):
-            request = Request(tuple(self._rows[number]), _ASKED)
-            sampler = Sampler(_ASKED, request.prompt, self._model.config.vocab_size)
-            text = Text(number, request, sampler, room=0, tokens=[])
+            text = read_only(number)
             text.state = number - first
             held = text.table.extend(pool, count)
             assert held

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Key
+from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.sampling import Sampler, scored
 from llmkit.engine.softmax import logprob
@@ -114,3 +115,9 @@ class Text:
         self.earlier = {}
         self.drafts = []
         self.tables = [table.emptied() for table in self.tables]
+
+
+def read_only(number: int) -> Text:
+    """A text of which nothing is drawn, and nothing of its request used; passes say what is read of it."""
+    request = Request((0,), SamplingConfig(max_tokens=1, temperature=0.0))
+    return Text(number, request, Sampler(request.sampling, request.prompt, 1), room=0, tokens=[])

@@ -58,7 +58,7 @@ def cache_bytes(
 
 
 def contiguous_cache_bytes(architecture: Architecture, dtype: str, *, context: int, batch: int = 1) -> int:
-    """What the cache of `llmkit.model.cache` reserves, in bytes: `cache_bytes` where no window lets go.
+    """What a cache in one piece (`llmkit.model.held`) takes, in bytes: `cache_bytes` where no window lets go.
 
     It holds every layer's whole text in one piece, that of sliding layers too. An engine that pages its cache
     keeps a window's tokens only, which is what `cache_bytes` counts where nothing else is asked for. On a CPU

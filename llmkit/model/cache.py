@@ -1,4 +1,4 @@
-"""The key/value cache: memory of the positions already seen, reserved once.
+"""What a pass of the model asks of the memory of the positions already seen.
 
 Shapes: B batch, T new positions, S all positions so far, K key/value heads, E head_dim.
 """
@@ -6,15 +6,10 @@ Shapes: B batch, T new positions, S all positions so far, K key/value heads, E h
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
-from llmkit.errors import UsageError
-from llmkit.model.config import ModelConfig
-from llmkit.model.held import Held
-from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, Span
-from llmkit.model.recurrent.held import HeldNothing, HeldState, StateLayer
+from llmkit.model.recurrent.held import StateLayer
 
 
 class HeldLayer(Protocol):
@@ -54,96 +49,3 @@ class Cache(Protocol):
 
     def advance(self, count: int) -> None:
         """Every layer has the new positions now."""
-
-
-class KVCache:
-    """Keys and values, or the states, of every layer for up to `capacity` positions.
-
-    The model appends to each layer in turn and advances `length` when a pass is over.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        batch: int,
-        capacity: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        layers = range(config.num_hidden_layers)
-        keys = {
-            layer: _layer_cache(config, batch, capacity, dtype, device) for layer in config.attention_layers
-        }
-        states = {layer: HeldState(config, batch, dtype, device) for layer in config.state_layers}
-        self._held = [*keys.values(), *states.values()]
-        self.layers = [
-            Both(keys[layer], states[layer])
-            if layer in keys and layer in states
-            else keys.get(layer) or states.get(layer) or HeldNothing()
-            for layer in layers
-        ]
-        self.capacity = capacity
-        self.length = 0
-        """Positions held."""
-        self.reach = 0
-        """Positions of the whole text, where more than those read so far are known: rotations that depend on
-        a text's length have this one, so that a prompt read in parts is rotated as if read at once."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes reserved."""
-        return sum(one.nbytes for one in self._held)
-
-    def spans(self, count: int) -> list[Span]:
-        """All texts of a batch stand at the same places."""
-        return [Span(self.length, count, self.reach)]
-
-    def advance(self, count: int) -> None:
-        """Count the positions that every layer has appended in this pass."""
-        self.length += count
-        for one in self._held:
-            if not isinstance(one, HeldState):
-                one.length = self.length
-
-    def rewind(self, length: int) -> None:
-        """Forget everything after the first `length` positions.
-
-        Raises:
-            UsageError: fewer positions are held, or a layer has a state, which keeps no positions apart.
-        """
-        if length != self.length and any(isinstance(one, HeldState) for one in self._held):
-            raise UsageError(
-                "a cache of states does not go back to an earlier position",
-                hint="begin a new cache, and read the text again",
-            )
-        if not 0 <= length <= self.length:
-            raise UsageError(
-                f"cannot rewind a cache of {self.length} positions to {length}",
-                hint="rewind to an earlier one",
-            )
-        self.advance(length - self.length)
-
-
-class LayerCache(Held):
-    """One layer's keys and values, each (B, K, capacity, E), of which `length` positions are filled."""
-
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__(keys, values)
-        self.keys = keys
-        self.values = values
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values, (B, K, S, E), with T new positions after those held: see `Held.store`."""
-        keys, values = self.store((keys, values))
-        return keys, values
-
-
-def _layer_cache(
-    config: ModelConfig, batch: int, capacity: int, dtype: torch.dtype, device: torch.device | str
-) -> LayerCache | LatentCache:
-    if config.latent is not None:
-        width = config.latent.kv_lora_rank + config.latent.qk_rope_head_dim
-        return LatentCache(torch.empty(batch, capacity, width, dtype=dtype, device=device))
-    shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
-    keys, values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
-    return LayerCache(keys, values)

@@ -1,4 +1,4 @@
-"""Tensors of positions already seen, filled from the front: what the caches of one layer have in common.
+"""A layer's memory of positions already seen, in one piece, filled from the front.
 
 Shapes: S positions so far, T new ones; both are the last dimension but one.
 """
@@ -12,16 +12,20 @@ from llmkit.model.layout import Layout
 
 
 class Held:
-    """Tensors reserved once, of which `length` positions are filled."""
+    """Tensors reserved once, of which `length` positions are filled.
+
+    Keys and values are (B, K, capacity, E) each. Latent attention (2405.04434) has one, (B, capacity, W): a
+    row is the token's latent after its norm, then the rotated numbers of its key that all heads share.
+    """
 
     def __init__(self, *tensors: Tensor) -> None:
-        self._tensors = tensors
+        self.tensors = tensors
         self.length = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
-        return sum(tensor.nbytes for tensor in self._tensors)
+        return sum(tensor.nbytes for tensor in self.tensors)
 
     def extend(
         self, new: Sequence[Tensor], layout: Layout
@@ -42,12 +46,12 @@ class Held:
         Raises:
             UsageError: the cache is full.
         """
-        end, capacity = self.length + new[0].shape[-2], self._tensors[0].shape[-2]
+        end, capacity = self.length + new[0].shape[-2], self.tensors[0].shape[-2]
         if end > capacity:
             raise UsageError(
                 f"the cache holds {capacity} positions and {end} are needed",
                 hint="reserve a larger capacity, or generate fewer tokens",
             )
-        for tensor, fresh in zip(self._tensors, new, strict=True):
+        for tensor, fresh in zip(self.tensors, new, strict=True):
             tensor[..., self.length : end, :] = fresh
-        return tuple(tensor[..., :end, :] for tensor in self._tensors)
+        return tuple(tensor[..., :end, :] for tensor in self.tensors)

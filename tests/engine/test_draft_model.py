@@ -12,9 +12,9 @@ from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.module_weights import pack_model
 from llmkit.engine.request import Request
-from llmkit.engine.text import Text
 from llmkit.kernels.library import available
 from llmkit.model.transformer import Transformer
+from tests.written_texts import known
 
 Make = Callable[..., Transformer]
 LONGROPE = {
@@ -25,12 +25,6 @@ DYNAMIC = {"rope_type": "dynamic", "factor": 4.0, "original_max_position_embeddi
 KERNELS = ["torch", pytest.param("native", marks=pytest.mark.skipif(not available(), reason="no kernels"))]
 BIG: dict[str, Any] = {"max_position_embeddings": 200}
 SMALL: dict[str, Any] = {"num_hidden_layers": 1, "max_position_embeddings": 200}
-
-
-def _text(number: int, tokens: list[int]) -> Text:
-    sampler: Any = None
-    request = Request(tuple(tokens), SamplingConfig(max_tokens=500))
-    return Text(number=number, request=request, sampler=sampler, room=500, tokens=[*tokens])
 
 
 def _draft(model: Transformer, kernels: str, **settings: Any) -> DraftModel:
@@ -52,7 +46,7 @@ def test_guesses_are_the_smaller_models_greedy_text_whatever_became_of_the_last(
 ) -> None:
     model, chance = make_model(**SMALL), random.Random(0)
     draft = _draft(model, kernels, count=4, positions=800, block_tokens=4)
-    texts = [_text(n, [chance.randrange(40) for _ in range(chance.randint(1, 30))]) for n in range(5)]
+    texts = [known(n, [chance.randrange(40) for _ in range(chance.randint(1, 30))]) for n in range(5)]
     for _ in range(12):
         chosen = chance.sample(texts, 3)
         most = [chance.randint(0, 5) for _ in chosen]
@@ -81,7 +75,7 @@ def test_what_windows_have_passed_is_let_go_and_guesses_stay_the_same(make_model
     draft = _draft(model, kernels, count=4, positions=600, block_tokens=4, max_texts=2, pass_tokens=32)
     # of a layer each: all positions; and for two texts and as many again 7, a tile's 63 and one, and a pass
     assert draft.pool.num_blocks == 150 + 2 * (2 * 2 * (18 + 1) + 8)
-    texts = [_text(n, [chance.randrange(40) for _ in range(length)]) for n, length in enumerate((3, 250))]
+    texts = [known(n, [chance.randrange(40) for _ in range(length)]) for n, length in enumerate((3, 250))]
     made = 0
     for _ in range(60):
         for text, guess in zip(texts, draft.propose(texts, [4, 4]), strict=True):
@@ -115,13 +109,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_a_text_that_begins_as_one_before_is_read_from_there(make_model: Make, reads: list[int]) -> None:
     model = make_model(**SMALL)
     draft = DraftModel(model, count=1, block_tokens=4)
-    first = _text(0, list(range(10)))
+    first = known(0, list(range(10)))
     draft.propose([first], [1])
     first.tokens += [1, 2, 3]
     draft.propose([first], [1])
     draft.forget(first)  # 12 of 13 positions are read and known
-    again = _text(1, [*range(10), 1, 2, 3, 4, 5])
-    other = _text(2, [*range(9), 7, 7, 7])
+    again = known(1, [*range(10), 1, 2, 3, 4, 5])
+    other = known(2, [*range(9), 7, 7, 7])
     assert draft.propose([again, other], [1, 1]) == [
         _slow(model, again.tokens, 1),
         _slow(model, other.tokens, 1),
@@ -132,19 +126,19 @@ def test_a_text_that_begins_as_one_before_is_read_from_there(make_model: Make, r
 def test_what_was_guessed_wrong_is_never_found_by_another_text(make_model: Make) -> None:
     model = make_model(**SMALL)
     draft = DraftModel(model, count=9, positions=200, block_tokens=2)
-    first = _text(0, [1, 2, 3])
+    first = known(0, [1, 2, 3])
     (guess,) = draft.propose([first], [9])
     first.tokens.append((guess[0] + 1) % 40)
     draft.propose([first], [9])
     draft.forget(first)
     for tokens in ([1, 2, 3, *guess], [*first.tokens, 5], [*first.tokens, *guess]):
-        assert draft.propose([_text(len(tokens) + guess[0] * 99, tokens)], [4]) == [_slow(model, tokens, 4)]
+        assert draft.propose([known(len(tokens) + guess[0] * 99, tokens)], [4]) == [_slow(model, tokens, 4)]
 
 
 def test_a_long_prompt_is_read_in_parts_and_guesses_come_behind_it(make_model: Make) -> None:
     model = make_model(**SMALL)
     draft = DraftModel(model, count=3, pass_tokens=8, positions=200)
-    long, short = _text(0, list(range(20))), _text(1, [5, 6])
+    long, short = known(0, list(range(20))), known(1, [5, 6])
     assert draft.propose([long, short], [9, 9]) == [[], []]
     assert draft.propose([long, short], [9, 9]) == [[], []]
     expected = [_slow(model, long.tokens, 3), _slow(model, short.tokens, 3)]
@@ -155,7 +149,7 @@ def test_memory_is_bounded_and_who_has_none_gets_no_guesses(make_model: Make) ->
     model = make_model(**SMALL)
     draft = DraftModel(model, count=4, positions=16, block_tokens=4)
     assert draft._store.nbytes == 2 * 16 * 4 * 4 * 4  # K and V, positions, heads, head_dim, float32
-    first, second = _text(0, [1, 2, 3, 4, 5]), _text(1, [6, 7, 8, 9, 1, 2])
+    first, second = known(0, [1, 2, 3, 4, 5]), known(1, [6, 7, 8, 9, 1, 2])
     guesses = draft.propose([first, second], [4, 4])
     assert guesses == [_slow(model, first.tokens, 4), []]
     draft.forget(first)
@@ -167,7 +161,7 @@ def test_no_guess_goes_beyond_the_smaller_models_context(make_model: Make) -> No
     model = make_model(num_hidden_layers=1, max_position_embeddings=12)
     draft = DraftModel(model, count=4, positions=200)
     tokens = list(range(14))
-    lengths = [len(draft.propose([_text(n, tokens[:n])], [9])[0]) for n in (8, 9, 10, 11, 12, 13, 14)]
+    lengths = [len(draft.propose([known(n, tokens[:n])], [9])[0]) for n in (8, 9, 10, 11, 12, 13, 14)]
     assert lengths == [4, 4, 3, 2, 1, 0, 0]
 
 
@@ -177,7 +171,7 @@ def test_where_rotations_depend_on_length_guesses_end_where_they_change(
 ) -> None:
     model = make_model(num_hidden_layers=1, rope_scaling=scaling)
     draft = DraftModel(model, count=9, positions=200)
-    text = _text(0, list(range(12)))
+    text = known(0, list(range(12)))
     assert draft.propose([text], [9]) == [_slow(model, text.tokens, 5)]
     text.tokens += [1] * 5
     assert draft.propose([text], [9]) == [[]]
@@ -187,9 +181,9 @@ def test_tokens_that_only_one_of_the_models_has_are_neither_read_nor_guessed(mak
     model = make_model(**SMALL)
     best = _slow(model, [1, 2, 3], 1)[0]
     narrow = DraftModel(model, count=2, vocab_size=best)
-    assert narrow.propose([_text(0, [1, 2, 3])], [2])[0][0] < best
+    assert narrow.propose([known(0, [1, 2, 3])], [2])[0][0] < best
     wide = DraftModel(model, count=2, vocab_size=60)
-    text = _text(0, [1, 2, 3])
+    text = known(0, [1, 2, 3])
     assert wide.propose([text], [2]) == [_slow(model, text.tokens, 2)]
     text.tokens += [50, 3]
     assert wide.propose([text], [2]) == [[]]

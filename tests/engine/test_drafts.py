@@ -1,20 +1,12 @@
 """Guesses out of the text itself."""
 
 import random
-from typing import Any
 
 import pytest
 
-from llmkit.engine.config import SamplingConfig
 from llmkit.engine.drafts import PromptLookup
-from llmkit.engine.request import Request
 from llmkit.engine.text import Text
-
-
-def _text(tokens: list[int], number: int = 0) -> Text:
-    sampler: Any = None
-    request = Request(tuple(tokens[:1]), SamplingConfig(max_tokens=1000))
-    return Text(number=number, request=request, sampler=sampler, room=1000, tokens=tokens)
+from tests.written_texts import known
 
 
 def _guess(lookup: PromptLookup, text: Text, most: int) -> list[int]:
@@ -38,28 +30,28 @@ def test_guesses_are_what_followed_the_longest_run_when_it_came_last(vocab: int)
     chance = random.Random(vocab)
     for count, longest, shortest in ((8, 4, 2), (3, 3, 1), (5, 2, 2)):
         lookup = PromptLookup(count, longest, shortest)
-        text = _text([chance.randrange(vocab) for _ in range(5)])
+        text = known(0, [chance.randrange(vocab) for _ in range(5)])
         for _ in range(60):
             text.tokens += [chance.randrange(vocab) for _ in range(chance.randint(1, 3))]
             assert _guess(lookup, text, 99) == _slow(text.tokens, count, longest, shortest)
 
 
 def test_never_more_is_proposed_than_there_is_room_for() -> None:
-    lookup, text = PromptLookup(), _text([1, 2, 3, 4, 5, 6, 7, 1, 2])
+    lookup, text = PromptLookup(), known(0, [1, 2, 3, 4, 5, 6, 7, 1, 2])
     assert [_guess(lookup, text, most) for most in (0, 1, 3)] == [[], [3], [3, 4, 5]]
 
 
 def test_each_text_has_its_own_runs() -> None:
     lookup = PromptLookup()
-    texts = [_text([1, 2, 3, 1, 2], number=0), _text([1, 2], number=1), _text([7, 7, 7], number=2)]
+    texts = [known(0, [1, 2, 3, 1, 2]), known(1, [1, 2]), known(2, [7, 7, 7])]
     assert lookup.propose(texts, [9, 9, 0]) == [[3, 1, 2], [], []]
     lookup = PromptLookup()
-    assert _guess(lookup, _text([1, 2, 3, 1, 2], number=0), 9) == [3, 1, 2]
-    assert _guess(lookup, _text([1, 2], number=1), 9) == []
+    assert _guess(lookup, known(0, [1, 2, 3, 1, 2]), 9) == [3, 1, 2]
+    assert _guess(lookup, known(1, [1, 2]), 9) == []
 
 
 def test_a_text_whose_guesses_are_wrong_is_left_alone_for_longer_and_longer() -> None:
-    lookup, text = PromptLookup(), _text([1, 2, 3, 1, 2])
+    lookup, text = PromptLookup(), known(0, [1, 2, 3, 1, 2])
     rests, resting = [], 0
     for _ in range(400):
         guesses = _guess(lookup, text, 9)
@@ -74,7 +66,7 @@ def test_a_text_whose_guesses_are_wrong_is_left_alone_for_longer_and_longer() ->
 
 
 def test_a_text_whose_guesses_are_right_is_never_left_alone() -> None:
-    lookup, text = PromptLookup(), _text([1, 2, 3, 1, 2])
+    lookup, text = PromptLookup(), known(0, [1, 2, 3, 1, 2])
     for _ in range(100):
         guesses = _guess(lookup, text, 9)
         assert guesses
@@ -82,7 +74,7 @@ def test_a_text_whose_guesses_are_right_is_never_left_alone() -> None:
 
 
 def test_what_is_over_is_forgotten() -> None:
-    lookup, text = PromptLookup(), _text([1, 2, 3, 1, 2])
+    lookup, text = PromptLookup(), known(0, [1, 2, 3, 1, 2])
     _guess(lookup, text, 9)
     lookup.forget(text)
     lookup.forget(text)

@@ -1,31 +1,20 @@
 """What a pass has of a text, and the scores of each."""
 
-from typing import Any
-
 import numpy as np
 
-from llmkit.engine.config import SamplingConfig
 from llmkit.engine.pass_runner import known_ids, parted, state_copies
-from llmkit.engine.request import Request
 from llmkit.engine.scheduler import Work
-from llmkit.engine.text import Text
+from tests.written_texts import known
 
 
 def test_known_tokens_go_before_guesses_and_only_as_many_of_these_as_are_planned() -> None:
-    sampler: Any = None
-    request = Request((1, 2, 3), SamplingConfig(max_tokens=9))
-    text = Text(number=0, request=request, sampler=sampler, room=9, tokens=[1, 2, 3, 4], drafts=[7, 8, 9])
+    text = known(0, [1, 2, 3, 4], drafts=[7, 8, 9])
     assert known_ids(Work(text, 2, 4, 2)) == [3, 4, 7, 8]
     assert known_ids(Work(text, 0, 2, 0)) == [1, 2]
 
 
 def test_a_state_is_left_behind_the_last_known_token_and_each_guess_but_the_last() -> None:
-    sampler: Any = None
-    request = Request((1, 2, 3), SamplingConfig(max_tokens=9))
-    texts = [
-        Text(number=number, request=request, sampler=sampler, room=9, tokens=[1, 2, 3, 4], drafts=[7, 8, 9])
-        for number in range(2)
-    ]
+    texts = [known(number, [1, 2, 3, 4], drafts=[7, 8, 9]) for number in range(2)]
     works = [Work(texts[0], 2, 4, 2), Work(texts[1], 0, 3, 0)]
     assert [[*work.unsure] for work in works] == [[4, 5], []]
     assert state_copies(works) == []

@@ -1,33 +1,20 @@
 """A pass: the scores that are wanted, of the right tokens, by the flat step or by the modules."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from llmkit.engine.block_table import BlockTable
-from llmkit.engine.blocks import Block
-from llmkit.engine.config import SamplingConfig
-from llmkit.engine.request import Request
 from llmkit.engine.runner import Runner
 from llmkit.engine.scheduler import Work
 from llmkit.engine.step import FlatStep
 from llmkit.engine.store import KVStore
-from llmkit.engine.text import Text
 from llmkit.kernels.memory import Floats
 from llmkit.model.transformer import Transformer
+from tests.written_texts import known
 
 Make = Callable[..., Transformer]
-
-
-def _text(tokens: list[int], table: list[int], drafts: list[int] | None = None) -> Text:
-    sampler: Any = None
-    request = Request(tuple(tokens), SamplingConfig(max_tokens=9))
-    text = Text(number=0, request=request, sampler=sampler, room=9, tokens=list(tokens), drafts=drafts or [])
-    text.tables = [BlockTable(blocks=[Block(index) for index in table])]
-    return text
 
 
 def _scores(model: Transformer, ids: list[int]) -> Floats:
@@ -39,9 +26,9 @@ def test_scores_come_after_the_last_token_and_after_each_guess(make_model: Make)
     model = make_model()
     runner = Runner(model, KVStore(model.config, 12, 4))
     guessing, reading, plain = (
-        _text([1, 2, 3], [4, 2], [7, 8]),
-        _text([*range(9)], [0, 1]),
-        _text([5, 6], [9]),
+        known(0, [1, 2, 3], [4, 2], drafts=[7, 8]),
+        known(0, [*range(9)], [0, 1]),
+        known(0, [5, 6], [9]),
     )
     found = runner.run([Work(guessing, 0, 5, 2), Work(reading, 0, 6, 0), Work(plain, 0, 2, 0)])
     assert found[1] is None and found[0] is not None and found[2] is not None
@@ -52,8 +39,8 @@ def test_scores_come_after_the_last_token_and_after_each_guess(make_model: Make)
 def test_a_pass_without_any_last_token_scores_nothing(make_model: Make) -> None:
     model = make_model()
     runner = Runner(model, KVStore(model.config, 12, 4))
-    assert runner.run([Work(_text([*range(9)], [0, 1, 2]), 0, 4, 0)]) == [None]
-    assert runner.run([Work(_text([*range(9)], [0, 1, 2]), 4, 1, 0)]) == [None]  # nor does a single one
+    assert runner.run([Work(known(0, [*range(9)], [0, 1, 2]), 0, 4, 0)]) == [None]
+    assert runner.run([Work(known(0, [*range(9)], [0, 1, 2]), 4, 1, 0)]) == [None]  # nor does a single one
 
 
 @pytest.mark.parametrize(("table", "steps"), [([2, 3], 1), ([3, 2], 0)])
@@ -62,7 +49,7 @@ def test_one_token_of_one_text_goes_flat_where_its_memory_lies_side_by_side(
 ) -> None:
     model = make_model()
     runner = Runner(model, KVStore(model.config, 6, 4))
-    text = _text([1, 2, 3, 4, 5, 6], table)
+    text = known(0, [1, 2, 3, 4, 5, 6], table)
     runner.run([Work(text, 0, 5, 0)])
     flat: list[int] = []
     step = FlatStep.__call__
@@ -76,7 +63,7 @@ def test_a_model_with_other_parts_never_goes_flat(make_model: Make, monkeypatch:
     monkeypatch.setattr(FlatStep, "__call__", pytest.fail)
     model = make_model(model_type="smollm3", no_rope_layers=(1,))
     runner = Runner(model, KVStore(model.config, 6, 4))
-    (found,) = runner.run([Work(_text([1], [0]), 0, 1, 0)])
+    (found,) = runner.run([Work(known(0, [1], [0]), 0, 1, 0)])
     assert found is not None
     torch.testing.assert_close(found, _scores(model, [1]), rtol=1e-4, atol=1e-4)
 
@@ -87,6 +74,6 @@ def test_scores_are_drawn_from_in_float32_whatever_the_model_computes_in(
 ) -> None:
     model = make_model().to(dtype)
     runner = Runner(model, KVStore(model.config, 6, 4, dtype))
-    for work in (Work(_text([1, 2], [0]), 0, 2, 0), Work(_text([1, 2], [0]), 1, 1, 0)):
+    for work in (Work(known(0, [1, 2], [0]), 0, 2, 0), Work(known(0, [1, 2], [0]), 1, 1, 0)):
         (found,) = runner.run([work])
         assert found is not None and found.dtype == np.float32 and np.isfinite(found).all()

@@ -31,8 +31,8 @@ from llmkit.engine.text import Text
 from llmkit.errors import UsageError
 from llmkit.kernels.library import available
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
-from llmkit.model.cache import KVCache
 from llmkit.model.transformer import Transformer
+from tests.model.kv_cache import KVCache
 from tests.model.recurrent.conftest import FIELDS, MAMBA, hybrid
 
 BLOCK = EngineConfig.block_tokens

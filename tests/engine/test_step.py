@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from llmkit.engine.step import FlatStep, is_flat
-from llmkit.model.cache import KVCache
+from llmkit.model.held import Held
 from llmkit.model.transformer import Transformer
+from tests.model.kv_cache import KVCache
 
 Make = Callable[..., Transformer]
 
@@ -101,10 +102,11 @@ def test_a_step_leaves_in_the_memory_what_the_modules_leave_in_their_cache(
     step = FlatStep(model)
     for place, token in enumerate(ids[0].tolist()):
         step(token, place, 2, memory)
-    for (keys, values), theirs in zip(memory, whole.layers, strict=True):
-        torch.testing.assert_close(keys[2:6].transpose(0, 1), theirs.keys[0], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(values[2:6].transpose(0, 1), theirs.values[0], rtol=1e-4, atol=1e-4)
-        assert keys[:2].isnan().all() and keys[6:].isnan().all()
+    for ours, layer in zip(memory, whole.layers, strict=True):
+        assert isinstance(layer, Held)
+        for rows, theirs in zip(ours, layer.tensors, strict=True):
+            torch.testing.assert_close(rows[2:6].transpose(0, 1), theirs[0], rtol=1e-4, atol=1e-4)
+            assert rows[:2].isnan().all() and rows[6:].isnan().all()
 
 
 @each_model

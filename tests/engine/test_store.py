@@ -9,10 +9,10 @@ import torch
 
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.errors import ConfigError
-from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig, LatentConfig
 from llmkit.model.transformer import Transformer
+from tests.model.kv_cache import KVCache
 
 Make = Callable[..., Transformer]
 LATENT = {

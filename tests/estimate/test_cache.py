@@ -171,7 +171,7 @@ def test_mistral_is_held_with_its_window_and_without() -> None:
 def test_the_models_own_cache_reserves_just_that(name: str, dtype: str) -> None:
     import torch
 
-    from llmkit.model.cache import KVCache
+    from tests.model.kv_cache import KVCache
 
     config = PRESETS[name]
     cache = KVCache(config, batch=3, capacity=37, dtype=getattr(torch, dtype), device="meta")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from llmkit.model.attention import Attention
-from llmkit.model.cache import LayerCache
 from llmkit.model.config import ModelConfig
+from llmkit.model.held import Held
 from llmkit.model.layout import Layout, layout_mask
 from llmkit.model.norm import RMSNorm
 
@@ -68,7 +68,7 @@ def test_heads_are_normalised_before_they_are_turned(make_config: Make) -> None:
     module, x = _attention(config), torch.randn(1, 1, 32)
     assert module.q_norm is not None
     assert module.k_norm is not None
-    cache = LayerCache(torch.zeros(1, 4, 1, 8), torch.zeros(1, 4, 1, 8))
+    cache = Held(torch.zeros(1, 4, 1, 8), torch.zeros(1, 4, 1, 8))
     angle = torch.full((1, 4), 0.5)
     module(x, Layout(angle.cos(), angle.sin()), cache)
     k = module.k_proj(x).view(4, 8)
@@ -76,15 +76,15 @@ def test_heads_are_normalised_before_they_are_turned(make_config: Make) -> None:
     first, second = k[:, :4], k[:, 4:]
     cos, sin = math.cos(0.5), math.sin(0.5)
     turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=1)
-    torch.testing.assert_close(cache.keys[0, :, 0], turned)
-    torch.testing.assert_close(cache.values[0, :, 0], module.v_proj(x).view(4, 8))  # values are not
+    torch.testing.assert_close(cache.tensors[0][0, :, 0], turned)
+    torch.testing.assert_close(cache.tensors[1][0, :, 0], module.v_proj(x).view(4, 8))  # values are not
 
 
 @torch.no_grad()
 def test_a_cache_of_another_dtype_is_read_in_the_models(make_config: Make) -> None:
     module, x = _attention(make_config(num_key_value_heads=2)), torch.randn(1, 3, 32)
     held = torch.zeros(1, 2, 3, 8, dtype=torch.bfloat16)
-    found = module(x, Layout(), LayerCache(held, held.clone()))
+    found = module(x, Layout(), Held(held, held.clone()))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, module(x, Layout()), rtol=0, atol=0.05)
 
@@ -112,11 +112,11 @@ def test_a_norm_over_all_heads_at_once_comes_before_they_are_taken_apart(make_co
     assert isinstance(module.q_norm, RMSNorm)
     assert isinstance(module.k_norm, RMSNorm)
     assert (module.q_norm.weight.shape, module.k_norm.weight.shape) == ((32,), (16,))
-    cache = LayerCache(torch.zeros(1, 2, 1, 8), torch.zeros(1, 2, 1, 8))
+    cache = Held(torch.zeros(1, 2, 1, 8), torch.zeros(1, 2, 1, 8))
     module(x, Layout(), cache)
     k = module.k_proj(x)[0, 0]
     k = k / (k.square().mean() + 0.1).sqrt() * module.k_norm.weight
-    torch.testing.assert_close(cache.keys[0, :, 0].flatten(), k)
+    torch.testing.assert_close(cache.tensors[0][0, :, 0].flatten(), k)
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from llmkit.errors import ConfigError
 from llmkit.model import latent_attention
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LatentConfig
+from llmkit.model.held import Held
 from llmkit.model.latent_attention import LatentAttention, absorbing_is_cheaper
-from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, layout_mask
 from llmkit.model.rope import Rope
 
@@ -69,7 +69,7 @@ def _in_chunks(module: LatentAttention, x: Tensor, chunk: int, dtype: torch.dtyp
     """x: (B, T, D), so many tokens at a time through a cache that they fill."""
     cos, sin = _rope(x.shape[1], module.latent.qk_rope_head_dim)
     width = module.latent.kv_lora_rank + module.latent.qk_rope_head_dim
-    cache = LatentCache(torch.full((*x.shape[:2], width), float("nan"), dtype=dtype))
+    cache = Held(torch.full((*x.shape[:2], width), float("nan"), dtype=dtype))
     parts = []
     for start in range(0, x.shape[1], chunk):
         part = x[:, start : start + chunk]
@@ -114,7 +114,7 @@ def test_it_computes_what_deepseeks_attention_does(
     torch.testing.assert_close(ours(x, Layout(cos, sin)), expected, rtol=1e-5, atol=1e-5)
     for absorbed in (False, True):
         _force(monkeypatch, absorbed)
-        cache = LatentCache(torch.empty(2, 9, 20))
+        cache = Held(torch.empty(2, 9, 20))
         torch.testing.assert_close(ours(x, Layout(cos, sin), cache), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -137,7 +137,7 @@ def test_documents_in_a_row_do_not_see_each_other(
             expected = theirs(x[row : row + 1, part], attention_mask=hidden, position_embeddings=turned)[0]
             torch.testing.assert_close(ours(x, layout)[row : row + 1, part], expected, rtol=1e-5, atol=1e-5)
     _force(monkeypatch, True)
-    found = ours(x, layout, LatentCache(torch.empty(2, 7, 20)))
+    found = ours(x, layout, Held(torch.empty(2, 7, 20)))
     torch.testing.assert_close(found, ours(x, layout), rtol=1e-5, atol=1e-5)
 
 
@@ -160,7 +160,7 @@ def test_a_single_token_sees_only_what_its_mask_shows(monkeypatch: pytest.Monkey
     cos, sin = _rope(6)
     hidden = torch.tensor([0, 2])  # so many positions of each text are padding
     seen = (torch.arange(6) >= hidden[:, None])[:, None, None]  # (B, 1, 1, S)
-    cache = LatentCache(torch.empty(2, 6, 20))
+    cache = Held(torch.empty(2, 6, 20))
     module(x[:, :5], Layout(cos[:5], sin[:5]), cache)
     cache.length = 5
     shown = torch.ones(6, 6, dtype=torch.bool).tril() & seen  # (B, 1, S, S)
@@ -190,15 +190,15 @@ def test_a_cache_of_another_dtype_is_read_in_the_models() -> None:
 @torch.no_grad()
 def test_a_cached_row_is_the_normalised_latent_and_the_rotated_shared_key() -> None:
     module, x = _ours(), torch.randn(1, 1, 32)
-    cache = LatentCache(torch.zeros(1, 1, 20))
+    cache = Held(torch.zeros(1, 1, 20))
     angle = torch.tensor([[0.5, 0.1]])
     module(x, Layout(angle.cos(), angle.sin()), cache)
     raw = module.kv_a_proj_with_mqa(x)[0, 0]
     latent = raw[:16] / (raw[:16].square().mean() + 1e-6).sqrt() * module.kv_a_layernorm.weight
-    torch.testing.assert_close(cache.rows[0, 0, :16], latent)
+    torch.testing.assert_close(cache.tensors[0][0, 0, :16], latent)
     pairs = torch.view_as_complex(raw[16:].view(2, 2)) * torch.polar(torch.ones(2), angle[0])
     turned = torch.view_as_real(pairs).flatten().sort().values  # in whatever order a head keeps them
-    torch.testing.assert_close(cache.rows[0, 0, 16:].sort().values, turned)
+    torch.testing.assert_close(cache.tensors[0][0, 0, 16:].sort().values, turned)
 
 
 def test_gradients_reach_every_weight_and_the_input() -> None:
@@ -222,7 +222,7 @@ def test_the_way_taken_is_the_one_of_fewer_operations(
         counts = []
         for absorbed in (False, True):
             _force(monkeypatch, absorbed)
-            cache = LatentCache(torch.zeros(1, held, width))
+            cache = Held(torch.zeros(1, held, width))
             cache.length = held - new
             # the kernel that writes scores out, whose matrix products are counted one by one
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from llmkit.errors import UsageError
 from llmkit.formats.streams import open_input
-from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.load import load_model
 from llmkit.model.save import save_model
 from llmkit.model.transformer import TiedHead, Transformer
+from tests.model.kv_cache import KVCache
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}
 LLAMA3 = {
@@ -93,20 +93,6 @@ def test_a_text_fed_in_parts_has_the_logits_of_one_pass(
     parts = [model(part, cache=cache) for part in ids.split(list(chunks), dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), rtol=1e-4, atol=1e-5)
     assert cache.length == 20
-
-
-@pytest.mark.parametrize("name", WAYS)
-@torch.no_grad()
-def test_after_a_rewind_the_text_goes_on_as_if_the_rest_had_not_been(
-    name: str, case_of: Callable[[str], Transformer]
-) -> None:
-    model, ids, other = case_of(name), _ids(16), _ids(16, seed=4)
-    cache = KVCache(model.config, batch=2, capacity=16)
-    model(ids[:, :12], cache=cache)
-    cache.rewind(5)
-    later = torch.cat([model(part, cache=cache) for part in other[:, 5:].split([1, 4, 1, 5], dim=1)], dim=1)
-    whole = model(torch.cat([ids[:, :5], other[:, 5:]], dim=1))
-    torch.testing.assert_close(later, whole[:, 5:], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", WAYS)

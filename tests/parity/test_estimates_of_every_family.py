@@ -10,10 +10,10 @@ from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import cache_bytes, contiguous_cache_bytes
 from llmkit.estimate.cache_settings import CacheSettings
-from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.transformer import Transformer
+from tests.model.kv_cache import KVCache
 
 from .family_models import CASES, SIZES
 

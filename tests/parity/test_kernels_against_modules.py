@@ -13,22 +13,18 @@ import torch
 from family_models import CASES, DYNAMIC, LONG, SIZES
 from torch import Tensor
 
-from llmkit.engine.block_table import BlockTable
-from llmkit.engine.blocks import Block
-from llmkit.engine.config import SamplingConfig
 from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native.native import NativeRunner
 from llmkit.engine.native.parts import runs_natively
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.pass_runner import PassRunner
-from llmkit.engine.request import Request
 from llmkit.engine.runner import Runner
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
-from llmkit.engine.text import Text
 from llmkit.kernels.library import available
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
+from tests.written_texts import known
 
 pytestmark = [
     pytest.mark.skipif(not available(), reason="no native library"),
@@ -59,14 +55,12 @@ def make_model(family: str, changes: dict[str, Any]) -> Transformer:
 def scores(runner: PassRunner, prompts: Sequence[int] = PROMPTS) -> Tensor:
     """After the first text was read in chunks, all in one pass, and some tokens of each in turn."""
     generator = torch.Generator().manual_seed(1)
-    texts, first = [], 0
+    rows, texts, first = [], [], 0
     for number, length in enumerate(prompts):
         tokens = torch.randint(3, 90, (length + MORE,), generator=generator).tolist()
-        sampler: Any = None
-        request = Request(tuple(tokens), SamplingConfig(max_tokens=1))
-        text = Text(number=number, request=request, sampler=sampler, room=9, tokens=tokens[:length])
+        rows.append(tokens)
         blocks = range(first, first + -(-(length + MORE) // BLOCK_TOKENS))
-        text.tables = [BlockTable(blocks=[Block(index) for index in reversed(blocks)])]
+        text = known(number, tokens[:length], reversed(blocks))
         text.state = len(prompts) - 1 - number
         texts.append(text)
         first = blocks.stop
@@ -78,8 +72,8 @@ def scores(runner: PassRunner, prompts: Sequence[int] = PROMPTS) -> Tensor:
     works = [Work(text, 0, len(text.tokens), 0) for text in texts[1:]]
     found += runner.run([Work(texts[0], len(texts[0].tokens) - left, left, 0), *works])
     for _ in range(MORE):
-        for text in texts:
-            text.tokens.append(text.request.prompt[len(text.tokens)])
+        for text, row in zip(texts, rows, strict=True):
+            text.tokens.append(row[len(text.tokens)])
         found += runner.run([Work(text, len(text.tokens) - 1, 1, 0) for text in texts])
     return torch.from_numpy(np.concatenate([rows for rows in found if rows is not None]))
 

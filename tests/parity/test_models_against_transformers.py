@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from llmkit.estimate.file_tensors import tensor_shapes
-from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.load import load_model
 from llmkit.model.save import file_tensors, save_model
+from tests.model.kv_cache import KVCache
 
 from .family_models import CASES, Pair, greedy_texts, logit_gap, make_pair
 

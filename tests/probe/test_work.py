@@ -70,7 +70,8 @@ def test_torch_counts_no_fewer_than_a_prefill_is_said_to_take(depth: int) -> Non
     from llmkit.model.transformer import Transformer
     from llmkit.workflows.bench.prefill import Prefill
 
-    run = Prefill(Transformer(SMALL).eval(), torch.zeros(1, 8 + depth, dtype=torch.long), depth)
+    run = Prefill(Transformer(SMALL).eval(), torch.arange(8 + depth) % 10, depth)
+    run()  # what comes before is in the cache
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         run()
     masked = sum(8 + depth - seen for seen in range(depth + 1, depth + 9)) * A_POSITION  # computed in vain

@@ -12,15 +12,10 @@ import msgspec
 import numpy as np
 
 from llmkit.engine.blocks import Block
-from llmkit.engine.config import SamplingConfig
 from llmkit.engine.pass_runner import known_ids
-from llmkit.engine.request import Request
-from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
-from llmkit.engine.text import Text
+from llmkit.engine.text import Text, read_only
 
-_ASKED = SamplingConfig(max_tokens=1, temperature=0.0)
-"""Followers draw nothing."""
 MAIN = 0
 """The memory that texts keep."""
 
@@ -102,7 +97,7 @@ class PassReader:
         return order.memory, works
 
     def _work(self, told: _Told) -> Work:
-        text = self._texts.pop(told.number, None) or _fresh(told.number)
+        text = self._texts.pop(told.number, None) or read_only(told.number)
         self._texts[told.number] = text
         ids = np.frombuffer(told.ids, np.int32).tolist()
         known = told.count - told.num_drafts
@@ -116,8 +111,3 @@ class PassReader:
         for index in blocks[len(text.table) :].tolist():
             text.table.append(Block(index))
         return Work(text, told.start, told.count, told.num_drafts)
-
-
-def _fresh(number: int) -> Text:
-    request = Request((0,), _ASKED)
-    return Text(number, request, Sampler(_ASKED, request.prompt, 1), room=0, tokens=[])

@@ -59,13 +59,6 @@ class HeldState:
             tensor.copy_(fresh)
 
 
-class HeldNothing(HeldState):
-    """A layer that is an MLP alone keeps nothing of a text."""
-
-    def __init__(self) -> None:
-        self._tensors = ()
-
-
 def state_tensors(
     config: ModelConfig, count: int, dtype: torch.dtype, device: torch.device | str
 ) -> tuple[Tensor, ...]:

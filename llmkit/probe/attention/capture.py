@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from llmkit.errors import UsageError
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
-from llmkit.model.cache import Both, LayerCache
+from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
 from llmkit.model.held import Held
 from llmkit.model.latent_attention import LatentAttention
-from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, layout_mask
 from llmkit.model.positions import query_scale
 from llmkit.model.recurrent.held import HeldState
@@ -194,16 +193,15 @@ def _advance(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) ->
             keys.length += rows.shape[1]
 
 
-def _cache(decoder: Decoder, block: Block, x: Tensor) -> LayerCache | LatentCache | HeldState | Both:
+def _cache(decoder: Decoder, block: Block, x: Tensor) -> Held | HeldState | Both:
     """Room for one layer's keys and values of every position, for its state, or for both."""
     config, T = decoder.config, x.shape[1]
     if block.mixer_name != "self_attn":
         return HeldState(config, 1, x.dtype, x.device)
     if isinstance(block.self_attn, LatentAttention):
         latent = block.self_attn.latent
-        return LatentCache(x.new_empty(1, T, latent.kv_lora_rank + latent.qk_rope_head_dim))
-    keys, values = (x.new_empty(1, config.num_key_value_heads, T, config.head_dim) for _ in range(2))
-    held = LayerCache(keys, values)
+        return Held(x.new_empty(1, T, latent.kv_lora_rank + latent.qk_rope_head_dim))
+    held = Held(*(x.new_empty(1, config.num_key_value_heads, T, config.head_dim) for _ in range(2)))
     return Both(held, HeldState(config, 1, x.dtype, x.device)) if block.has_both else held
 
 

@@ -1,7 +1,6 @@
 """llmkit bench prefill: how long a prompt takes until its first token is known."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from itertools import count
 from math import gcd
 
@@ -12,7 +11,6 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.request import Request
-from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS
@@ -49,11 +47,8 @@ def build(
     random = torch.Generator().manual_seed(settings.seed)
     ids = torch.randint(model.config.vocab_size, (1, depth + prompt), generator=random)
     work = prefill_work(model.config, prompt=prompt, depth=depth)
-    if isinstance(model, PackedModel):
-        cases = [BenchCase(OURS, point, work, NativePrefill(model, ids[0], depth), on_kernels=True)]
-    else:
-        run = Prefill(model, ids, depth)
-        cases = [BenchCase(OURS, point, work, run, prepare=run.prepare)]
+    on_kernels = isinstance(model, PackedModel)
+    cases = [BenchCase(OURS, point, work, Prefill(model, ids[0], depth), on_kernels=on_kernels)]
     if isinstance(peer, LlamaPeer):
         cases.append(_llama_case(peer, ids[0], cases[0]))
     elif peer is not None:
@@ -64,61 +59,19 @@ def build(
     return cases
 
 
-PREFILL_TOKENS = EngineConfig.pass_tokens
-
-
 class Prefill:
-    """Reads a prompt with torch as `Engine` does: in passes of PREFILL_TOKENS, the last position scored.
-
-    `prepare` brings the cache back to before the prompt, outside the time.
-
-    Args:
-        model: in evaluation mode.
-        ids: (1, S) what the cache holds before, and the prompt.
-        depth: how many of them the cache holds before.
-    """
-
-    def __init__(self, model: Transformer, ids: Tensor, depth: int) -> None:
-        self._model = model
-        self._prompt = ids[:, depth:]
-        self._depth = depth
-        self._cache = KVCache(model.config, 1, ids.shape[1], model.model.embed_tokens.weight.dtype)
-        if depth:
-            self._read(ids[:, :depth])
-        self._held = deepcopy(self._cache) if model.config.state_layers else None
-        """The cache before the prompt, where states keep it from going back."""
-
-    def prepare(self) -> None:
-        """The cache is as it was before the prompt."""
-        if self._held is None:
-            self._cache.rewind(self._depth)
-        else:
-            self._cache = deepcopy(self._held)
-
-    def __call__(self) -> int:
-        """The best token after the prompt."""
-        return int(self._read(self._prompt))
-
-    @torch.inference_mode()
-    def _read(self, ids: Tensor) -> Tensor:
-        for part in torch.split(ids, PREFILL_TOKENS, dim=1):
-            hidden = self._model.hidden(part, cache=self._cache)
-        return self._model.logits(hidden[0, -1]).argmax()
-
-
-class NativePrefill:
-    """Has `Engine` read a prompt with the kernels.
+    """Has `Engine` read a prompt.
 
     Nothing of the prompt may be found in the cache, and all that comes before it: so each run turns the
     prompt by one token more, and what comes before ends with a block.
 
     Args:
-        model: packed.
+        model: in evaluation mode; or packed for the kernels, which then compute.
         ids: (S,) what the cache holds before, and the prompt.
         depth: how many of them the cache holds before.
     """
 
-    def __init__(self, model: PackedModel, ids: Tensor, depth: int) -> None:
+    def __init__(self, model: Transformer | PackedModel, ids: Tensor, depth: int) -> None:
         size = gcd(depth, EngineConfig.block_tokens)
         positions = -(-(len(ids) + 1) // size) * size
         finds = depth > 0

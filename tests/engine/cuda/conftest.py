@@ -10,12 +10,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from llmkit.engine.block_table import BlockTable
-from llmkit.engine.blocks import Block
-from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda.graphs import Recorded
-from llmkit.engine.request import Request
 from llmkit.engine.text import Text
+from tests.written_texts import known
 
 _ASK_THE_CPU = ("item", "_local_scalar_dense", "is_nonzero", "nonzero", "lift_fresh", "equal")
 
@@ -80,13 +77,7 @@ def make_text() -> Callable[..., Text]:
     """A text with so many tokens, and the blocks of these numbers."""
 
     def make(tokens: list[int], table: list[int], drafts: tuple[int, ...] = (), number: int = 0) -> Text:
-        sampler: Any = None
-        request = Request(tuple(tokens), SamplingConfig(max_tokens=9))
-        text = Text(
-            number=number, request=request, sampler=sampler, room=9, tokens=list(tokens), drafts=list(drafts)
-        )
-        text.tables = [BlockTable(blocks=[Block(index) for index in table])]
-        return text
+        return known(number, tokens, table, drafts=drafts)
 
     return make
 

@@ -13,16 +13,11 @@ from coded_models import coded_gguf
 from gguf_models import GRANITE_H, NEMOTRON_3, NEMOTRON_H, case_config, random_model
 from safetensors.torch import load_file, save_file
 
-from llmkit.engine.block_table import BlockTable
-from llmkit.engine.blocks import Block
-from llmkit.engine.config import SamplingConfig
 from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native.native import NativeRunner
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.native.weights import PackedModel, pack_weights
-from llmkit.engine.request import Request
 from llmkit.engine.scheduler import Work
-from llmkit.engine.text import Text
 from llmkit.formats.quantised import bnb_4bit
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.kernels.library import available, why_not
@@ -34,6 +29,7 @@ from llmkit.model.quantised.nf4 import nf4
 from llmkit.model.save import save_model
 from llmkit.model.stored_weights import StoredWeights
 from llmkit.model.transformer import Transformer
+from tests.written_texts import known
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
 Make = Callable[..., Transformer]
@@ -85,10 +81,7 @@ STAY = ("mlp.gate.weight", "conv.weight", "conv1d.weight", "in_proj_a.weight", "
 def logits(model: PackedModel) -> torch.Tensor:
     """After each of 24 tokens, one pass a token but for the first few. (24, V)."""
     tokens = torch.randint(0, 40, (24,), generator=torch.Generator().manual_seed(5)).tolist()
-    sampler: Any = None
-    request = Request(tuple(tokens), SamplingConfig(max_tokens=1))
-    text = Text(number=0, request=request, sampler=sampler, room=9, tokens=tokens[:1], drafts=tokens[1:6])
-    text.tables = [BlockTable(blocks=[Block(index) for index in (4, 0, 2)])]
+    text = known(0, tokens[:1], (4, 0, 2), drafts=tokens[1:6])
     text.state = 0
     runner = NativeRunner(model, NativeStore(model.config, 5, 8, model.dtype))
     found = runner.run([Work(text, 0, 6, 5)])

@@ -9,11 +9,9 @@ from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.parallel.passes import Memory, PassReader, encode_pass
 from llmkit.engine.pass_runner import known_ids
-from llmkit.engine.request import Request
 from llmkit.engine.runner import paged_spans
-from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
-from llmkit.engine.text import Text
+from tests.written_texts import known
 
 ASKED = SamplingConfig(max_tokens=1)
 
@@ -25,17 +23,11 @@ def assert_same_spans(read: list[Work], planned: list[Work]) -> None:
         assert np.array_equal(one.tables, other.tables)
 
 
-def text(number: int, tokens: list[int], blocks: list[int], drafts: tuple[int, ...] = ()) -> Text:
-    made = Text(
-        number, Request(tuple(tokens), ASKED), Sampler(ASKED, tokens, 99), room=1, tokens=list(tokens)
-    )
-    made.tables = [BlockTable(blocks=[Block(index) for index in blocks])]
-    made.drafts = list(drafts)
-    return made
-
-
 def test_a_pass_that_is_read_is_the_pass_that_was_planned() -> None:
-    prompt, drafting = text(4, [5, 6, 7, 8, 9], [3, 1, 2]), text(9, [50, 60], [7], (61, 62))
+    prompt, drafting = (
+        known(4, [5, 6, 7, 8, 9], [3, 1, 2]),
+        known(9, [50, 60], [7], drafts=(61, 62)),
+    )
     works = [Work(prompt, 1, 3, 0), Work(drafting, 1, 3, 2)]
     memory, read = PassReader(8).read(encode_pass(works, Memory(2, 40, (1,))))
     assert memory == Memory(2, 40, (1,))
@@ -46,7 +38,7 @@ def test_a_pass_that_is_read_is_the_pass_that_was_planned() -> None:
 
 
 def test_of_a_prompt_that_is_scored_is_told_how_long_all_of_it_is() -> None:
-    planned = text(3, [5, 6, 7, 8, 9, 10], [3, 1], (7, 8))
+    planned = known(3, [5, 6, 7, 8, 9, 10], [3, 1], drafts=(7, 8))
     planned.tokens, planned.given = [5, 6], [7, 8, 9, 10]
     works = [Work(planned, 0, 4, 2)]
     reader = PassReader(8)
@@ -62,7 +54,7 @@ def test_of_a_prompt_that_is_scored_is_told_how_long_all_of_it_is() -> None:
 
 
 def test_a_table_grows_in_its_place_until_the_text_gets_other_blocks() -> None:
-    reader, planned = PassReader(8), text(0, [1, 2, 3], [5, 6])
+    reader, planned = PassReader(8), known(0, [1, 2, 3], [5, 6])
     _, (first,) = reader.read(encode_pass([Work(planned, 0, 2, 0)]))
     table = first.text.table
     planned.table.append(Block(8))
@@ -77,7 +69,7 @@ def test_a_table_grows_in_its_place_until_the_text_gets_other_blocks() -> None:
 
 def test_a_text_that_was_forgotten_is_read_all_the_same() -> None:
     reader = PassReader(1)
-    planned = [text(number, [number, 7], [number]) for number in range(3)]
+    planned = [known(number, [number, 7], [number]) for number in range(3)]
     for one in (*planned, planned[0]):
         one.table.append(Block(10 + one.number))
         _, (read,) = reader.read(encode_pass([Work(one, 1, 1, 0)]))

@@ -6,20 +6,16 @@ from pathlib import Path
 
 import torch
 
-from llmkit.engine.block_table import BlockTable
-from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda.plan import PagePlan
 from llmkit.engine.cuda.runner import CudaRunner
 from llmkit.engine.parallel.ranks import PartHead, ranks_of
-from llmkit.engine.request import Request
 from llmkit.engine.runner import Runner
-from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
-from llmkit.engine.text import Text
 from llmkit.model.load import load_model
 from tests.engine.parallel.threads import load_parts
+from tests.written_texts import known
 
 Save = Callable[[str], Path]
 ASKED = SamplingConfig(max_tokens=1)
@@ -27,11 +23,7 @@ ASKED = SamplingConfig(max_tokens=1)
 
 def works() -> list[Work]:
     """A prompt, and one token of another text."""
-    texts = []
-    for number, (tokens, blocks) in enumerate((([7, 3, 19, 30, 2], [0, 2]), ([5], [1]))):
-        text = Text(number, Request(tuple(tokens), ASKED), Sampler(ASKED, tokens, 40), room=1, tokens=tokens)
-        text.tables = [BlockTable(blocks=[Block(index) for index in blocks])]
-        texts.append(text)
+    texts = known(0, [7, 3, 19, 30, 2], [0, 2]), known(1, [5], [1])
     return [Work(text, 0, len(text.tokens), 0) for text in texts]
 
 

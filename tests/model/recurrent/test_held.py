@@ -2,8 +2,7 @@
 
 import torch
 
-from llmkit.model.cache import KVCache
-from llmkit.model.recurrent.held import HeldNothing, HeldState, state_tensors
+from llmkit.model.recurrent.held import HeldState, state_tensors
 from tests.model.recurrent.conftest import hybrid
 
 
@@ -14,14 +13,6 @@ def test_a_text_begins_with_zeros_and_goes_on_from_what_was_kept() -> None:
     assert not any(one.any() for one in rows.before)
     rows.keep([torch.ones_like(one) for one in rows.before])
     assert all(bool((one == 1).all()) for one in next(held.rows()).before)
-
-
-def test_an_mlp_alone_keeps_nothing() -> None:
-    layers = KVCache(hybrid("nemotron_h").config, 2, 8).layers
-    assert [type(one).__name__ for one in layers] == [
-        *("HeldState", "HeldNothing", "HeldState", "LayerCache", "HeldNothing")
-    ]
-    assert HeldNothing().nbytes == 0
 
 
 def test_bytes_are_those_of_every_text() -> None:

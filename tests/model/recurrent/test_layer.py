@@ -2,8 +2,8 @@
 
 import torch
 
-from llmkit.model.cache import KVCache
 from llmkit.model.transformer import Transformer
+from tests.model.kv_cache import KVCache
 
 
 def ids(*shape: int) -> torch.Tensor:

@@ -34,8 +34,8 @@ def _estimate(settings: EstimateConfig | None = None, **sources: Any) -> KVEstim
 
 
 def test_the_total_is_what_a_loaded_model_and_its_cache_take(tiny_model: Callable[..., Path]) -> None:
-    from llmkit.model.cache import KVCache
     from llmkit.model.load import load_model
+    from tests.model.kv_cache import KVCache
 
     for folder in (tiny_model("tied"), tiny_model("untied", tie_word_embeddings=False)):
         estimate = _estimate(EstimateConfig(batch=3, context=20), paths=(folder,))
@@ -82,8 +82,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 def test_what_a_config_predicts_is_the_file_and_what_the_engine_holds(
     tiny_model: Callable[..., Path], shape: str
 ) -> None:
-    from llmkit.model.cache import KVCache
     from llmkit.model.load import load_model
+    from tests.model.kv_cache import KVCache
 
     folder = tiny_model("model", **SHAPES[shape])
     predicted = _estimate(EstimateConfig(batch=2, context=30), paths=(folder / "config.json",))

@@ -1,0 +1,58 @@
+"""Memory of a model's texts in one piece, with which it goes on from what it has read, pass after pass."""
+
+import torch
+
+from llmkit.model.cache import Both
+from llmkit.model.config import ModelConfig
+from llmkit.model.held import Held
+from llmkit.model.layout import Span
+from llmkit.model.recurrent.held import HeldState
+
+
+class KVCache:
+    """Keys and values, or the states, of every layer for up to `capacity` positions."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        batch: int,
+        capacity: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        def positions() -> Held:
+            if config.latent is not None:
+                width = config.latent.kv_lora_rank + config.latent.qk_rope_head_dim
+                return Held(torch.empty(batch, capacity, width, dtype=dtype, device=device))
+            shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
+            return Held(*(torch.empty(shape, dtype=dtype, device=device) for _ in range(2)))
+
+        keys = {layer: positions() for layer in config.attention_layers}
+        states = {layer: HeldState(config, batch, dtype, device) for layer in config.state_layers}
+        self._keys, self._states = keys.values(), states.values()
+        self.layers = [
+            Both(keys[layer], states[layer])
+            if layer in keys and layer in states
+            else keys.get(layer) or states.get(layer) or Held()
+            for layer in range(config.num_hidden_layers)
+        ]
+        self.length = 0
+        """Positions held."""
+        self.reach = 0
+        """Positions of the whole text, where more than those read so far are known: rotations that depend on
+        a text's length have this one, so that a prompt read in parts is rotated as if read at once."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved."""
+        return sum(one.nbytes for one in (*self._keys, *self._states))
+
+    def spans(self, count: int) -> list[Span]:
+        """All texts of a batch stand at the same places."""
+        return [Span(self.length, count, self.reach)]
+
+    def advance(self, count: int) -> None:
+        """Count the positions that every layer has appended in this pass."""
+        self.length += count
+        for one in self._keys:
+            one.length = self.length
