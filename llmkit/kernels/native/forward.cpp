@@ -206,7 +206,9 @@ struct Run {
     if (l.experts) {
       ExpertsRun experts{kernel, m, *l.experts, plan, worker, memory, p.tokens};
       bool direct = !l.after_mlp.weight && !sum;
-      experts.run(x, direct ? stream() : at(plan.branch), direct ? m.residual_scale : 1.0f, direct);
+      auto adapted = [&](Addition addition, const float* rows, int64_t stride, int64_t cols,
+                         std::initializer_list<Product> products) { adapt(number, addition, rows, stride, cols, products); };
+      experts.run(x, direct ? stream() : at(plan.branch), direct ? m.residual_scale : 1.0f, direct, adapted);
       if (!direct) join(l.after_mlp);
       return;
     }
