@@ -214,7 +214,9 @@ struct Run {
       ExpertsRun experts{kernel, m, *l.experts, plan, worker, memory, p.tokens};
       bool direct = !l.after_mlp.weight && !sum;
       float scale = m.residual_scale * l.feed_scale;
-      experts.run(x, direct ? stream() : at(plan.branch), direct ? scale : 1.0f, direct);
+      auto adapted = [&](Addition addition, const float* rows, int64_t stride, int64_t cols,
+                         std::initializer_list<Product> products) { adapt(number, addition, rows, stride, cols, products); };
+      experts.run(x, direct ? stream() : at(plan.branch), direct ? scale : 1.0f, direct, adapted);
       if (!direct) join(l.after_mlp, scale);
       return;
     }

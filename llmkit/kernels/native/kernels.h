@@ -134,6 +134,13 @@ struct Adapted {
   Product products[3];
 };
 
+// An addition to one row of a head: y += out^T (in x). Rows of `in` and `out` stand so far apart.
+struct LowRankRow {
+  const float *x, *in, *out;  // (cols), (rank, cols), (rank, count)
+  float* y;                   // (count)
+  int64_t cols, in_stride, out_stride, count, rank;
+};
+
 struct ReadMemory {
   const char* data;  // aligned to 64 bytes
   int64_t bytes;     // a multiple of 64
@@ -169,6 +176,7 @@ struct Kernels {
   void (*gated_norm)(Worker&, const GatedNorm&);
   void (*low_rank_in)(Worker&, const Adapted&);  // then, after a barrier, out
   void (*low_rank_out)(Worker&, const Adapted&);
+  void (*low_rank_row)(const LowRankRow&);  // the caller's own, whoever else is at work
   size_t (*attention_partial_bytes)(const Attention&);
   size_t (*attention_tile_bytes)(const Attention&);
   // `partial` is the team's, `memory` the worker's own. Holds one barrier where a long context is shared out.
