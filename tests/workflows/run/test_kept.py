@@ -26,14 +26,13 @@ WIDE_MAMBA = Mamba2Config(
     layers=(0, 2), num_heads=2, head_dim=32, num_groups=1, state_size=64, kernel=4, conv_bias=False
 )
 SPARSE_BRANCH = ExpertsConfig(
-    **{
-        "num_experts": 8,
-        "num_experts_per_tok": 2,
-        "intermediate_size": 96,
-        "layers": (),
-        "scoring": "sigmoid",
-    },
-    **{"scoring": "sigmoid", "selection_bias": True, "group_score": "best_two"},
+    num_experts=8,
+    num_experts_per_tok=2,
+    intermediate_size=96,
+    layers=(),
+    scoring="sigmoid",
+    selection_bias=True,
+    group_score="best_two",
     shared_intermediate_size=64,
 )
 LATENT = {
