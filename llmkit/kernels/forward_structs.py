@@ -8,6 +8,10 @@ PROJECTIONS = ("q", "k", "v", "o", "gate_up", "down", "attention_gate")
 """A layer's matrices, in the order of their biases."""
 
 
+BESIDE_NORMS = ("before_router", "before_experts", "after_shared", "after_experts")
+"""Of experts beside an MLP."""
+
+
 class NormStruct(Structure):
     """Norm of native/forward.h."""
 
@@ -27,6 +31,8 @@ class ExpertsStruct(Structure):
         *((name, c_int32) for name in ("shared_intermediate", "shared_gate", "scoring", "normalised")),
         *((name, c_int32) for name in ("num_groups", "top_groups", "group_scores", "activation")),
         ("weighs_inputs", c_int32),
+        *((name, NormStruct) for name in BESIDE_NORMS),
+        ("expert_scales", c_void_p),
         *((name, c_float) for name in ("scaling", "limit")),
     ]
 
@@ -55,6 +61,22 @@ class LatentStruct(Structure):
     ]
 
 
+class OwnInputStruct(Structure):
+    """OwnInput of native/forward.h."""
+
+    _fields_ = [("gate", WeightStruct), ("projection", WeightStruct), ("norm", NormStruct)]
+
+
+class OwnInputsStruct(Structure):
+    """OwnInputs of native/forward.h."""
+
+    _fields_ = [
+        *(("table", c_void_p), ("projection", WeightStruct), ("norm", NormStruct)),
+        *((name, c_int32) for name in ("table_type", "width")),
+        *((name, c_float) for name in ("table_scale", "stream_scale")),
+    ]
+
+
 class LayerStruct(Structure):
     """Layer of native/forward.h."""
 
@@ -63,8 +85,9 @@ class LayerStruct(Structure):
         *((name, NormStruct) for name in ("q_norm", "k_norm")),
         *((name, WeightStruct) for name in PROJECTIONS),
         *((f"{name}_bias", c_void_p) for name in PROJECTIONS),
-        *((name, c_void_p) for name in ("sinks", "curve", "experts", "state", "latent")),
-        *((name, c_int32) for name in ("window", "angles")),
+        *((name, c_void_p) for name in ("sinks", "curve", "experts", "state", "latent", "own_input")),
+        *((name, c_int32) for name in ("window", "angles", "kv_heads", "head_dim", "rotary_dim", "owner")),
+        ("scalar", c_float),
     ]
 
 
@@ -72,14 +95,14 @@ class ModelStruct(Structure):
     """Model of native/forward.h."""
 
     _fields_ = [
-        *((name, c_void_p) for name in ("embedding", "added", "layers")),
+        *((name, c_void_p) for name in ("embedding", "added", "layers", "own_inputs")),
         ("last_norm", NormStruct),
         ("head", WeightStruct),
         ("head_bias", c_void_p),
         *((name, c_int32) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
         *((name, c_int32) for name in ("rotary_dim", "intermediate", "vocabulary", "activation", "gated")),
         *((name, c_int32) for name in ("norm_kind", "norm_all_heads", "residual", "embedding_type")),
-        *((name, c_int32) for name in ("norm_turned", "chunked", "grows_unrotated")),
+        *((name, c_int32) for name in ("norm_values", "norm_turned", "chunked", "grows_unrotated")),
         *((name, c_float) for name in ("epsilon", "scale", "softcap", "embedding_scale", "residual_scale")),
         *((name, c_float) for name in ("logit_scale", "logit_cap")),
     ]
@@ -102,7 +125,7 @@ class PassStruct(Structure):
         *((name, c_void_p) for name in ("group_of", "block_tables", "states", "slots")),
         *((name, c_void_p) for name in ("query_start", "lengths")),
         *((name, c_void_p) for name in ("wanted", "logits")),
-        *((name, c_int64) for name in ("table_stride", "state_stride")),
+        *((name, c_int64) for name in ("table_stride", "state_stride", "kv_row", "scale_row")),
         *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),
         *((name, c_int32) for name in ("most_rank", "has_factors")),
         ("adapters", c_void_p),

@@ -23,7 +23,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 15
+ABI_VERSION = 16
 HINT = (
     "install a C++ compiler (g++ or clang++); then, in the folder of llmkit's source: "
     "pip install --force-reinstall --no-deps ."

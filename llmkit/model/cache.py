@@ -13,6 +13,7 @@ from llmkit.errors import UsageError
 from llmkit.model.config import ModelConfig
 from llmkit.model.held import Held
 from llmkit.model.latent_cache import LatentCache
+from llmkit.model.layer_sizes import head_sizes
 from llmkit.model.layout import Layout, Span
 from llmkit.model.recurrent.held import HeldNothing, HeldState, StateLayer
 
@@ -65,10 +66,10 @@ class KVCache:
     ) -> None:
         self.layers = [
             HeldNothing()
-            if layer in (config.lone_mlps or ())
+            if layer in config.layers_without_keys and layer not in config.state_layers
             else HeldState(config, batch, dtype, device)
             if layer in config.state_layers
-            else _layer_cache(config, batch, capacity, dtype, device)
+            else _layer_cache(config, layer, batch, capacity, dtype, device)
             for layer in range(config.num_hidden_layers)
         ]
         self.capacity = capacity
@@ -128,11 +129,12 @@ class LayerCache(Held):
 
 
 def _layer_cache(
-    config: ModelConfig, batch: int, capacity: int, dtype: torch.dtype, device: torch.device | str
+    config: ModelConfig, layer: int, batch: int, capacity: int, dtype: torch.dtype, device: torch.device | str
 ) -> LayerCache | LatentCache:
     if config.latent is not None:
         width = config.latent.kv_lora_rank + config.latent.qk_rope_head_dim
         return LatentCache(torch.empty(batch, capacity, width, dtype=dtype, device=device))
-    shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
+    heads = head_sizes(config, layer)
+    shape = (batch, heads.num_key_value_heads, capacity, heads.head_dim)
     keys, values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
     return LayerCache(keys, values)

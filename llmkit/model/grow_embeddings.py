@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.errors import ConfigError
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 
 
 @torch.no_grad()

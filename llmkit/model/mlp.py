@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.joined_linear import linear_layers
+from llmkit.model.layer_sizes import mlp_width
 from llmkit.model.learnt.gate import silu_gated
 from llmkit.model.learnt.operations import takes
 
@@ -101,6 +102,6 @@ class PlainMLP(nn.Module):
         return self.down_proj((self.act or self.act_fn)(self.up_proj(x)))
 
 
-def build_mlp(config: ModelConfig) -> nn.Module:
-    """The MLP of a block, as the config says."""
-    return GatedMLP(config) if config.gated_mlp else PlainMLP(config)
+def build_mlp(config: ModelConfig, layer: int) -> nn.Module:
+    """The MLP of a layer, as the config says."""
+    return GatedMLP(config, mlp_width(config, layer)) if config.gated_mlp else PlainMLP(config)

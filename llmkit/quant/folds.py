@@ -104,7 +104,7 @@ def folds_of(layer: nn.Module, config: ModelConfig) -> list[Fold]:
 
 
 def _after_rows(parameters: Mapping[str, Tensor], config: ModelConfig) -> Iterator[Fold]:
-    if config.latent is None:
+    if config.latent is None and not config.value_norm:
         shared = config.num_attention_heads // config.num_key_value_heads
         yield Fold(
             ("self_attn.o_proj.weight",),
@@ -132,6 +132,9 @@ def _after_norms(config: ModelConfig) -> Iterator[Fold]:
         yield Fold(("self_attn.kv_b_proj.weight",), "self_attn.kv_a_layernorm")
     attention = _matrices(_ATTENTION if config.latent is None else _LATENT)
     mlp = (*_matrices(_MLP), _EXPERTS)
+    if config.experts is not None and config.experts.beside_mlp:
+        mlp = _matrices(_MLP[3:5])
+        yield Fold((_EXPERTS,), "mlp.norm_read")
     if config.residual == "parallel_one_norm":
         yield Fold((*attention, *mlp), "input_layernorm")
     elif config.residual == "parallel" or config.norm_placement == "before":

@@ -16,6 +16,8 @@ from llmkit.kernels.forward_structs import (
     LowRankStruct,
     ModelStruct,
     NormStruct,
+    OwnInputsStruct,
+    OwnInputStruct,
     PassStruct,
     StateStruct,
 )
@@ -23,6 +25,7 @@ from llmkit.kernels.forward_structs import (
 STRUCTS = {
     **{"Norm": NormStruct, "Experts": ExpertsStruct, "Layer": LayerStruct, "Model": ModelStruct},
     **{"Pass": PassStruct, "LowRank": LowRankStruct, "State": StateStruct, "Latent": LatentStruct},
+    **{"OwnInput": OwnInputStruct, "OwnInputs": OwnInputsStruct},
 }
 
 

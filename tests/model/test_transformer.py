@@ -17,7 +17,8 @@ from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.load import load_model
 from llmkit.model.save import save_model
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}
 LLAMA3 = {

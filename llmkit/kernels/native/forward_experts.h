@@ -134,14 +134,18 @@ struct ExpertsRun {
     barrier(worker);
   }
 
-  // The sum for each token of what its experts gave, weighed, onto (or into) `out`.
+  // Each token's own, and what all use, onto (or into) `out`.
   void run(const float* fed, float* out, float scale, bool accumulate) const {
     choose(fed);
     sort();
     compute(fed);
     if (e.shared_intermediate) compute_shared(fed);
+    add_up(e.shared_intermediate ? floats(plan.shared) : nullptr, out, scale, accumulate);
+  }
+
+  // The sum for each token of what its experts gave, weighed, and of `shared`, if there is any.
+  void add_up(const float* shared, float* out, float scale, bool accumulate) const {
     const float* gates = e.shared_gate ? floats(plan.scores) + e.num_experts : nullptr;
-    const float* shared = e.shared_intermediate ? floats(plan.shared) : nullptr;
     kernel.join(worker, Join{floats(plan.rows), ints(plan.places), floats(plan.weights), shared, gates, out, tokens,
                              m.hidden, router_rows(), e.per_token, scale, accumulate});
     barrier(worker);

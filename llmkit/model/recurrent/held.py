@@ -60,7 +60,7 @@ class HeldState:
 
 
 class HeldNothing(HeldState):
-    """A layer that is an MLP alone keeps nothing of a text."""
+    """A layer that is an MLP alone, or reads another's keys and values, keeps nothing of a text."""
 
     def __init__(self) -> None:
         self._tensors = ()
