@@ -9,9 +9,11 @@ from llmkit.model.config_parts import (
     MOST_LAYERS,
     DeltaConfig,
     ExpertsConfig,
+    FullHeadsConfig,
     LatentConfig,
     Mamba2Config,
     MultipliersConfig,
+    OwnInputsConfig,
     ShortConvConfig,
     check_whole,
 )
@@ -98,6 +100,11 @@ class ModelConfig:
     qk_norm: Literal["none", "head", "projection", "rotated", "unweighted"] = "none"
     """A norm over each query and key head, or over all heads at once, before the rotation; or over each head
     after it; or that without a weight, in layers that rotate only (Llama 4)."""
+    value_norm: bool = False
+    """A norm without a weight over each value head."""
+    full_heads: FullHeadsConfig | None = None
+    shared_kv_layers: int = 0
+    """How many layers, the last ones, read keys and values of the last layer of their kind before them."""
     attention_bias: bool = False
     """Biases on q_proj, k_proj and v_proj."""
     output_bias: bool = False
@@ -120,7 +127,12 @@ class ModelConfig:
     mlp_bias: bool = False
     gated_mlp: bool = True
     """down(act(gate(x)) * up(x)), as in SwiGLU; otherwise down(act(up(x)))."""
+    wide_shared_mlps: bool = False
+    """MLPs of the layers that read others' keys and values are twice as wide."""
     experts: ExpertsConfig | None = None
+    own_inputs: OwnInputsConfig | None = None
+    layer_scalar: bool = False
+    """What a layer leaves is multiplied with a number that is kept with its weights, and not learnt."""
 
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
@@ -196,9 +208,10 @@ class ModelConfig:
 
     @property
     def layers_without_keys(self) -> tuple[int, ...]:
-        """Layers that keep no keys and values: those that keep a state in their place, and MLPs alone."""
+        """Layers that keep no keys and values: of state alone, MLPs alone, those that read others'."""
         states = () if self.has_both else self.state_layers
-        return tuple(sorted((*states, *(self.lone_mlps or ()))))
+        shared = range(self.num_hidden_layers - self.shared_kv_layers, self.num_hidden_layers)
+        return tuple(sorted((*states, *(self.lone_mlps or ()), *shared)))
 
     @property
     def has_both(self) -> bool:

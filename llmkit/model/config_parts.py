@@ -1,7 +1,7 @@
 """Parts of a shape that only some families have: experts, latent attention, layers of state. No torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llmkit.errors import ConfigError
 
@@ -42,6 +42,9 @@ class ExpertsConfig:
     e_score_correction_bias."""
     shared_intermediate_size: int = 0
     """Of the expert that every token uses; 0 for none."""
+    beside_mlp: bool = False
+    """That expert is the layer's MLP: it, the router and the experts read the stream through norms of their
+    own, and what MLP and experts give goes through one each before it is added up (Gemma 4)."""
     shared_gate: bool = False
     """Its output is multiplied with a sigmoid of the token's own."""
     router_bias: bool = False
@@ -96,6 +99,63 @@ class LatentConfig:
 
     def __post_init__(self) -> None:
         for name in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"):
+            check_whole(name, getattr(self, name))
+
+
+class HeadSizes(NamedTuple):
+    """Of the keys and values of a layer."""
+
+    num_key_value_heads: int
+    head_dim: int
+
+    @property
+    def width(self) -> int:
+        """Numbers of all keys of a token."""
+        return self.num_key_value_heads * self.head_dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullHeadsConfig:
+    """Heads of layers that see everything, where those of layers with a window are others (Gemma 4).
+
+    Raises:
+        ConfigError: a size is impossible.
+    """
+
+    head_dim: int
+    num_key_value_heads: int
+    rotary_dim: int
+    """How many numbers of a head are rotated: those of the first pairs, with the angles that they would have
+    if all were. A pair stands half a head apart."""
+    values_are_keys: bool = False
+    """Values are what k_proj gives, before its norm and rotation: there is no v_proj."""
+
+    def __post_init__(self) -> None:
+        for name in ("head_dim", "num_key_value_heads"):
+            check_whole(name, getattr(self, name))
+        if self.head_dim % 2 or self.rotary_dim % 2 or not 0 < self.rotary_dim <= self.head_dim:
+            raise ConfigError(
+                f"rotary positions need an even number of a head's {self.head_dim} numbers "
+                f"(found {self.rotary_dim})",
+                hint="change global_head_dim or partial_rotary_factor",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnInputsConfig:
+    """An embedding of each layer's own, added to what it leaves of a token (Gemma 4).
+
+    Raises:
+        ConfigError: a size is impossible.
+    """
+
+    vocab_size: int
+    """Tokens that have one."""
+    width: int
+    """Numbers of one layer's."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "width"):
             check_whole(name, getattr(self, name))
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import OwnInputsConfig
 from llmkit.model.grow_embeddings import grow_embeddings
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
@@ -27,6 +28,17 @@ def test_old_tokens_keep_their_scores_and_new_ones_score_the_mean(
     assert after.shape[-1] == model.config.vocab_size == model.model.config.vocab_size == 96
     torch.testing.assert_close(after[..., :80], before)
     torch.testing.assert_close(after[..., 80:], before.mean(-1, keepdim=True).expand(-1, -1, 16))
+    assert model(torch.full((1, 3), 95)).isfinite().all()
+
+
+def test_embeddings_of_each_layer_s_own_grow_with_those_of_the_stream(
+    make_config: Callable[..., ModelConfig], make_model: Callable[..., Transformer]
+) -> None:
+    model = make_model(make_config("gemma2", own_inputs=OwnInputsConfig(vocab_size=80, width=4)))
+    before = model(IDS)
+    grow_embeddings(model, 96)
+    assert model.config.own_inputs == model.model.config.own_inputs == OwnInputsConfig(vocab_size=96, width=4)
+    torch.testing.assert_close(model(IDS)[..., :80], before)
     assert model(torch.full((1, 3), 95)).isfinite().all()
 
 

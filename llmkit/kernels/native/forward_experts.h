@@ -142,16 +142,20 @@ struct ExpertsRun {
     adapt(kAddDown, inner, width, size, {{floats(plan.shared), m.hidden, m.hidden, e.shared_down_bias}});
   }
 
-  // The sum for each token of what its experts gave, weighed, onto (or into) `out`. adapt(addition, rows, their stride,
-  // columns, products) adds what adapters change of products.
+  // Each token's own, and what all use, onto (or into) `out`. adapt(addition, rows, their stride, columns, products)
+  // adds what adapters change of products.
   template <class Adapt>
   void run(const float* fed, float* out, float scale, bool accumulate, Adapt adapt) const {
     choose(fed);
     sort();
     compute(fed);
     if (e.shared_intermediate) compute_shared(fed, adapt);
+    add_up(e.shared_intermediate ? floats(plan.shared) : nullptr, out, scale, accumulate);
+  }
+
+  // The sum for each token of what its experts gave, weighed, and of `shared`, if there is any.
+  void add_up(const float* shared, float* out, float scale, bool accumulate) const {
     const float* gates = e.shared_gate ? floats(plan.scores) + e.num_experts : nullptr;
-    const float* shared = e.shared_intermediate ? floats(plan.shared) : nullptr;
     kernel.join(worker, Join{floats(plan.rows), ints(plan.places), floats(plan.weights), shared, gates, out, tokens,
                              m.hidden, router_rows(), e.per_token, scale, accumulate});
     barrier(worker);

@@ -84,7 +84,7 @@ struct LatentRun {
     rotate(rows, 1, width);
     const int32_t* places = p.places + static_cast<int64_t>(p.group_of[number]) * p.tokens;
     run.kernel.keep(worker, Keep{rows, p.keys[number], nullptr, places, p.tokens, 1, static_cast<int32_t>(width),
-                                 p.kv_type});
+                                 p.kv_type, p.kv_row, p.scale_row});
     barrier(worker);
   }
 

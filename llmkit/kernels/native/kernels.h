@@ -97,14 +97,15 @@ struct Cap {
   float scale, cap;
 };
 
-// Rows of new keys or values, (rows, heads, head_dim), into memory: (positions, heads, head_dim) of a type.
+// Rows of new keys or values, (rows, heads, head_dim), into memory: heads side by side, of a type.
 struct Keep {
   const float* from;
   void* to;
-  float* scales;          // (positions, heads), kCodes8 only: codes times these are the numbers
+  float* scales;          // kCodes8 only: codes times these, one for each head, are the numbers
   const int32_t* places;  // (rows) positions that they go to
   int64_t rows;
   int32_t heads, head_dim, type;  // kFloat32, kBfloat16 or kCodes8
+  int64_t stride, scale_stride;   // in memory from one position to the next, of numbers and of scales
 };
 
 // What an adapter adds to one product y = W x + bias: b (a x); with factors y is factors * W x + b (a x) + bias.

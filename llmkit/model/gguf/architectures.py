@@ -112,6 +112,14 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "gemma3_text": GgufArchitecture(
         "gemma3", activations=_TANH, windows="periodic", window_period=6, needs=_NO_BIAS
     ),
+    "gemma4_text": GgufArchitecture(
+        "gemma4",
+        activations=_TANH,
+        experts={"norm_topk_prob": True, "beside_mlp": True},
+        windows="listed",
+        factor_tensors=True,
+        needs={"attention_bias": False, **_NO_BIAS},
+    ),
     "phi3": GgufArchitecture(
         "phi3",
         joined_qkv=True,
