@@ -17,9 +17,9 @@ from llmkit.engine.block_store import block_kinds, part_of_row
 from llmkit.engine.kv_codes import decode, encode
 from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.engine.state_store import StateGroup, StateStore
-from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
+from llmkit.model.held import Both
 from llmkit.model.layout import Layout, Span, layout_mask
 from llmkit.model.recurrent.held import StateRows
 from llmkit.model.window import Window

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.attend import attend, attend_row, joined
-from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.documents import DTYPES, attend_documents
+from llmkit.model.held import HeldLayer
 from llmkit.model.here import here
 from llmkit.model.joined_linear import linear_layers
 from llmkit.model.layer_sizes import head_sizes, kv_owner, kv_owners, values_are_keys

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.attention import Attention
-from llmkit.model.cache import Both, HeldLayer
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import MultipliersConfig
+from llmkit.model.config_states import MultipliersConfig
+from llmkit.model.held import Both, HeldLayer
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.layer_sizes import mlp_width
 from llmkit.model.layout import Layout

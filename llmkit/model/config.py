@@ -5,18 +5,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError, at_place, nearest
-from llmkit.model.config_parts import (
-    MOST_LAYERS,
-    DeltaConfig,
-    ExpertsConfig,
-    FullHeadsConfig,
-    LatentConfig,
-    Mamba2Config,
-    MultipliersConfig,
-    OwnInputsConfig,
-    ShortConvConfig,
-    check_whole,
-)
+from llmkit.model.config_checks import check_activation, check_layers, check_number, check_whole, is_number
+from llmkit.model.config_parts import ExpertsConfig, FullHeadsConfig, LatentConfig, OwnInputsConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config, MultipliersConfig, ShortConvConfig
 from llmkit.model.families.read import fields_from_hf, fields_to_hf
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.rope_scaling import check_rope_scaling
@@ -233,22 +224,13 @@ class ModelConfig:
     def _check_sizes(self) -> None:
         for name in _SIZES:
             check_whole(name, getattr(self, name))
-        if self.num_hidden_layers > MOST_LAYERS:  # each of which has its own place in lists
-            raise ConfigError(
-                f"num_hidden_layers is not a possible number, which ends at {MOST_LAYERS} "
-                f"(found {self.num_hidden_layers})",
-                hint="change num_hidden_layers",
-            )
+        check_layers(self.num_hidden_layers)
         for name in ("norm_eps", "initializer_range"):
-            if not _is_number(getattr(self, name)):
-                raise ConfigError(
-                    f"{name} is not a number of at least 0 (found {getattr(self, name)!r})",
-                    hint=f"change {name}",
-                )
+            check_number(name, getattr(self, name))
         self._check_multiple("num_attention_heads", "num_key_value_heads")
-        _check_activation("hidden_act", self.hidden_act, (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ())))
+        check_activation("hidden_act", self.hidden_act, (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ())))
         if self.mamba is not None:
-            _check_activation("mamba_hidden_act", self.mamba.hidden_act, ACTIVATIONS)
+            check_activation("mamba_hidden_act", self.mamba.hidden_act, ACTIVATIONS)
 
     def _check_multiple(self, name: str, divisor: str) -> None:
         if getattr(self, name) % getattr(self, divisor):
@@ -285,7 +267,7 @@ class ModelConfig:
                 f"(found {self.rotary_dim})",
                 hint="change hidden_size, num_attention_heads or rotary_dim",
             )
-        if not _is_number(self.rope_theta) or not self.rope_theta:
+        if not is_number(self.rope_theta) or not self.rope_theta:
             raise ConfigError(
                 f"rope_theta is not a number above 0 (found {self.rope_theta!r})", hint="change rope_theta"
             )
@@ -294,20 +276,6 @@ class ModelConfig:
 
 
 _OTHER_SHAPE = "choose another model_type, a preset of the shape you want, or -m a config.json"
-
-
-def _check_activation(key: str, found: str, known: tuple[str, ...]) -> None:
-    if found not in known:
-        guess = nearest(str(found), known)
-        raise ConfigError(
-            f"{key} {found!r} is not supported (known: {', '.join(known)})",
-            hint=f"did you mean {guess}?" if guess else "use one of these",
-        )
-
-
-def _is_number(value: object) -> bool:
-    """Finite, and 0 or more."""
-    return isinstance(value, int | float) and 0 <= value < float("inf")
 
 
 def _differing(name: str, wanted: Any, found: Any) -> str:

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from llmkit.errors import ConfigError
 from llmkit.model.adapters.addition import LowRankAddition, added
 from llmkit.model.attend import attend, attend_row, joined
-from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LATENT_NORM_EPS, LatentConfig
+from llmkit.model.held import HeldLayer
 from llmkit.model.layout import Layout
 from llmkit.model.learnt.attention import attend_learning, learns_here
 from llmkit.model.norm import RMSNorm

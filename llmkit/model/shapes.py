@@ -4,7 +4,8 @@ Shapes: D hidden_size, H query heads, F intermediate_size, N experts, V vocab_si
 """
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, LatentConfig, Mamba2Config, ShortConvConfig
+from llmkit.model.config_parts import ExpertsConfig, LatentConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config, ShortConvConfig
 from llmkit.model.layer_sizes import head_sizes, kv_owner, mlp_width, values_are_keys
 
 Shape = tuple[int, ...]

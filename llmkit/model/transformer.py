@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from llmkit.errors import UsageError
 from llmkit.model.block import Block
-from llmkit.model.cache import Cache
 from llmkit.model.config import ModelConfig
 from llmkit.model.fresh_embedding import fresh_embedding
+from llmkit.model.held import Cache
 from llmkit.model.layer_sizes import check_alone
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width

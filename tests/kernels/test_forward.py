@@ -7,7 +7,8 @@ import pytest
 from layers_by_hand import BLOCK, Array, ByHand, E, K, Shape, V, make, query_scales
 from numpy.typing import NDArray
 
-from llmkit.kernels.forward import BranchSum, KeptMemory, NewPositions
+from llmkit.kernels.forward import BranchSum, NewPositions
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.forward_weights import NormKind, Residual, Scoring
 from llmkit.kernels.memory import ValueType

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmkit.kernels.forward import Angles, Embedding, KeptMemory, NativeModel, NewPositions, Sizes
+from llmkit.kernels.forward import Angles, Embedding, NativeModel, NewPositions, Sizes
 from llmkit.kernels.forward_latent import LatentStructs, LatentWeights
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.forward_structs import Activation, LatentStruct
 from llmkit.kernels.forward_weights import LayerWeights, NormWeights
 from llmkit.kernels.memory import ValueType, rows_of

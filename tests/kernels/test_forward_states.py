@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from layers_by_hand import Array, act, mlp, normal
 
-from llmkit.kernels.forward import Angles, Embedding, KeptMemory, NativeModel, NewPositions, Sizes
+from llmkit.kernels.forward import Angles, Embedding, NativeModel, NewPositions, Sizes
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.forward_states import KeptStates, StateSizes, StateWeights
 from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.forward_weights import LayerWeights, NormWeights

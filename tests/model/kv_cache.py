@@ -2,9 +2,8 @@
 
 import torch
 
-from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
-from llmkit.model.held import Held
+from llmkit.model.held import Both, Held
 from llmkit.model.layer_sizes import head_sizes
 from llmkit.model.layout import Span
 from llmkit.model.recurrent.held import HeldState

@@ -15,7 +15,8 @@ from llmkit.kernels.coded import Order
 from llmkit.kernels.forward_adapters import ADDITIONS, AdapterStructs, LowRankWeights
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, LatentConfig
+from llmkit.model.config_parts import LatentConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.recurrent.key_heads import inputs_by_head, rates_by_head
 from llmkit.model.shapes import mixer_name
 

@@ -16,7 +16,7 @@ from llmkit.engine.cuda.batch import PagedBatch
 from llmkit.engine.store import KVStore
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
-from llmkit.model.cache import HeldLayer
+from llmkit.model.held import HeldLayer
 from llmkit.model.layout import Layout
 from llmkit.model.positions import query_scale
 from llmkit.model.transformer import Transformer

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmkit.engine.block_store import ARRAYS, block_kinds, part_of_row
 from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.engine.native.states import NativeStates
-from llmkit.kernels.forward import KeptMemory
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.memory import ValueType, fresh_bytes
 from llmkit.model.config import ModelConfig
 

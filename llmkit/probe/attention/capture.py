@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from llmkit.errors import UsageError
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
-from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
-from llmkit.model.held import Held
+from llmkit.model.held import Both, Held
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.layer_sizes import check_alone, head_sizes
 from llmkit.model.layout import Layout, layout_mask

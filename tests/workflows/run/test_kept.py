@@ -10,7 +10,8 @@ from torch import Tensor
 
 from llmkit.kernels.library import available
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
