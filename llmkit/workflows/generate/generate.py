@@ -135,6 +135,7 @@ def _generate(job: Job, partial: Partial | None, progress: Progress) -> Generate
     written = writing.written
     _check_written(written, config.require)
     notes = job.notes + (() if partial is None else partial.notes) + keys.notes
+    notes += () if cache is None else cache.notes
     if written.cut_by_context and not job.writes_json:
         notes += (f"the text ends where the model's context of {job.model.max_position_embeddings:,} does",)
     return GenerateReport(
