@@ -112,7 +112,7 @@ def perplexity(texts: Sequence[TextSums], name: str = "the texts") -> Perplexity
         name, clusters = "records", [(text.scored_tokens, text.nll) for text in used]
     else:
         name, clusters = "windows", [window for text in used for window in text.windows]
-    error, told = None, f"{count} tokens taken as independent, as there is one window"
+    error, told = None, f"{plural(count, 'token')} taken as independent, as there is one window"
     if len(clusters) > 1:
         error = ratio_error([nll for _, nll in clusters], [tokens for tokens, _ in clusters])
         told = f"{len(clusters)} {name} as clusters"

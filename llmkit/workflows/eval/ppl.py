@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.streams import input_name
 from llmkit.probe.evaluate.config import Like, PplConfig
 from llmkit.probe.evaluate.headline import Headline
@@ -105,7 +106,7 @@ def eval_ppl(
         notes = (*scorer.notes, *records.notes)
     skipped = sum(not one.scored_tokens for one in found)
     if skipped:
-        notes += (f"{skipped:,} texts of less than two tokens: nothing of them is scored",)
+        notes += (f"{plural(skipped, 'text')} of less than two tokens: nothing of them is scored",)
     figures = perplexity(found, ", ".join(map(input_name, inputs)))
     return PplReport(
         model=scorer.name,

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.documents import list_files
@@ -96,7 +97,9 @@ class Records:
             DataError: the interrupted run had more.
         """
         if (last := max(self.done, default=-1)) >= count:
-            raise another_input(f"the input ends after {count:,} records, has no record {last:,}, and")
+            raise another_input(
+                f"the input ends after {plural(count, 'record')}, has no record {last:,}, and"
+            )
 
 
 def another_input(what: str) -> DataError:
@@ -156,7 +159,7 @@ def open_records(
     with lock_partial(partial, hint="let it end") as stream:
         done, end = _read(partial, header)
         begin_partial(stream, end, header)
-        notes = (f"{partial}: goes on after {len(done):,} records",) if done else ()
+        notes = (f"{partial}: goes on after {plural(len(done), 'record')}",) if done else ()
         records = Records(stream, done, notes)
         try:
             yield records

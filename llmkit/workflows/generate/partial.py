@@ -19,6 +19,7 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import AlreadyDone, DataError, UsageError, as_word
+from llmkit.formats.amount_text import plural
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Record, encode_line, parse_line, read_records
 from llmkit.formats.partial_lines import (
@@ -75,7 +76,7 @@ class Partial:
         if not self.end:
             return ()
         torn = ", and half a record, which is written again" if self.is_torn else ""
-        return (f"{self.path}: goes on after {self.done.total():,} records{torn}",)
+        return (f"{self.path}: goes on after {plural(self.done.total(), 'record')}{torn}",)
 
     def left(self, rows: Iterable[Row | Refusal]) -> Iterator[Row | Refusal]:
         """The rows that have no record yet, or not of every sample.
@@ -96,7 +97,7 @@ class Partial:
             samples = frozenset(sample for _, sample in there)
             yield replace(row, skip=samples) if there and isinstance(row, Row) else row
         if over := (+done).total():
-            raise self._wrong(f"has {over:,} records of rows that are not there")
+            raise self._wrong(f"has {plural(over, 'record')} of rows that are not there")
 
     @contextmanager
     def writing(self, job: Job) -> Iterator[BinaryIO]:
