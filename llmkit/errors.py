@@ -50,7 +50,7 @@ class LlmkitError(Exception):
 
 
 class AlreadyDone(LlmkitError):  # noqa: N818 (an end, not a fault)
-    """Somebody else did what this command was to do: a shard that comes when all shards are done."""
+    """What this command was to do is done: the same line run again, a shard that comes when all are done."""
 
     status = 0
 

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -29,6 +30,12 @@ TINY: dict[str, Any] = {
     **{"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 32},
     "tie_word_embeddings": True,
 }
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C where a script's `&` ignores it: tests send it, and what they start would inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ token, what it would be without guesses, whether greedy or drawn by chance. Only
 """
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 from typing import Protocol
 
 from llmkit.engine.text import Text
@@ -30,8 +31,10 @@ class Proposer(Protocol):
 class PromptLookup:
     """What followed the last tokens when they stood in the text before (prompt lookup).
 
-    Looks for the longest run of up to `longest` tokens. A text whose guesses are mostly wrong is left alone
-    for a while, the longer the more often it happens.
+    Looks for the longest run of up to `longest` tokens. Where the text ends before there are `count` guesses,
+    it is taken to repeat itself: what lies between the two places of the run is its period, and is guessed
+    over and over. A text whose guesses are mostly wrong is left alone for a while, the longer the more often
+    it happens.
     """
 
     def __init__(self, count: int = 8, longest: int = 4, shortest: int = 2) -> None:
@@ -65,7 +68,10 @@ class PromptLookup:
         if most < 1 or places.is_resting():
             return []
         begin = places.find(text.tokens)
-        return [] if begin is None else text.tokens[begin : begin + min(self.count, most)]
+        if begin is None:
+            return []
+        count = min(self.count, most)
+        return list(islice(cycle(text.tokens[begin : begin + count]), count))
 
 
 class _Places:

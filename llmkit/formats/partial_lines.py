@@ -1,8 +1,10 @@
 """Lines of JSON in OUT.partial, where a run that is stopped leaves them for the next, until OUT is whole.
 
 The first line is a header. A last line without its line feed was torn off when the run ended: it is no line.
+Beside a whole OUT stays `.OUT.done`, the header with OUT's digest: the same line run again finds it done.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +12,8 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import UsageError
+from llmkit.formats.atomic import write_atomic
+from llmkit.formats.digest import digest_file
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.lock import open_locked
 from llmkit.formats.streams import open_output
@@ -21,6 +25,14 @@ class Header(msgspec.Struct, frozen=True):
     schema: str
     settings_sha256: str
     """Digest of all that decides what the lines say."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What made an output."""
+
+    header: Header
+    out_sha256: str
+    """Of the output: another file may have taken its place since."""
 
 
 def partial_path(out: Path) -> Path:
@@ -58,12 +70,35 @@ def begin_partial(stream: BinaryIO, end: int, header: Header) -> None:
 
 
 def finish_partial(partial: Path, out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
-    """Write all lines but the header to the output, and remove the file.
+    """Write all lines but the header to the output, note what made it, and remove the file.
 
     Raises:
         UsageError: see `open_output`.
     """
-    with open_output(out, force=force, inputs=inputs) as whole, partial.open("rb") as lines:
-        next(lines)
-        whole.writelines(lines)
+    with partial.open("rb") as lines:
+        header = msgspec.json.decode(next(lines), type=Header)
+        with open_output(out, force=force, inputs=inputs) as whole:
+            shutil.copyfileobj(lines, whole)
+    if out.is_file():  # what went to a pipe is nobody's to find
+        write_atomic(_done_path(out), encode_line(Done(header, digest_file(out))))
     partial.unlink()
+
+
+def may_be_done(out: Path) -> bool:
+    """Whether an output is there that a run like these has ended; see `is_done`."""
+    return out.is_file() and _done_path(out).is_file()
+
+
+def is_done(out: Path, header: Header) -> bool:
+    """Whether the output is as a run with this header has left it when it was whole."""
+    if not may_be_done(out):
+        return False
+    try:
+        done = msgspec.json.decode(_done_path(out).read_bytes(), type=Done)
+    except msgspec.MsgspecError:
+        return False
+    return done.header == header and done.out_sha256 == digest_file(out)
+
+
+def _done_path(out: Path) -> Path:
+    return out.with_name(f".{out.name}.done")

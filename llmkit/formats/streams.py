@@ -171,7 +171,12 @@ def look_ahead(
     head = buffered.read1(len(head))
     while len(head) < most and not is_enough(head) and (more := buffered.read1(READ_BYTES)):
         head += more
-    return head, io.BufferedReader(_GivenBack(head, buffered), READ_BYTES)
+    return head, give_back(head, buffered)
+
+
+def give_back(head: bytes, stream: BinaryIO) -> io.BufferedReader:
+    """A stream that has some bytes which were read of another, and then what the other still has."""
+    return io.BufferedReader(_GivenBack(head, cast(io.BufferedReader, stream)), READ_BYTES)
 
 
 def is_terminal(path: Path | None) -> bool:

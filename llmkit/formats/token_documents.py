@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.jsonl import (
     Line,
     Record,
@@ -62,7 +63,8 @@ def token_document(line: Line) -> TokenDocument:
     mask = decode_field(line, "mask", list[tuple[int, int]]) if "mask" in line.record else None
     if mask and not all(start >= 0 and length >= 0 and start + length <= len(ids) for start, length in mask):
         raise DataError(
-            f"{line.where}: a mask run lies outside its {len(ids)} tokens", hint="runs are [start, length]"
+            f"{line.where}: a mask run lies outside its {plural(len(ids), 'token')}",
+            hint="runs are [start, length]",
         )
     record = {key: value for key, value in line.record.items() if key not in ("tokens", "mask")}
     return TokenDocument(record_id(line) or line.where, tokens, mask, line.where, record)

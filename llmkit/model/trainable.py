@@ -1,6 +1,7 @@
 """Which of a model's own weights learn, where not all of them do."""
 
 from llmkit.errors import ConfigError
+from llmkit.formats.amount_text import plural
 from llmkit.model.transformer import Transformer
 
 
@@ -19,7 +20,7 @@ def trainable_layers(model: Transformer, last: int) -> None:
     layers = model.model.layers
     if not 1 <= last <= len(layers):
         raise ConfigError(
-            f"the last {last} layers cannot be trained: the model has {len(layers)}",
+            f"the last {plural(last, 'layer')} cannot be trained: the model has {len(layers)}",
             hint=f"give a number from 1 to {len(layers)}",
         )
     model.requires_grad_(False)

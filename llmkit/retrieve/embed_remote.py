@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import RemoteError, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.url import split_url
 from llmkit.retrieve.config import SEARCH_FLAGS, SearchFlags
@@ -134,7 +135,7 @@ class RemoteEmbedder:
         rows = {one.index: one.embedding for one in answer.data}
         widths = {len(row) for row in rows.values()}
         if set(rows) != set(range(len(texts))) or len(widths) != 1 or not max(widths):
-            raise self._wrong(f"{len(texts)} texts, and no vector of one width for each")
+            raise self._wrong(f"{plural(len(texts), 'text')}, and no vector of one width for each")
         if self.width and widths != {self.width}:
             raise self._wrong(f"vectors of {max(widths)} numbers, where there were {self.width}")
         return np.array([rows[place] for place in range(len(texts))])

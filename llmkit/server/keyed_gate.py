@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
+from llmkit.formats.amount_text import plural
 from llmkit.server.admission import Admission
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import NOTHING, Caller, Sizes, Slot
@@ -134,7 +135,7 @@ class KeyedGate:
     def _check_requests(self, name: str, rules: KeyRules) -> None:
         """Refuse one more request than the key may have, with the time after which it may."""
         if rules.concurrent is not None and self._running[name] >= rules.concurrent:
-            self._refuse(name, f"{rules.concurrent} requests at once", "concurrency_limit", _SOON)
+            self._refuse(name, f"{plural(rules.concurrent, 'request')} at once", "concurrency_limit", _SOON)
         rate = rules.requests_per_minute
         if rate is not None and (wait := self._bucket(self._requests, name, rate).wait(self._clock(), 1)):
             self._refuse(name, f"{rate:g} requests a minute", "rate_limit_exceeded", wait)
@@ -153,10 +154,10 @@ class KeyedGate:
         day, month = rules.tokens_per_day, rules.tokens_per_month
         if day is not None:
             left = day - self._usage.tokens_of_day(name, now) - least_tokens
-            self._check_budget(name, f"{day:,} tokens a day", left, day_ends_in(now))
+            self._check_budget(name, f"{plural(day, 'token')} a day", left, day_ends_in(now))
         if month is not None:
             left = month - self._usage.tokens_of_month(name, now) - least_tokens
-            self._check_budget(name, f"{month:,} tokens a month", left, month_ends_in(now))
+            self._check_budget(name, f"{plural(month, 'token')} a month", left, month_ends_in(now))
 
     def _check_budget(self, name: str, limit: str, left: int, ends_in: float) -> None:
         """Refuse what a budget has not: not in its time, or not beside what is under way."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from llmkit.formats.amount_text import plural
 from llmkit.progress import Progress
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.guard import Spike
@@ -214,7 +215,7 @@ class RunLog:
         first, self._first_left_out = self._first_left_out, None
         if first is not None and self.last is not None and self.last.step > first:
             count = self.last.step - first + 1
-            self._progress.note(f"steps {first} to {self.last.step}: {count} updates left out")
+            self._progress.note(f"steps {first} to {self.last.step}: {plural(count, 'update')} left out")
 
     def _write(self, record: Record) -> None:
         for write in self._writers:

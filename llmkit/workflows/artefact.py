@@ -40,6 +40,8 @@ PICKLES = {
     ZIP: "a zip or pickle checkpoint, which is never read: it can run code",
     PICKLE: "a pickle, which is never read: it can run code",
 }
+FOLDERS: tuple[Kind, ...] = ("shards", "dedup-index", "adapter", "model")
+"""Kinds of JSON objects that speak for the folder which their file is in."""
 _GGUF: dict[str, Kind] = {ADAPTER: "adapter", IMATRIX: "imatrix"}
 _DECODER = codecs.getincrementaldecoder("utf-8")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -55,7 +57,7 @@ class Artefact:
 
 
 def recognise(path: Path) -> Artefact:
-    """What `path` holds; of stdin (`-`) or a pipe, records are expected.
+    """What `path` holds; of stdin (`-`) or a pipe, which is not looked at, records.
 
     Raises:
         MissingError: there is nothing at the path.
@@ -192,27 +194,38 @@ def is_metrics(record: dict[str, Any]) -> bool:
 def _json_object(path: Path, content: dict[str, Any] | None) -> Artefact:
     if content is None:
         raise DataError(f"{path}: not JSON, or cut short", hint=f"python -m json.tool {path}")
+    kind = kind_of_object(content)
+    if kind in (None, "metrics") and path.name == "vocab.json":  # `step` and `loss` are words, too
+        kind = "tokenizer" if all(isinstance(one, int) for one in content.values()) else kind
+    if kind is None:
+        raise unknown_object(str(path), content)
+    return Artefact(kind, path.parent if kind in FOLDERS else path)
+
+
+def kind_of_object(content: dict[str, Any]) -> Kind | None:
+    """What a JSON object is, of which a file consists; None: nothing that llmkit knows."""
     schema = str(content.get("schema", ""))
     if schema.startswith("llmkit.shard"):
-        return Artefact("shards", path.parent)
+        return "shards"
     if schema.startswith(_DEDUP_INDEX):
-        return Artefact("dedup-index", path.parent)
+        return "dedup-index"
     if schema.startswith("llmkit."):  # before the rest: a report may have a `model` that is an object
-        return Artefact("report", path)
+        return "report"
     if "added_tokens" in content or isinstance(content.get("model"), dict):
-        return Artefact("tokenizer", path)
+        return "tokenizer"
     if "peft_type" in content:
-        return Artefact("adapter", path.parent)
+        return "adapter"
     if "weight_map" in content:
-        return Artefact("model", path.parent)
+        return "model"
     if "model_type" in content or "architectures" in content:
-        return Artefact("config", path)
-    if path.name == "vocab.json" and all(isinstance(token, int) for token in content.values()):
-        return Artefact("tokenizer", path)
-    if is_metrics(content):
-        return Artefact("metrics", path)
+        return "config"
+    return "metrics" if is_metrics(content) else None
+
+
+def unknown_object(name: str, content: dict[str, Any]) -> DataError:
+    """The error of a JSON object of which `kind_of_object` knows nothing."""
     found = ", ".join(list(content)[:5]) or "no keys"
-    raise DataError(f"{path}: JSON that llmkit does not know (found: {found})", hint=f"give {KNOWN}")
+    return DataError(f"{name}: JSON that llmkit does not know (found: {found})", hint=f"give {KNOWN}")
 
 
 def _object(content: bytes) -> dict[str, Any] | None:

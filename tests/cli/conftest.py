@@ -11,10 +11,13 @@ from workbench import STEPS, Workbench, write_texts
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory, worker_id: str, forked_llmkit: Path) -> Path:
+def original(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, forked_llmkit: Path
+) -> Path:
     """The workbench itself: not to be written to. Workers of one test run share it."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "workbench"
+    is_worker = hasattr(pytestconfig, "workerinput")  # pytest-xdist's own mark; its fixtures may be off
+    folder = (base.parent if is_worker else base) / "workbench"
     folder.parent.mkdir(exist_ok=True, parents=True)
     with (folder.parent / "workbench.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

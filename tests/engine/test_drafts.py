@@ -16,12 +16,15 @@ def _guess(lookup: PromptLookup, text: Text, most: int) -> list[int]:
 
 
 def _slow(tokens: list[int], count: int, longest: int, shortest: int) -> list[int]:
-    """What followed the last place of the longest run, by looking everywhere."""
+    """What followed the last place of the longest run, by looking everywhere, and then what followed that."""
     for length in range(longest, shortest - 1, -1):
         end = tokens[-length:]
         for begin in range(len(tokens) - length - 1, -1, -1):
             if len(end) == length and tokens[begin : begin + length] == end:
-                return tokens[begin + length : begin + length + count]
+                told = list(tokens)
+                for place in range(begin + length, begin + length + count):
+                    told.append(told[place])
+                return told[len(tokens) :]
     return []
 
 
@@ -36,6 +39,14 @@ def test_guesses_are_what_followed_the_longest_run_when_it_came_last(vocab: int)
             assert _guess(lookup, text, 99) == _slow(text.tokens, count, longest, shortest)
 
 
+@pytest.mark.parametrize("period", [[5], [1, 2], [1, 2, 3], [1, 2, 3, 4, 5, 6, 7]], ids=len)
+def test_a_text_that_repeats_itself_is_guessed_to_go_on_beyond_its_end(period: list[int]) -> None:
+    text = known(0, [9, *period * 3])
+    assert _guess(PromptLookup(8), text, 99) == (period * 8)[:8]
+    text.tokens += period[:1]
+    assert _guess(PromptLookup(8), text, 99) == (period * 9)[1:9]
+
+
 def test_never_more_is_proposed_than_there_is_room_for() -> None:
     lookup, text = PromptLookup(), known(0, [1, 2, 3, 4, 5, 6, 7, 1, 2])
     assert [_guess(lookup, text, most) for most in (0, 1, 3)] == [[], [3], [3, 4, 5]]
@@ -44,9 +55,9 @@ def test_never_more_is_proposed_than_there_is_room_for() -> None:
 def test_each_text_has_its_own_runs() -> None:
     lookup = PromptLookup()
     texts = [known(0, [1, 2, 3, 1, 2]), known(1, [1, 2]), known(2, [7, 7, 7])]
-    assert lookup.propose(texts, [9, 9, 0]) == [[3, 1, 2], [], []]
+    assert lookup.propose(texts, [9, 9, 0]) == [[3, 1, 2, 3, 1, 2, 3, 1], [], []]
     lookup = PromptLookup()
-    assert _guess(lookup, known(0, [1, 2, 3, 1, 2]), 9) == [3, 1, 2]
+    assert _guess(lookup, known(0, [1, 2, 3, 1, 2]), 9) == [3, 1, 2, 3, 1, 2, 3, 1]
     assert _guess(lookup, known(1, [1, 2]), 9) == []
 
 

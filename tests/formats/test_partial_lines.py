@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from llmkit.errors import UsageError
 from llmkit.formats.partial_lines import (
     Header,
     begin_partial,
     finish_partial,
+    is_done,
     lock_partial,
+    may_be_done,
     partial_path,
     whole_lines,
 )
@@ -27,6 +30,13 @@ def test_lines_are_behind_a_header_until_the_output_has_them_alone(tmp_path: Pat
     assert partial.name == "out.jsonl.partial" and partial.read_bytes() == FIRST + b'{"n":1}\n'
     finish_partial(partial, out, force=False, inputs=[])
     assert out.read_bytes() == b'{"n":1}\n' and not partial.exists()
+
+
+def test_an_output_is_compressed_as_its_suffix_says(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl.zst"
+    partial_path(out).write_bytes(FIRST + b'{"n":1}\n')
+    finish_partial(partial_path(out), out, force=False, inputs=[])
+    assert zstandard.ZstdDecompressor().stream_reader(out.read_bytes()).read() == b'{"n":1}\n'
 
 
 def test_a_line_that_was_torn_off_is_no_line_and_makes_way(tmp_path: Path) -> None:
@@ -54,3 +64,17 @@ def test_an_output_that_has_come_into_being_is_not_written_over(tmp_path: Path) 
     with pytest.raises(UsageError):
         finish_partial(partial_path(out), out, force=False, inputs=[])
     assert out.read_bytes() == b"mine" and partial_path(out).exists()
+
+
+def test_an_output_is_done_while_it_is_as_a_run_of_the_same_settings_left_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_bytes(b'{"n":1}\n')
+    assert not may_be_done(out) and not is_done(out, HEADER)
+    partial_path(out).write_bytes(FIRST + b'{"n":1}\n')
+    finish_partial(partial_path(out), out, force=True, inputs=[])
+    assert may_be_done(out) and is_done(out, HEADER)
+    assert not is_done(out, Header(HEADER.schema, "cd")) and not is_done(out, Header("other", "ab"))
+    out.write_bytes(b'{"n":2}\n')
+    assert may_be_done(out) and not is_done(out, HEADER)
+    out.unlink()
+    assert not may_be_done(out) and not is_done(out, HEADER)

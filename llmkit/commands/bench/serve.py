@@ -16,6 +16,7 @@ from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import LogEvery, Seed
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import DataError, GateFailed
+from llmkit.formats.amount_text import plural
 from llmkit.formats.text_file import read_text_file
 from llmkit.probe.load_config import BenchServeConfig
 
@@ -155,7 +156,7 @@ def _judge(report: "BenchServeReport") -> None:
     if total.failed:
         told = ", ".join(failures(total))
         raise GateFailed(
-            f"{total.failed} of {total.requests} requests failed ({told})",
+            f"{total.failed} of {plural(total.requests, 'request')} failed ({told})",
             hint="the server's log says why: llmkit serve --log FILE",
         )
 

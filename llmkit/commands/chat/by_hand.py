@@ -11,6 +11,7 @@ from llmkit.commands.base import without_skip_bad
 from llmkit.commands.chat.text import COMMANDS, ELSEWHERE, HELP, describe_stats, dropped_note, reply_record
 from llmkit.commands.console import Console
 from llmkit.errors import LlmkitError, UsageError, nearest
+from llmkit.formats.amount_text import plural
 from llmkit.formats.jsonl import encode_line
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class _Hand:
                 say(f"written to {file}")
             case "/load":
                 chat.load(Path(rest).expanduser())
-                say(f"goes on with {len(chat.conversation.messages)} messages")
+                say(f"goes on with {plural(len(chat.conversation.messages), 'message')}")
             case "/stats":
                 print(describe_stats(chat), file=sys.stderr, flush=True)
             case "/help":

@@ -137,3 +137,5 @@ def chat(
             else:
                 flush = unbuffered or is_terminal(None)
                 chat_lines(talk, turns, session.console, as_json=as_json, flush=flush)
+        for note in talk.notes:
+            session.console.note(note)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.commands.facts import visible
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
+from llmkit.formats.amount_text import plural
 from llmkit.workflows.clean.figures import share_text, value_text
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def describe_report(report: "CleanReport") -> str:
 def describe_plan(plan: "CleanPlan") -> str:
     """What would be read, written and asked."""
     size = "unknown (stdin)" if plan.input_bytes is None else format_bytes(plan.input_bytes)
-    parts = "" if plan.units is None else f", a folder of {plan.units:,} parts"
+    parts = "" if plan.units is None else f", a folder of {plural(plan.units, 'part')}"
     lines = [
         f"inputs   {len(plan.inputs):,} ({size})",
         f"output   {plan.out or 'stdout'}{parts}",

@@ -17,6 +17,7 @@ from llmkit.commands.sampling_flags import Batch, TokenizerPath
 from llmkit.commands.shared import Seed
 from llmkit.commands.values import parse_count, parse_share
 from llmkit.errors import GateFailed, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
 
 Default = NeedleConfig
@@ -166,7 +167,7 @@ def needle(
     check_output(prompts, force=told.force, inputs=read)
     if prompts is not None and not told.dry_run:
         count = write_prompts(chosen, config, prompts, haystack=haystack, force=told.force)
-        session.console.note(f"{count:,} prompts written to {prompts}")
+        session.console.note(f"{plural(count, 'prompt')} written to {prompts}")
         return
     before = flags.read_baseline(baseline, SCHEMA, [haystack], per_record)
     check_picture(svg, force=told.force, inputs=read, per_record=per_record)

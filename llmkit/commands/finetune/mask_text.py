@@ -1,5 +1,6 @@
 """An example as --show-mask prints it: what is learnt in colour, or between brackets."""
 
+from llmkit.formats.amount_text import plural
 from llmkit.workflows.finetune.samples import Sample
 from llmkit.workflows.tokenize.view import visible_text
 
@@ -12,7 +13,7 @@ def mask_text(sample: Sample, *, color: bool) -> str:
     """A heading, and the text below it; a line feed is shown as ↵, what is not printable as its escape."""
     name = f" ({sample.name})" if sample.name else ""
     faults = f"; {', '.join(sample.faults)}" if sample.faults else ""
-    share = f"{sample.learnt_tokens:,} of {sample.tokens:,} tokens learnt"
+    share = f"{sample.learnt_tokens:,} of {plural(sample.tokens, 'token')} learnt"
     parts = [_shown(visible_text(text), is_learnt, color) for text, is_learnt in sample.parts]
     return f"{sample.where}{name}: {share}{faults}\n{''.join(parts).rstrip()}\n"
 

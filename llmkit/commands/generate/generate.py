@@ -108,7 +108,8 @@ def generate(
 
     With --resume records stand in OUT.partial until OUT is whole. After a stop or a
     crash the same line computes only what is missing; a half-written last record is
-    written again.
+    written again. Where OUT is whole (.OUT.done beside it says of what), the same line
+    does nothing, and succeeds.
 
     With --tool (which implies --chat) the model may call functions: each call is
     made, its result is added to the conversation, and the model goes on, up to

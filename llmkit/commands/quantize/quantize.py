@@ -123,7 +123,9 @@ def quantize(
         job = open_quantize(model, out, config, force=force, invocation=session.invocation)
         report = (plan_quantize if dry_run else run)(job, progress=progress)
     quiet = session.console.quiet and not dry_run and out is not None
-    print_report(report, as_json, lambda one: quantize_text(one, width=text_width()), quiet=quiet)
+    print_report(
+        report, as_json, lambda one: quantize_text(one, width=text_width(), planned=dry_run), quiet=quiet
+    )
     missed = missed_gate(job, report.quality)
     if missed is not None:
         raise GateFailed(

@@ -13,8 +13,8 @@ from llmkit.commands.values import format_bytes, format_count, format_size
 _FORMS = {"gguf": "GGUF file"}
 
 
-def quantize_text(report: Any, *, width: int) -> str:
-    """A QuantizeReport as facts; the units are in --json."""
+def quantize_text(report: Any, *, width: int, planned: bool = False) -> str:
+    """A QuantizeReport as facts, of what is there or is `planned`; the units are in --json."""
     quality = report.quality
     types: Counter[str] = Counter()
     total = report.parameters
@@ -33,7 +33,8 @@ def quantize_text(report: Any, *, width: int) -> str:
         *(("note", note) for note in report.notes),
     ]
     form = _FORMS.get(report.container, "model folder")
-    return "\n".join([title_line(report.out or "nothing written", form), *facts_lines(facts, width)])
+    title = report.out if report.out and (report.written or planned) else "nothing written"
+    return "\n".join([title_line(title, form), *facts_lines(facts, width)])
 
 
 def _fallbacks(report: Any) -> Facts:

@@ -51,7 +51,7 @@ def verified_text(report: ShardsReport) -> str:
     """Shards in which nothing is wrong."""
     return (
         f"{report.path}: sound: {plural(len(report.shards), 'shard')}, {plural(report.frames, 'frame')}, "
-        f"{report.rows:,} rows, {report.tokens:,} tokens"
+        f"{plural(report.rows, 'row')}, {plural(report.tokens, 'token')}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from llmkit.commands.facts import visible
 from llmkit.commands.show.shards_text import trace_text as shards_trace
 from llmkit.commands.values import format_bytes
+from llmkit.formats.amount_text import plural
 from llmkit.workflows.show.rows import TraceReport
 from llmkit.workflows.show.trace import Found, Sighting
 
@@ -31,7 +32,7 @@ def _sighting(one: Sighting) -> Iterator[str]:
     about = [
         *([format_bytes(one.text_bytes)] if one.text_bytes is not None else []),
         *([f"sha256 {one.text_sha256[:12]}"] if one.text_sha256 else []),
-        *([f"{one.tokens:,} tokens"] if one.tokens is not None else []),
+        *([plural(one.tokens, "token")] if one.tokens is not None else []),
         *([f"source {one.source}"] if one.source else []),
         f"licence {one.license or 'unknown'}",
         *([f"epoch {one.epoch}"] if one.epoch else []),

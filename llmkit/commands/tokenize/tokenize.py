@@ -101,7 +101,7 @@ def tokenize(
     if report.bad_lines:
         session.console.note(f"{plural(report.bad_lines, 'bad line')} passed over")
     session.console.detail(
-        f"{report.documents:,} documents, {report.tokens:,} tokens, {report.bytes:,} bytes"
+        f"{plural(report.documents, 'document')}, {plural(report.tokens, 'token')}, {report.bytes:,} bytes"
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from llmkit.errors import DataError, at_place, nearest
+from llmkit.formats.amount_text import plural
 from llmkit.formats.gguf.blocks import dequantise
 from llmkit.formats.gguf.header import GgufTensorInfo
 from llmkit.formats.gguf.parts import GgufPart, joined_header, read_gguf_parts
@@ -127,7 +128,11 @@ class GgufData:
         """
         if name not in self.tensors:
             close = nearest(name, self.tensors)
-            hint = f"did you mean {close}?" if close else f"it has {len(self.tensors)} tensors of other names"
+            hint = (
+                f"did you mean {close}?"
+                if close
+                else f"it has {plural(len(self.tensors), 'tensor')} of other names"
+            )
             raise DataError(f"{self.path}: no tensor {name}", hint=hint)
         return self.tensors[name]
 

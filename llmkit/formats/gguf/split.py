@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.errors import UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.atomic import atomic_file, atomic_files
 from llmkit.formats.gguf.parts import COUNT, NUMBER, TENSORS, is_part_name
 from llmkit.formats.gguf.values import ALIGNMENT, MetadataValue, Typed
@@ -60,7 +61,7 @@ def cut_gguf(
         return [GgufFile(metadata, runs[0])]
     if len(runs) >= MOST_FILES:
         raise UsageError(
-            f"--max-shard-size cuts the model into {len(runs):,} files", hint="give a larger one"
+            f"--max-shard-size cuts the model into {plural(len(runs), 'file')}", hint="give a larger one"
         )
     shared = {key: metadata[key] for key in (ALIGNMENT,) if key in metadata}
     return [

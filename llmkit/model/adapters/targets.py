@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from llmkit.errors import ConfigError, nearest
+from llmkit.formats.amount_text import plural
 from llmkit.model.adapters.config import ALL_LINEAR, LoraConfig, ends_with
 from llmkit.model.adapters.names import PeftModule, peft_modules
 from llmkit.model.config import ModelConfig
@@ -27,7 +28,7 @@ def lora_targets(model: ModelConfig, config: LoraConfig) -> list[Target]:
     """
     if config.layers is not None and config.layers > model.num_hidden_layers:
         raise ConfigError(
-            f"LoRA in the last {config.layers} layers: the model has {model.num_hidden_layers}",
+            f"LoRA in the last {plural(config.layers, 'layer')}: the model has {model.num_hidden_layers}",
             hint=f"give a number from 1 to {model.num_hidden_layers}",
         )
     modules = peft_modules(model)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.errors import ConfigError, nearest
+from llmkit.formats.amount_text import plural
 from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX
 from llmkit.formats.gguf.header import GgufHeader
 from llmkit.model.config import ModelConfig
@@ -93,7 +94,7 @@ def gguf_model_config(header: GgufHeader, source: str, tables: Tables | None = N
         )
     if EMBEDDING not in (tensor.name for tensor in header.tensors):
         raise ConfigError(
-            f"{source}: no tensor {EMBEDDING} (found {len(header.tensors)} tensors)",
+            f"{source}: no tensor {EMBEDDING} (found {plural(len(header.tensors), 'tensor')})",
             hint="convert the model again from where it was published",
         )
     keys = GgufKeys(header.metadata, name, source)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.attention.capture import check_attends
@@ -134,7 +135,7 @@ def check_head(layer: int, head: int, config: ModelConfig) -> None:
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     if not (0 <= layer < layers and 0 <= head < heads):
         raise UsageError(
-            f"there is no head {layer}.{head} (found {layers} layers of {heads} heads)",
+            f"there is no head {layer}.{head} (found {plural(layers, 'layer')} of {plural(heads, 'head')})",
             hint=f"0.0 to {layers - 1}.{heads - 1}",
         )
     check_attends(layer, config)

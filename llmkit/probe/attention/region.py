@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.probe.attention.capture import Captured
 from llmkit.probe.attention.rows import frame_of, head_of, rows_of
 
@@ -50,7 +51,8 @@ def region_of(
     for name, (low, high) in (("queries", queries), ("keys", keys)):
         if low >= high:
             raise UsageError(
-                f"no {name} are left of a text of {tokens} tokens", hint=f"positions are 0 to {tokens - 1}"
+                f"no {name} are left of a text of {plural(tokens, 'token')}",
+                hint=f"positions are 0 to {tokens - 1}",
             )
     return Region(queries, keys)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from llmkit.errors import UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.model.transformer import Transformer
 
 
@@ -49,7 +50,7 @@ def text_positions(positions: Sequence[int], count: int) -> list[int]:
     for one in positions:
         if not -count <= one < count:
             raise UsageError(
-                f"there is no position {one} in a text of {count} tokens",
+                f"there is no position {one} in a text of {plural(count, 'token')}",
                 hint=f"0 to {count - 1}; -1 is the last",
             )
     return [one % count for one in positions]

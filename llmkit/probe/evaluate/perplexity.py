@@ -8,6 +8,7 @@ import msgspec
 
 from llmkit.engine.request import Drawn
 from llmkit.errors import DataError
+from llmkit.formats.amount_text import plural
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, ratio_error
 
@@ -86,8 +87,12 @@ class Perplexity:
         )
 
 
-def perplexity(texts: Sequence[TextSums]) -> Perplexity:
+def perplexity(texts: Sequence[TextSums], name: str = "the texts") -> Perplexity:
     """exp of the mean -ln p over every scored token of all texts.
+
+    Args:
+        texts: what was summed of each.
+        name: of them, for errors.
 
     Raises:
         DataError: nothing was scored.
@@ -95,7 +100,10 @@ def perplexity(texts: Sequence[TextSums]) -> Perplexity:
     used = [text for text in texts if text.scored_tokens]
     count, size = sum(text.scored_tokens for text in used), sum(text.bytes for text in used)
     if not count:
-        raise DataError("no token was scored", hint="a text needs two tokens or more")
+        raise DataError(
+            f"{name}: no token was scored (found {plural(len(texts), 'text')})",
+            hint="a text needs two tokens or more",
+        )
     total = math.fsum(text.nll for text in used)
     mean = total / count
     spread = max(0.0, math.fsum(text.nll_square for text in used) / count - mean * mean)
@@ -104,7 +112,7 @@ def perplexity(texts: Sequence[TextSums]) -> Perplexity:
         name, clusters = "records", [(text.scored_tokens, text.nll) for text in used]
     else:
         name, clusters = "windows", [window for text in used for window in text.windows]
-    error, told = None, f"{count} tokens taken as independent, as there is one window"
+    error, told = None, f"{plural(count, 'token')} taken as independent, as there is one window"
     if len(clusters) > 1:
         error = ratio_error([nll for _, nll in clusters], [tokens for tokens, _ in clusters])
         told = f"{len(clusters)} {name} as clusters"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.amount_text import plural
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,16 @@ def sliding_windows(count: int, *, window: int, stride: int) -> Iterator[Window]
             return
 
 
-def chunk_windows(count: int, *, window: int) -> list[Window]:
+def chunk_windows(count: int, *, window: int, name: str = "the text") -> list[Window]:
     """Chunks side by side, of each of which the second half is scored: llama-perplexity's definition.
 
     What is left at the end, less than a chunk, is left out. With n tokens in a chunk n - 1 - n // 2 are
     scored, since llama.cpp counts the places that predict them: n // 2 to n - 2.
+
+    Args:
+        count: tokens of the text.
+        window: tokens of a chunk.
+        name: of the text, for errors.
 
     Raises:
         DataError: the text has less than two chunks, which llama-perplexity refuses.
@@ -79,7 +85,7 @@ def chunk_windows(count: int, *, window: int) -> list[Window]:
         )
     if count < 2 * window:
         raise DataError(
-            f"the text has {count:,} tokens, and two chunks of {window:,} are the least",
+            f"{name}: {plural(count, 'token')}, and two chunks of {window:,} are the least",
             hint="give it more text, or a smaller --window",
         )
     return [

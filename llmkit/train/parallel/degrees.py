@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from llmkit.errors import ConfigError
+from llmkit.formats.amount_text import plural
 from llmkit.model.config import ModelConfig
 
 
@@ -99,7 +100,8 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
     """
     if degrees.pp > model.num_hidden_layers:
         raise ConfigError(
-            f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
+            f"--pp {degrees.pp}: the model has {plural(model.num_hidden_layers, 'layer')}",
+            hint="fewer stages",
         )
     for name, size in (("tp", degrees.tp), ("cp", degrees.cp), ("pp", degrees.pp)):
         if size > 1 and model.full_heads is not None:

@@ -178,6 +178,11 @@ class Chat:
         """For the length of the session: what it has read is kept for another, where that was asked for."""
         return nullcontext() if self._cache is None else self._cache.keeping(self._engine)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know when `keeping` is over."""
+        return () if self._cache is None else self._cache.notes
+
     def save(self) -> None:
         """Write the transcript, if one is kept."""
         if self._transcript is not None:

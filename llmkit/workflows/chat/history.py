@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.jsonl import Record, decode_field, encode_line, raw, read_records
 from llmkit.formats.streams import open_output
 
@@ -88,7 +89,7 @@ class Conversation:
         users = [place for place, one in enumerate(self.messages) if one.get("role") == "user"]
         if not 0 <= turns <= len(users):
             raise UsageError(
-                f"there are {len(users)} turns (found {turns})", hint="/branch 1 keeps the first"
+                f"there are {plural(len(users), 'turn')} (found {turns})", hint="/branch 1 keeps the first"
             )
         end = users[turns] if turns < len(users) else len(self.messages)
         return Conversation(self.messages[:end], dict(self.record), min(self.first, end))

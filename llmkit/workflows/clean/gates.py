@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from llmkit.errors import GateFailed
+from llmkit.formats.amount_text import plural
 from llmkit.text.rule import Check
 from llmkit.workflows.clean.options import ENOUGH_DOCUMENTS, CleanFiles, CleanSettings
 from llmkit.workflows.clean.report import CleanReport
@@ -28,7 +29,7 @@ def drop_watch(
                 continue
             if seen >= ENOUGH_DOCUMENTS and count.documents > files.max_drop * seen:
                 raise GateFailed(
-                    f"{check.name} drops {count.documents:,} of {seen:,} documents, over --max-drop "
+                    f"{check.name} drops {count.documents:,} of {plural(seen, 'document')}, over --max-drop "
                     f"{files.max_drop:g}: stopped",
                     hint="--explain shows what it sees; --max-drop 1 lets it go on",
                 )
@@ -46,7 +47,7 @@ def check_dropped(report: CleanReport, most: float | None) -> None:
     if most is not None and report.rejected_documents > most * report.documents:
         share = report.rejected_documents / report.documents
         raise GateFailed(
-            f"{report.rejected_documents:,} of {report.documents:,} documents rejected ({share:.1%}), "
-            f"over {most:.1%}; the output is complete",
+            f"{report.rejected_documents:,} of {plural(report.documents, 'document')} rejected "
+            f"({share:.1%}), over {most:.1%}; the output is complete",
             hint="--report report.html shows which rule drops what",
         )

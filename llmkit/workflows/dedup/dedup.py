@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from llmkit.errors import GateFailed, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_inputs, digest_path
 from llmkit.formats.documents import Document, list_files
@@ -61,7 +62,7 @@ def dedup_files(
         fail_over: the share of duplicates above which the answer is no, though all is written.
 
     Raises:
-        AlreadyDone: this is a shard, and all shards are done.
+        AlreadyDone: the folder is whole already: see `refuse_done`.
         UsageError: flags that do not go together, or an output that exists or is an input.
         DataError, MissingError: of the readers, or of an index.
         ResourceError: the memory does not do.
@@ -88,8 +89,8 @@ def dedup_files(
         write_atomic(sources.report, json_text(msgspec.to_builtins(report)))
     if fail_over is not None and report.share > fail_over:
         raise GateFailed(
-            f"--fail-if-dropped-over {fail_over:g}: {report.share:.1%} of {report.documents:,} documents are "
-            "duplicates",
+            f"--fail-if-dropped-over {fail_over:g}: {report.share:.1%} duplicates among "
+            f"{plural(report.documents, 'document')}",
             hint="look at them with --rejects or --clusters",
         )
     return report

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.formats.amount_text import plural
 from llmkit.workflows.dedup.options import PIECES, DedupConfig
 from llmkit.workflows.dedup.write import Tally
 
@@ -117,7 +118,7 @@ def _warnings(config: DedupConfig, tally: Tally, found: dict[str, Any]) -> list[
     gone = tally.removed + tally.tagged
     if tally.documents > 1 and not (gone or tally.edited):
         what = f"the key {config.key}" if config.by == "exact" else f"--by {config.by}"
-        warnings.append(f"no duplicate was found by {what} in {tally.documents:,} documents")
+        warnings.append(f"no duplicate was found by {what} in {plural(tally.documents, 'document')}")
     share = gone / max(1, tally.documents)
     if share > MANY and config.by not in PIECES:
         warnings.append(f"{share:.0%} of the documents are duplicates: check that this is meant")
@@ -125,7 +126,7 @@ def _warnings(config: DedupConfig, tally: Tally, found: dict[str, Any]) -> list[
         warnings.append(f"{tally.removed_bytes / tally.bytes:.0%} of the text was there before: check it")
     without = found.get("without_key", 0)
     if without:
-        warnings.append(f"{without:,} documents have no {config.key}: all are kept")
+        warnings.append(f"{plural(without, 'document')} without {config.key}: kept")
     if tally.documents:
         warnings += [f"--prefer {key}: no document has it" for key in found.get("had_by_none", [])]
     return warnings

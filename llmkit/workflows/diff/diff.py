@@ -139,7 +139,8 @@ def _check_compared(artefact: Artefact) -> None:
         )
     if kind not in _PARTS:
         raise DataError(
-            f"{path}: {kind} are not compared", hint=f"diff or cmp on the files; llmkit show {path}"
+            f"{path}: what is of this kind ({kind}) is not compared",
+            hint=f"diff or cmp on the files; llmkit show {path}",
         )
 
 

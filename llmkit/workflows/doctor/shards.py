@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmkit.errors import DataError, MissingError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.shards import DOCUMENTS, Shard, ShardFolder, ShardIndex
 from llmkit.formats.streams import open_input
 from llmkit.workflows.doctor.findings import Finding, as_finding, finding
@@ -42,7 +43,7 @@ def _wrong_documents(folder: ShardFolder) -> Iterator[str]:
         yield error.problem
         return
     if found != folder.index.documents:
-        yield f"{path}: {found} documents, index.json says {folder.index.documents}"
+        yield f"{path}: {plural(found, 'document')}, index.json says {folder.index.documents}"
 
 
 def _damaged_frames(shard: Shard) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.compare import ENUMERATED, ROUNDS, mcnemar, sign_flip
 from llmkit.probe.evaluate.config import DiffConfig
@@ -217,7 +218,9 @@ def _test(differences: Sequence[float], table: ChangeTable | None, seed: int) ->
 
 
 def _notes(pairs: Pairs, metric: str) -> list[str]:
-    notes = [f"{pairs.left_out:,} records have no {metric} in one of the two"] if pairs.left_out else []
+    notes = (
+        [f"{plural(pairs.left_out, 'record')} without {metric} in one of the two"] if pairs.left_out else []
+    )
     if pairs.have_samples:
         notes.append("each task counts once, by the mean of its samples, which are not independent")
     return notes

@@ -10,6 +10,7 @@ import msgspec
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
+from llmkit.formats.streams import input_name
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.model.source import model_files
 from llmkit.probe.evaluate.config import KlConfig
@@ -209,7 +210,8 @@ def _chunks(
             count += 1
     if not count:
         if len(held) < 4:
-            raise DataError("the text has less than four tokens", hint="give it more text")
+            where = ", ".join(map(input_name, inputs))
+            raise DataError(f"{where}: less than four tokens (found {len(held)})", hint="give it more text")
         yield held
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.formats.amount_text import plural
 from llmkit.probe.evaluate.choice import METRICS
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval, mean_error, wilson
@@ -85,7 +86,8 @@ def mc_report(
     truncated = sum(one["truncated"] for one in found)
     if truncated:
         notes += (
-            f"longer than the context, their beginning cut off: {truncated:,} of {len(found):,} questions",
+            f"longer than the context, their beginning cut off: {truncated:,} of "
+            f"{plural(len(found), 'question')}",
         )
     return McReport(
         model=name,
@@ -98,7 +100,9 @@ def mc_report(
         acc_norm_error=error["acc_norm"],
         acc_bytes=mean["acc_bytes"],
         acc_bytes_error=error["acc_bytes"],
-        interval=Interval(low=low, high=high, method=f"Wilson, {config.metric} of {len(found):,} questions"),
+        interval=Interval(
+            low=low, high=high, method=f"Wilson, {config.metric} of {plural(len(found), 'question')}"
+        ),
         perplexity=_perplexity([one["logprobs"][0] for one in found]) if is_last_word else None,
         groups=[_group(group, ones) for group, ones in sorted(groups.items())],
         truncated=truncated,

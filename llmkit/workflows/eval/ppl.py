@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.amount_text import plural
+from llmkit.formats.streams import input_name
 from llmkit.probe.evaluate.config import Like, PplConfig
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
@@ -104,8 +106,8 @@ def eval_ppl(
         notes = (*scorer.notes, *records.notes)
     skipped = sum(not one.scored_tokens for one in found)
     if skipped:
-        notes += (f"{skipped:,} texts of less than two tokens: nothing of them is scored",)
-    figures = perplexity(found)
+        notes += (f"{plural(skipped, 'text')} of less than two tokens: nothing of them is scored",)
+    figures = perplexity(found, ", ".join(map(input_name, inputs)))
     return PplReport(
         model=scorer.name,
         like=config.like,
@@ -174,7 +176,7 @@ def _parts(
                 hint="cat them together, or leave out --like llama.cpp",
             )
         bos = scorer.tokenizer.bos_id if scorer.adds_bos else None
-        for number, chunk in enumerate(chunk_windows(len(ids), window=window)):
+        for number, chunk in enumerate(chunk_windows(len(ids), window=window, name=document.where)):
             name = f"{document.id}#{number}"
             sums = TextSums(index=number, id=name, tokens=window, text_sha256=digest)
             yield _Part(sums, ids, sizes, [chunk], bos)

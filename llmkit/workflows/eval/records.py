@@ -2,7 +2,8 @@
 
 Lines go to FILE.partial as they come, behind a header that digests the settings; at the end they become FILE,
 whole. A run that was stopped, or killed, leaves FILE.partial: the same command line reads what is there, and
-computes only what is missing. A last line that was torn off is written again.
+computes only what is missing. A last line that was torn off is written again. Where FILE is whole, the same
+line computes nothing, and judges anew by what is in it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.documents import list_files
@@ -21,11 +23,13 @@ from llmkit.formats.partial_lines import (
     Header,
     begin_partial,
     finish_partial,
+    is_done,
     lock_partial,
+    may_be_done,
     partial_path,
     whole_lines,
 )
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, open_input
 
 SCHEMA = "llmkit.eval-partial/1"
 
@@ -44,14 +48,32 @@ class Records:
         stream: BinaryIO | None = None,
         done: Mapping[int, dict[str, Any]] | None = None,
         notes: tuple[str, ...] = (),
+        *,
+        whole: Path | None = None,
     ) -> None:
+        """
+        Args:
+            stream: where records go; None: nowhere.
+            done, notes: see the attributes.
+            whole: the file of a run that has ended, to which nothing is added.
+        """
         self.done = done or {}
         self.kept = len(self.done)
         self.notes = notes
         self._stream = stream
+        self._whole = whole
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Keep a record; its "index" is its place among the inputs, from 0."""
+        """Keep a record; its "index" is its place among the inputs, from 0.
+
+        Raises:
+            DataError: the file was whole, of fewer inputs.
+        """
+        if self._whole is not None:
+            raise DataError(
+                f"{self._whole}: already exists, without record {record['index']:,} of the input",
+                hint="choose another name, or replace it with --force",
+            )
         if self._stream is not None:
             self.kept += 1
             self._stream.write(encode_line(record))
@@ -75,7 +97,9 @@ class Records:
             DataError: the interrupted run had more.
         """
         if (last := max(self.done, default=-1)) >= count:
-            raise another_input(f"the input ends after {count:,} records, has no record {last:,}, and")
+            raise another_input(
+                f"the input ends after {plural(count, 'record')}, has no record {last:,}, and"
+            )
 
 
 def another_input(what: str) -> DataError:
@@ -98,12 +122,12 @@ def check_records(path: Path | None, *, force: bool, inputs: Iterable[Path]) -> 
     """Refuse a place for records before any work.
 
     Raises:
-        UsageError: it is there already and `force` is off, or is an input, or is stdout.
+        UsageError: it is there already, not of a run like this, and `force` is off; or an input, or stdout.
     """
     if path == STDIO:
         raise UsageError("--per-record - : stdout has the report", hint="--per-record FILE.jsonl")
     if path is not None:
-        refuse_existing(path, force=force, inputs=inputs, is_file=True)
+        refuse_existing(path, force=force or may_be_done(path), inputs=inputs, is_file=True)
 
 
 @contextmanager
@@ -128,10 +152,14 @@ def open_records(
         return
     partial = partial_path(path)
     header = Header(SCHEMA, digest_bytes(repr(settings).encode()))
+    if not force and is_done(path, header):
+        yield _whole(path)
+        return
+    refuse_existing(path, force=force, inputs=inputs, is_file=True)
     with lock_partial(partial, hint="let it end") as stream:
         done, end = _read(partial, header)
         begin_partial(stream, end, header)
-        notes = (f"{partial}: goes on after {len(done):,} records",) if done else ()
+        notes = (f"{partial}: goes on after {plural(len(done), 'record')}",) if done else ()
         records = Records(stream, done, notes)
         try:
             yield records
@@ -144,6 +172,17 @@ def open_records(
                 f"stopped: what is complete is kept in {partial}", hint="run the same line again"
             ) from None
         finish_partial(partial, path, force=force, inputs=inputs)
+
+
+def _whole(path: Path) -> Records:
+    """The records of a run that has ended: all that there will be."""
+    done = {}
+    with open_input(path) as stream:
+        for content in stream:
+            record = msgspec.json.decode(content, type=dict[str, Any])
+            done[int(record["index"])] = record
+    notes = (f"{path}: whole already: nothing is computed, --force does it anew",)
+    return Records(done=done, notes=notes, whole=path)
 
 
 def _read(partial: Path, header: Header) -> tuple[dict[int, dict[str, Any]], int]:

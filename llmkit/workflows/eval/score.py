@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError, UsageError, at_place
+from llmkit.formats.amount_text import plural
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Line, decode_field, encode_line, read_records, record_id
 from llmkit.formats.streams import STDIO, input_name
@@ -189,9 +190,9 @@ def _uncertainty(match: Match, scores: list[float], correct: int) -> tuple[Inter
     count = len(scores)
     if match not in GRADED:
         low, high = wilson(correct, count)
-        interval = Interval(low=low, high=high, method=f"Wilson's, of {count} records")
+        interval = Interval(low=low, high=high, method=f"Wilson's, of {plural(count, 'record')}")
         return interval, (high - low) / 2 / Z95
-    return bootstrap_interval(scores, f"bootstrap of {count} records"), mean_error(scores)
+    return bootstrap_interval(scores, f"bootstrap of {plural(count, 'record')}"), mean_error(scores)
 
 
 def _judged(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.engine.config import GenerateConfig
+from llmkit.formats.partial_lines import may_be_done
 from llmkit.workflows.tool.options import ToolOptions
 
 
@@ -42,3 +44,11 @@ class GenerateFiles:
     def every_input(self) -> list[Path]:
         """Also the model and its tokenizer: what no output may replace."""
         return [*self.inputs, self.model, *([] if self.tokenizer is None else [self.tokenizer])]
+
+    def may_be_done(self, config: GenerateConfig) -> bool:
+        """Whether --resume finds an output that a run like this has left whole; `check_done` looks closer.
+
+        Never where each text is to have code: whether it has is counted as it is written.
+        """
+        is_kept = self.resume and not self.force and not config.extract_code
+        return is_kept and self.out is not None and may_be_done(self.out)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import GateFailed, StoppedResumable
+from llmkit.formats.jsonl import OnBad
 from llmkit.formats.rejects import bad_lines
 from llmkit.formats.streams import STDIO, is_terminal, open_output
 from llmkit.progress import SILENT, Progress
@@ -16,7 +17,7 @@ from llmkit.workflows.generate.extent import Extent, extent_of, tool_extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.near_keys import NearKeys
-from llmkit.workflows.generate.partial import Partial, open_partial, read_partial
+from llmkit.workflows.generate.partial import Partial, check_done, open_partial, read_partial
 from llmkit.workflows.generate.row import Refusal, Row
 from llmkit.workflows.generate.rows import read_prompt, read_rows
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
@@ -83,6 +84,7 @@ def generate_files(
     """Write a text for each prompt.
 
     Raises:
+        AlreadyDone: with files.resume, where the output is whole.
         GateFailed: config.require finds nothing in a text, or config.extract_code no code; the output is
             complete.
         StoppedResumable: by Ctrl-C or SIGTERM, and files.resume keeps what is complete.
@@ -91,6 +93,7 @@ def generate_files(
     """
     with given_tools(files.tools) as toolbox:
         job = open_job(files, config, toolbox)
+        _check_done(job)
         with open_partial(job) as partial:
             return _generate(job, partial, progress)
 
@@ -132,6 +135,7 @@ def _generate(job: Job, partial: Partial | None, progress: Progress) -> Generate
     written = writing.written
     _check_written(written, config.require)
     notes = job.notes + (() if partial is None else partial.notes) + keys.notes
+    notes += () if cache is None else cache.notes
     if written.cut_by_context and not job.writes_json:
         notes += (f"the text ends where the model's context of {job.model.max_position_embeddings:,} does",)
     return GenerateReport(
@@ -194,6 +198,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     """What `generate_files` would do, after the same checks."""
     with given_tools(files.tools) as toolbox:
         job = open_job(files, config, toolbox)
+    _check_done(job)
     partial = read_partial(job) if files.resume else None
     _, extent = _prompts(job, partial)
 
@@ -229,6 +234,18 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     )
 
 
+def _check_done(job: Job) -> None:
+    """Stop where nothing is left to do: see `check_done`."""
+    path = job.files.jsonl
+    if path is not None and job.files.may_be_done(job.config):
+        check_done(job, lambda: read_rows(job, path, _passing(job.files)))
+
+
+def _passing(files: GenerateFiles) -> OnBad | None:
+    """What passes over bad lines where that is asked for: they are counted when texts are written."""
+    return (lambda bad: None) if files.skip_bad or files.rejects is not None else None
+
+
 @contextmanager
 def _output(job: Job, partial: Partial | None) -> Iterator[BinaryIO]:
     """Where texts go; what an interrupted run leaves of it can be gone on with under --resume."""
@@ -262,6 +279,5 @@ def _prompts(job: Job, partial: Partial | None) -> tuple[Row | None, Extent | No
         return prompt, tool_extent(job, extent_of(job, [prompt]))
     if path == STDIO or not path.is_file():
         return None, None
-    skip = job.files.skip_bad or job.files.rejects is not None
-    rows: Iterable[Row | Refusal] = read_rows(job, path, (lambda bad: None) if skip else None)
+    rows: Iterable[Row | Refusal] = read_rows(job, path, _passing(job.files))
     return None, tool_extent(job, extent_of(job, rows if partial is None else partial.left(rows)))

@@ -133,7 +133,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         check_tool_options(files, config)
     read = [*files.every_input, *map(adapter_path, config.adapters), *draft_paths(config)]
     for path in (files.out, files.rejects):
-        check_output(path, force=files.force, inputs=read)
+        check_output(path, force=files.force or files.may_be_done(config), inputs=read)
     require_inputs(files.inputs)
     check_model(files.model)
     model, scaling = read_stretched(files.model, config.rope_scaling)

@@ -3,13 +3,14 @@
 With `--resume` records go to OUT.partial as they are complete: a header line, then the records. When all rows
 are done they become OUT, whole, and OUT.partial goes away. A run that was stopped, or killed, leaves
 OUT.partial; the same command line then computes only what is missing, and OUT has the same bytes as if
-nothing had happened. A last line that was torn off is cut away, and its row is written again.
+nothing had happened. A last line that was torn off is cut away, and its row is written again. Once OUT is
+whole, that line has nothing to do.
 """
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,13 +18,15 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import DataError, as_word
+from llmkit.errors import AlreadyDone, DataError, UsageError, as_word
+from llmkit.formats.amount_text import plural
 from llmkit.formats.digest import digest_bytes
-from llmkit.formats.jsonl import Record, encode_line, parse_line
+from llmkit.formats.jsonl import Record, encode_line, parse_line, read_records
 from llmkit.formats.partial_lines import (
     Header,
     begin_partial,
     finish_partial,
+    is_done,
     lock_partial,
     partial_path,
     whole_lines,
@@ -73,7 +76,7 @@ class Partial:
         if not self.end:
             return ()
         torn = ", and half a record, which is written again" if self.is_torn else ""
-        return (f"{self.path}: goes on after {self.done.total():,} records{torn}",)
+        return (f"{self.path}: goes on after {plural(self.done.total(), 'record')}{torn}",)
 
     def left(self, rows: Iterable[Row | Refusal]) -> Iterator[Row | Refusal]:
         """The rows that have no record yet, or not of every sample.
@@ -83,17 +86,18 @@ class Partial:
         """
         done, has_begun = self.done.copy(), False
         for row in rows:
-            key, samples = _key_of(row), 1 if isinstance(row, Refusal) else _records_of(row)
-            there = {sample for sample in range(samples) if done[key, sample]}
-            done.subtract((key, sample) for sample in there)
+            keys = _keys_of(row)
+            there = [key for key in keys if done[key]]
+            done.subtract(there)
             if there and has_begun and self.is_ordered:
                 raise self._wrong("has rows in another order")
-            if len(there) == samples:
+            if len(there) == len(keys):
                 continue
             has_begun = True
-            yield replace(row, skip=frozenset(there)) if there and isinstance(row, Row) else row
+            samples = frozenset(sample for _, sample in there)
+            yield replace(row, skip=samples) if there and isinstance(row, Row) else row
         if over := (+done).total():
-            raise self._wrong(f"has {over:,} records of rows that are not there")
+            raise self._wrong(f"has {plural(over, 'record')} of rows that are not there")
 
     @contextmanager
     def writing(self, job: Job) -> Iterator[BinaryIO]:
@@ -136,6 +140,30 @@ def read_partial(job: Job) -> Partial:
         else:
             done[_key_of_record(record), _sample_of(record)] += 1
     return Partial(path, settings, done, end, end < size, not job.config.unordered)
+
+
+def check_done(job: Job, rows: Callable[[], Iterable[Row | Refusal]]) -> None:
+    """Stop where --resume finds the output whole; see `GenerateFiles.may_be_done`.
+
+    Args:
+        job: whose output may be there, and is not to be replaced.
+        rows: reads all of them, bad lines left out.
+
+    Raises:
+        AlreadyDone: a run of the same model and settings has ended it, and each row has its records there.
+        UsageError: it is of another model, other settings or other rows.
+    """
+    out, settings = job.files.out, _settings_of(job)
+    assert out is not None
+    if is_done(out, Header(SCHEMA, settings)):
+        records = (line.record for line in read_records(out))
+        done = Counter((_key_of_record(record), _sample_of(record)) for record in records)
+        if done == Counter(key for row in rows() for key in _keys_of(row)):
+            raise AlreadyDone(f"{out}: whole already: each row has its records", hint="--force makes it anew")
+    raise UsageError(
+        f"{out}: already exists, and is not what this line would leave",
+        hint="choose another name, or replace it with --force",
+    )
 
 
 @contextmanager
@@ -202,8 +230,10 @@ def model_files(model: Path, adapters: Iterable[Path] = ()) -> list[tuple[str, i
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
-def _key_of(row: Row | Refusal) -> bytes:
-    return _digest(row.record) if row.call is None else row.call.key.encode()
+def _keys_of(row: Row | Refusal) -> list[Key]:
+    """Of all records that a row has in the end."""
+    content = _digest(row.record) if row.call is None else row.call.key.encode()
+    return [(content, sample) for sample in range(1 if isinstance(row, Refusal) else _records_of(row))]
 
 
 def _key_of_record(record: Record) -> bytes:

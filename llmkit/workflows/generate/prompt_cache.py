@@ -43,6 +43,15 @@ class PromptCache:
         if path.exists():
             self._made_with.check(path)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know at the end: that there was nothing to write."""
+        if self._path.exists():
+            return ()
+        return (
+            f"{self._path}: not written: it keeps blocks of {BLOCK_TOKENS} tokens, and no text filled one",
+        )
+
     @contextmanager
     def keeping(self, engine: Engine) -> Iterator[None]:
         """Let an engine find what the file has, and write what the engine has at the end.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from llmkit.formats.amount_text import plural
 from llmkit.probe.attention.region import RegionMap
 from llmkit.workflows.inspect_attention.colors import UNSEEN, color_of, shades
 from llmkit.workflows.inspect_attention.page import PAGE
@@ -58,8 +59,8 @@ def _facts(report: InspectReport, maps: Sequence[RegionMap]) -> str:
     each = "" if cells == len(report.tokens) else f", {cells} cells a side: the largest of each"
     values = "scores before the softmax" if report.before_softmax else "weights, shaded by their root"
     return (
-        f"{len(report.tokens)} tokens from {report.source}; {len(maps)} heads of "
-        f"{report.num_hidden_layers} layers of {report.num_attention_heads}; {values}{each}."
+        f"{plural(len(report.tokens), 'token')} from {report.source}; {plural(len(maps), 'head')} of "
+        f"{plural(report.num_hidden_layers, 'layer')} of {report.num_attention_heads}; {values}{each}."
     )
 
 

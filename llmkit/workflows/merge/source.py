@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from llmkit.errors import DataError, MissingError, some_of
+from llmkit.formats.amount_text import plural
 from llmkit.model.finite import check_finite
 from llmkit.model.lazy_weights import LazyWeights
 from llmkit.tokens.load import read_config, read_templates
@@ -90,7 +91,7 @@ def check_alike(first: MergeSource, others: Sequence[MergeSource]) -> list[str]:
     for other in others:
         if different := _tensor_differences(first, other):
             raise DataError(
-                f"{other.path}: {len(different)} tensors unlike those of {first.path}: "
+                f"{other.path}: {plural(len(different), 'tensor')} unlike those of {first.path}: "
                 f"{some_of(different, _MOST)}",
                 hint=f"models to merge have one shape: llmkit diff {first.path} {other.path} --headers",
             )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.text.mix_amounts import Allotment, Supply, allot, shares_of
 from llmkit.text.mix_order import Pass, choose, interleave
 from llmkit.workflows.dedup.corpus import map_array
@@ -157,8 +158,9 @@ def _supplies(task: ChooseTask, numbers: list[list[int]], facts: list[NDArray[An
             refused = sum(sum(report.refused.values()) for report in reports)
             bad = sum(report.bad_lines for report in reports)
             raise DataError(
-                f"source {source.name} ({source.path}): nothing to give (found {len(one):,} documents of 0 "
-                f"{task.settings.by}, {refused:,} refused by their licence, {bad:,} malformed)",
+                f"source {source.name} ({source.path}): nothing to give "
+                f"(found {plural(len(one), 'document')} of 0 {task.settings.by}, {refused:,} refused by "
+                f"their licence, {bad:,} malformed)",
                 hint=f"leave {source.name} out, or look at llmkit show {source.path}",
             )
         weight = float(size) if source.weight is None else source.weight

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
@@ -119,7 +120,7 @@ def pack_files(
             if not spool.state.tokens:
                 told = ("stdin" if path == STDIO else str(path) for path in sources.inputs)
                 raise DataError(
-                    f"{', '.join(told)}: no tokens to pack (found {tally.seen:,} documents)",
+                    f"{', '.join(told)}: no tokens to pack (found {plural(tally.seen, 'document')})",
                     hint="name files with text or tokens in them",
                 )
             index, cut = write_shards(folder, spool, job, progress)

@@ -11,6 +11,7 @@ import msgspec
 import torch
 
 from llmkit.errors import GateFailed, LlmkitError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import Progress
 from llmkit.train.config import PretrainConfig, Recipe
@@ -128,7 +129,7 @@ def overfit_batch(
     )
     if fail_above is not None and not report.loss <= fail_above:  # nan is neither
         raise GateFailed(
-            f"the loss of one batch is above {fail_above:g} after {len(results)} updates "
+            f"the loss of one batch is above {fail_above:g} after {plural(len(results), 'update')} "
             f"(found {report.loss:.4f})",
             hint="another --lr (see --find-lr), or a model of more parameters",
         )

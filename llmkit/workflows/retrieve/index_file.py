@@ -1,16 +1,22 @@
 """The file of an index: opened to search, made, or changed; every error of SQLite says which file."""
 
+import errno
+import os
+import resource
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import DataError, MissingError, ResourceError, UsageError, at_place
+from llmkit.errors import DataError, MissingError, ResourceError, UsageError, at_place, room_hint
 from llmkit.formats.atomic import atomic_file, refuse_existing, refuse_unwritable
 from llmkit.formats.output_place import refuse_special
 from llmkit.retrieve.store import Store
 
+_CHUNK_BYTES = 1 << 17
+"""More than SQLite writes at once."""
 _CHANGED_KIB = 1 << 18
 """Memory for changes that are not committed: beyond, they go to the file, and others wait or are refused."""
 
@@ -43,7 +49,11 @@ def created_index(out: Path, settings: dict[str, Any], *, force: bool, inputs: l
     """
     refuse_existing(out, force=force, inputs=inputs, is_file=True)
     refuse_special(out, "an index")
-    with named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
+    with (
+        atomic_file(out) as stream,
+        named(out, Path(stream.name)),  # within: while the file is there, and may fill the disk
+        closing(sqlite3.connect(stream.name)) as database,
+    ):
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
         yield Store.create(database, settings)
@@ -103,9 +113,26 @@ def _store_in(database: sqlite3.Connection, path: Path) -> Store:
         return Store(database)
 
 
+def _lack_of_room(file: Path) -> int | None:
+    """Why a file cannot grow, of `DISK_FULL`; None: there is room.
+
+    SQLite tells of a limit on a file's size as of a broken disk.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    journal = file.with_name(f"{file.name}-journal")
+    longest = max((one.stat().st_size for one in (file, journal) if one.exists()), default=0)
+    if limit != resource.RLIM_INFINITY and longest + _CHUNK_BYTES > limit:
+        return errno.EFBIG
+    return errno.ENOSPC if shutil.disk_usage(file.parent).free < _CHUNK_BYTES else None
+
+
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def named(path: Path, file: Path | None = None) -> Iterator[None]:
     """Say which file an error is about.
+
+    Args:
+        path: what people call it.
+        file: what is written, where that is a temporary one.
 
     Raises:
         UsageError, ResourceError, DataError: in place of an error of SQLite.
@@ -114,9 +141,11 @@ def named(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         code = error.sqlite_errorcode & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            raise ResourceError(f"{path}: the disk is full", hint=f"df {path.parent}") from None
-        if code == sqlite3.SQLITE_IOERR:  # a file that has its longest, too
+        number = errno.ENOSPC if code == sqlite3.SQLITE_FULL else _lack_of_room(file or path)
+        if number is not None and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            hint = f"{room_hint(number)}; the previous output is untouched"
+            raise ResourceError(f"{path}: {os.strerror(number).lower()}", hint=hint) from None
+        if code == sqlite3.SQLITE_IOERR:
             raise ResourceError(f"{path}: {error}", hint=f"check the disk: df {path.parent}") from None
         if code == sqlite3.SQLITE_CANTOPEN:
             raise UsageError(f"{path}: may not be read", hint="check the path and its permissions") from None

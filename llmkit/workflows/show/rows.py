@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from llmkit.errors import DataError, GateFailed, UsageError, as_word
+from llmkit.formats.amount_text import plural
 from llmkit.formats.jsonl import decode_field, read_records
 from llmkit.formats.shards import DOCUMENTS, ShardFolder
 from llmkit.tokens.load import load_tokenizer
@@ -87,7 +88,7 @@ def show_row(path: Path, row: int, tokenizer_path: Path | None, *, decode: bool)
     number = row + len(folder) if row < 0 else row
     if not 0 <= number < len(folder):
         raise UsageError(
-            f"{path}: no row {row} (found {len(folder):,} rows)", hint=f"--row 0 … {len(folder) - 1}"
+            f"{path}: no row {row} (found {plural(len(folder), 'row')})", hint=f"--row 0 … {len(folder) - 1}"
         )
     tokenizer = None if tokenizer_path is None else _belonging(tokenizer_path, folder)
     shard, local = folder.place(number)

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.jsonl import BadLine, Line, decode_all, read_records
+from llmkit.formats.jsonl import BadLine, Line, decode_all, parse_records, read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.provenance import read_provenance
-from llmkit.formats.streams import STDIO, is_stream
+from llmkit.formats.streams import input_name, is_stream, open_input
 from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
@@ -27,6 +27,7 @@ from llmkit.workflows.show.model import (
     show_model,
     show_safetensors,
 )
+from llmkit.workflows.show.piped import piped_object
 from llmkit.workflows.show.records import RecordsReport, show_records, show_text
 from llmkit.workflows.show.retrieve_index import RetrieveIndexReport, show_retrieve_index
 from llmkit.workflows.show.run import RunReport, show_metrics, show_run
@@ -55,13 +56,18 @@ Report = (
 
 
 def show_artefact(path: Path) -> Report:
-    """What a path, or JSON lines on stdin for `-`, hold.
+    """What a path, or for `-` JSON lines or a JSON object on stdin, hold.
 
     Raises:
         MissingError: nothing is there.
         DataError: it is damaged, or nothing that llmkit knows.
+        UsageError: a pipe has a file that speaks for its folder.
     """
     artefact = recognise(path)
+    return _show_piped(path) if artefact.kind == "records" and is_stream(path) else _show(artefact)
+
+
+def _show(artefact: Artefact) -> Report:
     match artefact.kind:
         case "model" | "checkpoint" | "gguf":
             return show_model(artefact.path, kind=artefact.kind)
@@ -148,27 +154,36 @@ def _no_such(artefact: Artefact, what: str, which: str) -> UsageError:
     return UsageError(f"{artefact.path}: no {what} (found: {artefact.kind})", hint=f"give {which}")
 
 
-def _show_lines(path: Path) -> RunReport | RecordsReport:
-    """JSON lines, or a folder of their parts; what comes from a stream is known by its first line."""
+def _show_piped(path: Path) -> Report:
+    """What can be read only once, and is known by its first lines."""
+    name = input_name(path)
+    with open_input(path) as opened, piped_object(opened, name) as (artefact, stream):
+        if artefact is not None:
+            return msgspec.structs.replace(_show(artefact), path=name)
+        lines = parse_records(stream, name, on_bad=_refuse)
+        first = next(lines, None)
+        if first is None:
+            return show_records(Path(name), lines)
+        every = chain([first], lines)
+        if is_metrics(decode_all(first)):
+            return show_metrics(Path(name), every)
+        return show_records(Path(name), every)
+
+
+def _show_lines(path: Path) -> RecordsReport:
+    """JSON lines, or a folder of their parts."""
     if parts := corpus_parts(path):
         provenance = read_provenance(path) or {}
         found = show_records(path, chain.from_iterable(map(_records, parts)))
         return msgspec.structs.replace(found, made_by=provenance.get("command_line"))
-    lines = _records(path)
-    first = next(lines, None)
-    name = Path("stdin") if path == STDIO else path
-    if first is None:
-        return show_records(name, lines)
-    every = chain([first], lines)
-    if is_stream(path) and is_metrics(decode_all(first)):
-        return show_metrics(name, every)
-    return show_records(name, every)
+    return show_records(path, _records(path))
 
 
 def _records(path: Path) -> Iterator[Line]:
-    """The records of a file, all of them: nothing is passed over here."""
+    """The records of a file, all of them."""
+    return read_records(path, on_bad=_refuse)
 
-    def refuse(bad: BadLine) -> None:
-        raise DataError(f"{bad.file}:{bad.number}: {bad.problem}", hint="mend the line, or remove it")
 
-    return read_records(path, on_bad=refuse)
+def _refuse(bad: BadLine) -> None:
+    """Nothing is passed over here."""
+    raise DataError(f"{bad.file}:{bad.number}: {bad.problem}", hint="mend the line, or remove it")

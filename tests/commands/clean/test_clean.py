@@ -292,7 +292,7 @@ def test_a_value_that_is_no_utf_8_is_named_where_it_is_looked_at(llmkit_run: Run
 
 def test_a_plan(llmkit_run: Run, documents: str) -> None:
     done = llmkit_run("clean", documents, "--preset", "c4", "-o", "parts", "-n")
-    assert "a folder of 1 parts" in done.text and "c4.sentences" in done.text and not Path("parts").exists()
+    assert "a folder of 1 part\n" in done.text and "c4.sentences" in done.text and not Path("parts").exists()
     plan = json.loads(llmkit_run("clean", documents, "-n", "--json").text)
     assert plan["schema"] == "llmkit.clean-plan/1" and plan["inputs"] == [documents]
 

@@ -68,6 +68,7 @@ def test_a_missed_gate_is_status_1_with_its_report(
     done = llmkit_run(*words)
     assert done.status == 1 and "KL divergence" in done.text
     assert "more than --max-kl 1e-09; nothing was written" in done.err
+    assert done.text.startswith("nothing written: GGUF file\n")
     assert not (tmp_path / "a.gguf").exists()
 
 

@@ -24,6 +24,7 @@ def test_a_reason_for_a_fallback_is_told_once_with_the_first_of_its_matrices() -
             "seconds": None,
             "container": "gguf",
             "out": "m.gguf",
+            "written": True,
         },
         **{"source": "m", "source_bytes": 9, "model_type": "qwen3", "parameters": 40, "type": "Q4_K_M"},
         **{"bits_per_weight": 8.5, "size_bytes": 9, "method": "nearest", "calibration_tokens": 0},

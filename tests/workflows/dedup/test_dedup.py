@@ -227,7 +227,7 @@ def test_exact_duplicates_are_all_found_and_nothing_else_by_text_or_by_key(tmp_p
     assert dedup(tmp_path / "text", [path], by="exact").dropped == {"c": "a", "e": "d"}
     by_url = dedup(tmp_path / "url", [path], by="exact", key="metadata.url")
     assert by_url.dropped == {"c": "b"} and by_url.report.without_key == 2
-    assert any("2 documents have no metadata.url" in warning for warning in by_url.report.warnings)
+    assert any("2 documents without metadata.url" in warning for warning in by_url.report.warnings)
     last = dedup(tmp_path / "last", [path], by="exact", prefer="metadata.url:u/2>u/1", with_clusters=True)
     assert last.dropped == {"a": "c", "e": "d"}
     assert last.clusters == [
@@ -306,7 +306,7 @@ def test_an_exact_index_knows_the_texts_of_another_corpus(tmp_path: Path) -> Non
 
 def test_more_duplicates_than_allowed_is_no_after_all_is_written(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "in.jsonl", [{"id": str(n), "text": "same"} for n in range(4)])
-    with pytest.raises(GateFailed, match=r"75\.0% of 4 documents"):
+    with pytest.raises(GateFailed, match=r"75\.0% duplicates among 4 documents"):
         dedup(tmp_path / "out", [path], by="exact", fail_over=0.5)
     assert len(content_of(tmp_path / "out" / "out.jsonl").splitlines()) == 1
     assert "75%" in dedup(tmp_path / "b", [path], by="exact", fail_over=0.75).report.warnings[0]

@@ -180,7 +180,7 @@ def test_flags_about_what_is_not_compared_are_wrong_usage(
 
 def test_data_files_are_not_compared(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
-    with pytest.raises(DataError, match="records are not compared"):
+    with pytest.raises(DataError, match=r"\(records\) is not compared"):
         compared(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
     with pytest.raises(MissingError):
         compared(tmp_path / "a.jsonl", tmp_path / "nowhere")

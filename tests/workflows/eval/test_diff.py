@@ -93,7 +93,7 @@ def test_what_only_one_has_is_an_error_or_left_out(tmp_path: Path) -> None:
 def test_a_record_without_a_figure_is_left_out_and_counted(tmp_path: Path) -> None:
     a = _records(tmp_path / "a", [1.0, None, 2.0], "nll_per_token")
     found = _diff(a, a)
-    assert found.records == 2 and "1 records have no nll_per_token" in found.notes[0]
+    assert found.records == 2 and "1 record without nll_per_token" in found.notes[0]
 
 
 def test_a_record_without_a_verdict_leaves_the_others_right_or_wrong(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_record_without_a_verdict_leaves_the_others_right_or_wrong(tmp_path: P
     table = found.table
     assert table is not None and (table.both_right, table.lost, table.won, table.both_wrong) == (0, 8, 1, 0)
     assert (found.records, found.test) == (9, "McNemar's, exact")
-    assert found.notes[0] == "2 records have no correct in one of the two"
+    assert found.notes[0] == "2 records without correct in one of the two"
 
 
 def test_two_reports_are_compared_as_independent(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_text_shorter_than_a_chunk_is_one_and_one_of_nothing_is_refused(
     count = len(load_tokenizer(original).encode(LICENSE[:60]))
     assert _kl(other, original, text, whole=True).quality.positions == count - 1
     text.write_text("a")
-    with pytest.raises(DataError, match="less than four tokens"):
+    with pytest.raises(DataError, match=rf"{text}: less than four tokens \(found 1\)"):
         _kl(other, original, text)
 
 

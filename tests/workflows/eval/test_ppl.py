@@ -211,8 +211,10 @@ def test_llama_cpp_reads_one_text(spelled_model: Make, text: Path) -> None:
 
 def test_an_empty_text_is_refused(spelled_model: Make, text: Path) -> None:
     text.write_text("")
-    with pytest.raises(DataError, match="no token was scored"):
+    with pytest.raises(DataError, match=r"text.*: no token was scored \(found 1 text\)"):
         _ppl(spelled_model(), text)
+    with pytest.raises(DataError, match=r"text.*: 1 token, and two chunks of 32 are the least"):
+        _ppl(spelled_model("other"), text, like="llama.cpp", window=32)
 
 
 def test_records_of_another_text_of_as_many_tokens_are_not_gone_on_with(

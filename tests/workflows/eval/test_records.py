@@ -25,7 +25,27 @@ def test_a_run_that_ends_has_a_file_of_its_records_alone(tmp_path: Path) -> None
     path = tmp_path / "r.jsonl"
     _stop_after(path, 9)
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["r0", "r1", "r2"]
-    assert list(tmp_path.iterdir()) == [path]
+    assert {one.name for one in tmp_path.iterdir()} == {"r.jsonl", ".r.jsonl.done"}
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.zst"])
+def test_a_run_that_has_ended_is_there_whole_for_the_same_line_and_in_the_way_of_any_other(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    _stop_after(path, 9)
+    content = path.read_bytes()
+    with open_records(path, "a") as records:
+        assert [records.done[index]["id"] for index in range(3)] == ["r0", "r1", "r2"] and records.kept == 3
+        assert "whole already" in str(records.notes)
+        records.check_all_read(3)
+        with pytest.raises(DataError, match="without record 3 of the input"):
+            records.write({"index": 3, "id": "r3"})
+    with pytest.raises(UsageError, match="already exists"), open_records(path, "b"):
+        pass
+    assert path.read_bytes() == content and not (tmp_path / f"{name}.partial").exists()
+    with open_records(path, "a", force=True) as records:
+        assert not records.done
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])  # Ctrl-C, SIGTERM
@@ -107,7 +127,7 @@ def test_who_comes_when_a_run_ends_writes_a_file_of_its_own(
             open_records(path, "a", force=True).__enter__()
         records.write({"index": 0, "id": "new"})
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["new"]
-    assert list(tmp_path.iterdir()) == [path]
+    assert {one.name for one in tmp_path.iterdir()} == {"r", ".r.done"}
 
 
 def test_nowhere_is_a_place_and_stdout_is_none(tmp_path: Path) -> None:

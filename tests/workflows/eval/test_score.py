@@ -177,7 +177,7 @@ def test_records_of_other_outputs_are_not_gone_on_with(
         read("x", "y", end="{broken\n")
     with pytest.raises(DataError, match=r"record 1 \('1'\) is another than in the interrupted run"):
         read("x", "x")
-    with pytest.raises(DataError, match="the input ends after 1 records"):
+    with pytest.raises(DataError, match="the input ends after 1 record,"):
         read("x")
     assert read("x", "y", "x").correct == 2
     assert len((tmp_path / "r").read_text().splitlines()) == 3

@@ -16,7 +16,7 @@ from gguf_copies import split_gguf
 from gguf_models import case_config, random_model
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.errors import AlreadyDone, DataError, StoppedResumable, UsageError
 from llmkit.formats.gguf.write import write_gguf
 from llmkit.formats.partial_lines import partial_path
 from llmkit.model.gguf.save import gguf_model
@@ -154,6 +154,30 @@ def test_records_of_other_settings_rows_or_files_are_refused(bench: Bench) -> No
     bench.partial.write_bytes(b"{}\n")
     with pytest.raises(DataError, match="not the records of an interrupted run"):
         bench.run()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst"])
+def test_the_same_line_again_has_nothing_to_do_and_any_other_is_refused(bench: Bench, suffix: str) -> None:
+    bench.out = bench.out.with_suffix(suffix)
+    generate_files(*bench.asked())
+    whole = bench.out.read_bytes()
+    for run in (generate_files, plan_generate):
+        with pytest.raises(AlreadyDone, match="each row has its records"):
+            run(*bench.asked())
+    refused: list[dict[str, Any]] = [{"sampling": {"seed": 1}}, {"resume": False}]
+    for settings in refused:
+        with pytest.raises(UsageError, match="already exists"):
+            generate_files(*bench.asked(**settings))
+    for rows in (ROWS[1:], [*ROWS, ROWS[0]], [{"prompt": "new"}, *ROWS[1:]]):
+        bench.give(rows)
+        with pytest.raises(UsageError, match="already exists, and is not what this line would leave"):
+            generate_files(*bench.asked())
+    bench.give(ROWS)
+    assert bench.out.read_bytes() == whole and not partial_path(bench.out).exists()
+    bench.out.write_bytes(whole[:-1])  # somebody's edit
+    with pytest.raises(UsageError, match="already exists"):
+        generate_files(*bench.asked())
+    assert generate_files(*bench.asked(force=True)).texts and bench.out.read_bytes() == whole
 
 
 def test_the_hint_to_begin_anew_removes_the_records_and_nothing_else(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import generate_files
 from llmkit.workflows.generate.job import open_job
-from llmkit.workflows.generate.model import place, start_engine
+from llmkit.workflows.generate.model import BLOCK_TOKENS, place, start_engine
 from llmkit.workflows.generate.prompt_cache import keeping, open_prompt_cache
 from tests.model.recurrent.conftest import hybrid
 
@@ -217,3 +217,23 @@ def test_host_memory_that_is_asked_for_is_the_engines_and_counts_as_memory(
         for more in ((), ("--cache-offload", "1MiB"))
     ]
     assert plans[1] - plans[0] == 2**20
+
+
+def test_a_run_whose_texts_fill_no_block_says_that_there_was_nothing_to_write(
+    folder: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    files = GenerateFiles(model=folder, prompt="a", out=tmp_path / "out", force=True, prompt_cache=cache)
+    for tokens in (2, 2 * BLOCK_TOKENS):
+        sampling = {"temperature": 0.0, "ignore_eos": True, "max_tokens": tokens}
+        report = generate_files(files, GenerateConfig(sampling=sampling))
+        told = [note for note in report.notes if "cache: not written" in note]
+        assert (len(told), cache.exists()) == ((1, False) if tokens == 2 else (0, True))
+
+
+def test_a_conversation_too_short_for_a_block_says_so(folder: Path, tmp_path: Path) -> None:
+    files = ChatFiles(model=folder, prompt_cache=tmp_path / "cache")
+    chat = start_chat(open_chat(files, GenerateConfig(), None))
+    with chat.keeping():
+        pass
+    assert ["cache: not written" in note for note in chat.notes] == [True]

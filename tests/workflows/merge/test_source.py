@@ -33,7 +33,7 @@ def test_another_shape_is_named(tmp_path: Path) -> None:
 
 def test_absent_and_surplus_tensors_are_named(tmp_path: Path) -> None:
     _two(tmp_path, tie_word_embeddings=True)
-    with pytest.raises(DataError, match=r"1 tensors unlike .*lm_head.weight is absent"):
+    with pytest.raises(DataError, match=r"1 tensor unlike .*lm_head.weight is absent"):
         merged(tmp_path, "out", "one", "two", method="linear")
     with pytest.raises(DataError, match=r"lm_head.weight is surplus"):
         merged(tmp_path, "out", "two", "one", method="linear")

@@ -281,7 +281,7 @@ def test_what_cannot_be_packed_is_told_before_anything_is_written(
     with pytest.raises(DataError, match=r"t\.jsonl:1: id 99999 is beyond the tokenizer's 600 ids"):
         pack("out", tmp_path / "t.jsonl")
     (tmp_path / "empty.jsonl").write_bytes(encode_line({"tokens": []}))
-    with pytest.raises(DataError, match=r"empty.jsonl: no tokens to pack \(found 1 documents\)"):
+    with pytest.raises(DataError, match=r"empty.jsonl: no tokens to pack \(found 1 document\)"):
         pack("out", tmp_path / "empty.jsonl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["docs.jsonl", "empty.jsonl", "t.jsonl"]
 
