@@ -227,8 +227,3 @@ def check_stdout(records: Records, *, as_json: bool, dry_run: bool) -> None:
             "--json and --metrics -: both are for stdout",
             hint="--metrics FILE, or leave --json out: the last records say what came of the run",
         )
-
-
-BUDGET, DECAY, ADAMW, ROUTERS = Budget(), Decay(), AdamW(), Routers()
-SAMPLES, CHECKPOINTS, RECORDS, MACHINE = Samples(), Checkpoints(), Records(), Machine()
-"""What the groups are where nothing is given."""

@@ -288,7 +288,3 @@ class PromptCache:
     prompt_cache_read_only: Annotated[
         bool, Option("--prompt-cache-read-only", help="Use that file, never write it.")
     ] = False
-
-
-SAMPLING, RUNNING, SPECULATION, PROMPT_CACHE = Sampling(), Running(), Speculation(), PromptCache()
-"""What the groups are where nothing is given."""

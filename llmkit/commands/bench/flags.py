@@ -172,10 +172,6 @@ class Reporting:
     log_every: LogEvery = 10.0
 
 
-REPORTING = Reporting()
-"""What the group is where nothing is given."""
-
-
 def finish(session: Session, report: "BenchReport", reporting: Reporting) -> None:
     """Print a report, say what speaks against it, compare it with a baseline.
 

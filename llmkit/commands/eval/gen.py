@@ -66,6 +66,7 @@ MinAccuracy = Annotated[
 @with_flag_groups
 def gen(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     tasks: Tasks = None,
     form: FormName = Default.form,
@@ -91,9 +92,9 @@ def gen(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
-    told: flags.Told = flags.TOLD,
+    told: flags.Told,
 ) -> None:
     """Written answers: compared with the right ones, or tried by your command.
 

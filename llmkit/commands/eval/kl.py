@@ -32,6 +32,7 @@ MinSameTop = Annotated[
 @with_flag_groups
 def kl(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     inputs: flags.Inputs = None,
     reference: Reference = ...,  # type: ignore[assignment]
@@ -44,8 +45,8 @@ def kl(
     fail_above: flags.FailAbove = None,
     min_same_top: MinSameTop = None,
     baseline: flags.Baseline = None,
-    running: flags.Running = flags.AS_STORED,
-    told: flags.Told = flags.TOLD,
+    running: flags.Running,
+    told: flags.Told,
 ) -> None:
     """KL divergence of a model from another, in lock-step over documents.
 

@@ -38,6 +38,7 @@ MinAccuracy = Annotated[float | None, Option("--min-accuracy", metavar="X", help
 @with_flag_groups
 def mc(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     questions: Questions = None,
     form: FormName = McConfig.form,
@@ -50,9 +51,9 @@ def mc(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
-    told: flags.Told = flags.TOLD,
+    told: flags.Told,
 ) -> None:
     """Multiple choice: which answer the model finds most likely.
 

@@ -38,6 +38,7 @@ MaxTokens = Annotated[
 @with_flag_groups
 def ppl(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     inputs: flags.Inputs = None,
     tokenizer: TokenizerPath = None,
@@ -49,9 +50,9 @@ def ppl(
     per_record: flags.PerRecord = None,
     fail_above: flags.FailAbove = None,
     baseline: flags.Baseline = None,
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
-    told: flags.Told = flags.TOLD,
+    told: flags.Told,
 ) -> None:
     """Perplexity and bits per byte of documents.
 

@@ -161,7 +161,3 @@ class Batches:
     batch_tokens: run_flags.BatchTokens = None
     batch_ramp: BatchRamp = None
     micro_batch_rows: run_flags.MicroBatchRows = None
-
-
-SOURCES, RULES, BATCHES = Sources(), Rules(), Batches()
-"""What the groups are where nothing is given."""

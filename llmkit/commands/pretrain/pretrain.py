@@ -11,7 +11,6 @@ from llmkit.commands import run_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.parallel_flags import (
-    ALONE,
     Processes,
     count_processes,
     refuse_processes,
@@ -46,25 +45,26 @@ if TYPE_CHECKING:
 @stoppable
 def pretrain(
     ctx: typer.Context,
+    *,
     out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
-    sources: own.Sources = own.SOURCES,
-    shape: shape_flags.Shape = shape_flags.AS_PRESET,
+    sources: own.Sources,
+    shape: shape_flags.Shape,
     seq_len: Annotated[
         int | None, Option(metavar="N", parser=parse_count, help="Row length for documents.")
     ] = None,
-    budget: flags.Budget = flags.BUDGET,
-    rules: own.Rules = own.RULES,
-    batches: own.Batches = own.BATCHES,
+    budget: flags.Budget,
+    rules: own.Rules,
+    batches: own.Batches,
     lr: Annotated[
         float | None, Option(metavar="X", help="Peak learning rate; default 3e-3 * sqrt(128 / hidden_size).")
     ] = None,
     mup_base_width: own.MupBaseWidth = None,
-    decay: flags.Decay = flags.DECAY,
+    decay: flags.Decay,
     optimizer: own.Optimizer = PretrainConfig.optimizer,
     momentum: own.Momentum = None,
-    adamw: flags.AdamW = flags.ADAMW,
+    adamw: flags.AdamW,
     z_loss: own.ZLoss = None,
-    routers: flags.Routers = flags.ROUTERS,
+    routers: flags.Routers,
     seed: Seed = PretrainConfig.seed,
     dtype: flags.Dtype = PretrainConfig.dtype,
     fp8: own.Fp8 = False,
@@ -74,15 +74,15 @@ def pretrain(
     max_rewinds: own.MaxRewinds = None,
     eval_every: flags.EvalEvery = None,
     eval_rows: flags.EvalRows = None,
-    samples: flags.Samples = flags.SAMPLES,
-    checkpoints: flags.Checkpoints = flags.CHECKPOINTS,
+    samples: flags.Samples,
+    checkpoints: flags.Checkpoints,
     async_checkpoint: own.AsyncCheckpoint = False,
     resume: flags.Resume = "auto",
     max_time: flags.MaxTime = None,
     fail_above: flags.FailAbove = None,
-    records: flags.Records = flags.RECORDS,
-    machine: flags.Machine = flags.MACHINE,
-    processes: Processes = ALONE,
+    records: flags.Records,
+    machine: flags.Machine,
+    processes: Processes,
     overfit_batch: own.OverfitBatch = False,
     find_lr: own.FindLr = False,
     dry_run: DryRun = False,

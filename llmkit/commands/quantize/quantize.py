@@ -34,6 +34,7 @@ KV_FORMS = ("int8-token", "q8_0", "q4_0")
 @with_flag_groups
 def quantize(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     output: flags.Output = None,
     out: flags.Out = None,
@@ -43,10 +44,10 @@ def quantize(
     container: flags.Format = QuantizeConfig.container,
     method: flags.Method = QuantizeConfig.method,
     scale: flags.Scale = QuantizeConfig.scale,
-    calibration: flags.Calibration = flags.CALIBRATION,
-    mixing: flags.Mixing = flags.MIXING,
-    questions: flags.Questions = flags.NO_QUESTIONS,
-    gates: flags.Gates = flags.NO_GATES,
+    calibration: flags.Calibration,
+    mixing: flags.Mixing,
+    questions: flags.Questions,
+    gates: flags.Gates,
     tokenizer: flags.TokenizerPath = QuantizeConfig.tokenizer,
     no_tokenizer: flags.NoTokenizer = False,
     max_shard_size: MaxShardSize = QuantizeConfig.max_shard_bytes,

@@ -277,7 +277,3 @@ class Helpers:
             "retrieve": self.retrieve,
             "passages": passages,
         }
-
-
-HERE, ONE_PROCESS, ANYBODY, QUEUE, NO_HELPERS = Listening(), Fleet(), Access(), Queue(), Helpers()
-"""What the groups are where nothing is given."""
