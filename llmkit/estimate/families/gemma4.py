@@ -15,6 +15,13 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from llmkit.estimate.architecture import Architecture, LayerCache
+from llmkit.estimate.families.gemma3n import (
+    shared_caches,
+    write_attention,
+    write_norms,
+    write_own,
+    write_own_table,
+)
 from llmkit.estimate.families.mlp import write_gated
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Defaults, Reader, Sizes, assemble, plain_cache, read_sizes
@@ -33,7 +40,6 @@ def read_gemma4(keys: Keys, prefix: str) -> Architecture:
     sizes = read_sizes(keys, DEFAULTS)
     D, V, L = sizes.hidden_size, sizes.vocab_size, sizes.layers
     P = keys.count("hidden_size_per_layer_input", 256)
-    own = (keys.whole("vocab_size_per_layer_input", default=262_144), L * P)
     F, doubled = keys.whole("intermediate_size"), keys.flag("use_double_wide_mlp")
     biased, one_matrix = keys.flag("attention_bias"), keys.flag("attention_k_eq_v")
     tied, experts = keys.flag("tie_word_embeddings", True), _experts(keys)
@@ -43,16 +49,16 @@ def read_gemma4(keys: Keys, prefix: str) -> Architecture:
 
     sheet = Sheet(prefix or "model.")
     sheet.tensor("embed_tokens.weight", (V, D), "embed_tokens", "embeddings")
-    if P:
-        sheet.tensor("embed_tokens_per_layer.weight", own, "embed_tokens", "embeddings")
-        sheet.linear("per_layer_model_projection", L * P, D, "other", "embeddings")
-        sheet.norm("per_layer_projection_norm", P)
+    write_own_table(sheet, keys, L, D, P)
     for number, (width, cache) in enumerate(zip(widths, caches, strict=True)):
         layer = sheet.within(f"layers.{number}.", number)
         values = not (one_matrix and not cache.window)
-        _write_attention(layer.within("self_attn."), D, cache, biased, values=values)
+        write_attention(layer.within("self_attn."), D, cache, biased, values=values)
         write_gated(layer, "mlp", D, width)
-        _write_norms_and_own(layer, D, P)
+        write_norms(layer, D)
+        layer.tensor("layer_scalar", (1,), "other", "norms", learnt=False)
+        if P:
+            write_own(layer, D, P)
         if experts is not None:
             _write_experts(layer, D, *experts)
     sheet.norm("norm", D)
@@ -77,14 +83,11 @@ def _caches(keys: Keys, sizes: Sizes, *, one_matrix: bool) -> tuple[LayerCache, 
     """What each layer keeps; the last num_kv_shared_layers read what an earlier one of their kind has."""
     kinds, window = every(6, 512)(keys, sizes.layers)
     kinds = (*kinds[:-1], "full")  # the class sees to it that the last sees everything
-    owners = sizes.layers - keys.count("num_kv_shared_layers", 0)
-    if owners < 1 or not set(kinds[owners:]) <= set(kinds[:owners]):
-        keys.wrong("num_kv_shared_layers", "a number that leaves a layer of each kind with keys and values")
     caches = [
         plain_cache(one, kind, window)
         for one, kind in zip(_sizes_of_layers(keys, sizes, kinds, one_matrix=one_matrix), kinds, strict=True)
     ]
-    return (*caches[:owners], *(replace(cache, kind="shared") for cache in caches[owners:]))
+    return shared_caches(keys, kinds, caches, 0)
 
 
 def _sizes_of_layers(keys: Keys, sizes: Sizes, kinds: Sequence[Kind], *, one_matrix: bool) -> list[Sizes]:
@@ -111,27 +114,6 @@ def _told(keys: Keys) -> dict[int, Mapping[str, object]]:
     if not all(name.isdigit() and isinstance(one, Mapping) for name, one in told.items()):
         keys.wrong("per_layer_config", "an object of objects, by the numbers of layers")
     return {int(name): one for name, one in told.items()}
-
-
-def _write_attention(sheet: Sheet, hidden: int, cache: LayerCache, biased: bool, *, values: bool) -> None:
-    D, H, K, E = hidden, cache.query_heads, cache.kv_heads, cache.key_dim
-    sheet.linear("q_proj", H * E, D, "q_proj", "attention", bias=biased)
-    sheet.norm("q_norm", E)
-    if cache.kind != "shared":
-        for name in ("k_proj", "v_proj") if values else ("k_proj",):
-            sheet.linear(name, K * E, D, name, "attention", bias=biased)
-        sheet.norm("k_norm", E)
-    sheet.linear("o_proj", D, H * E, "o_proj", "attention", bias=biased)
-
-
-def _write_norms_and_own(layer: Sheet, hidden: int, own: int) -> None:
-    for norm in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
-        layer.norm(f"{norm}_layernorm", hidden)
-    layer.tensor("layer_scalar", (1,), "other", "norms", learnt=False)
-    if own:
-        layer.linear("per_layer_input_gate", own, hidden, "other", "mlp")
-        layer.linear("per_layer_projection", hidden, own, "other", "mlp")
-        layer.norm("post_per_layer_input_norm", hidden)
 
 
 def _write_experts(layer: Sheet, hidden: int, count: int, used: int, width: int) -> None:
