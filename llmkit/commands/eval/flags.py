@@ -178,7 +178,7 @@ def evaluated(
 
 def show_plan(evaluate: Callable[[], Any], *, as_json: bool) -> None:
     """Print what an evaluation would take; its model's options have `plans`."""
-    from llmkit.commands.eval.plan_text import eval_plan_text
+    from llmkit.commands.eval.text import eval_plan_text
     from llmkit.workflows.eval.plan import plan_eval
 
     print_report(plan_eval(evaluate), as_json, eval_plan_text)

@@ -115,7 +115,7 @@ def gen(
       llmkit eval gen run tasks.jsonl --max-tokens 8 -m number --json
       llmkit eval gen run tasks.jsonl --max-tokens 8 --verify 'grep -q 4'
     """
-    from llmkit.commands.eval.gen_text import gen_text
+    from llmkit.commands.eval.text import gen_text
     from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.gen import SCHEMA, eval_gen
 

@@ -67,7 +67,7 @@ def kl(
       llmkit eval kl run valid.txt --reference run --max-chunks 2
       llmkit eval kl run valid.txt -r run --weights int8 --fail-above 1 --json
     """
-    from llmkit.commands.eval.kl_text import kl_text
+    from llmkit.commands.eval.text import kl_text
     from llmkit.errors import GateFailed
     from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.kl import SCHEMA, eval_kl

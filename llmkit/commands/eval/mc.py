@@ -72,7 +72,7 @@ def mc(
       llmkit eval mc run questions.jsonl --per-record mc.jsonl
       llmkit eval mc run questions.jsonl --shots 1 --dev questions.jsonl --json
     """
-    from llmkit.commands.eval.mc_text import mc_text
+    from llmkit.commands.eval.text import mc_text
     from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.mc import eval_mc
     from llmkit.workflows.eval.mc_report import SCHEMA

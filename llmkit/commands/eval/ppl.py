@@ -76,7 +76,7 @@ def ppl(
       llmkit eval ppl run valid.txt --like llama.cpp --window 32
       llmkit eval ppl run docs.jsonl --per-record ppl.jsonl --fail-above 1e6
     """
-    from llmkit.commands.eval.ppl_text import ppl_text
+    from llmkit.commands.eval.text import ppl_text
     from llmkit.workflows.eval.gates import check_limit
     from llmkit.workflows.eval.ppl import SCHEMA, eval_ppl
 

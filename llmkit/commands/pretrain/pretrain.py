@@ -19,8 +19,7 @@ from llmkit.commands.parallel_flags import (
 )
 from llmkit.commands.pretrain import flags as own
 from llmkit.commands.pretrain import shape_flags
-from llmkit.commands.pretrain.text import describe_plan, describe_report
-from llmkit.commands.pretrain.trial_text import describe_trial
+from llmkit.commands.pretrain.text import describe_plan, describe_report, describe_trial
 from llmkit.commands.run_start import stoppable
 from llmkit.commands.shared import (
     DryRun,
