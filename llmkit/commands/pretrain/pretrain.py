@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -103,7 +103,6 @@ def pretrain(
     """
     from llmkit.workflows.pretrain.pretrain import plan_pretrain
     from llmkit.workflows.pretrain.pretrain import pretrain as run
-    from llmkit.workflows.pretrain.trial import try_out
     from llmkit.workflows.run.ranks import is_first_process
 
     if overfit_batch or find_lr:
@@ -124,50 +123,45 @@ def pretrain(
         start_processes(processes)
     files = _files(out, sources, shape, seq_len, records, samples)
     if overfit_batch or find_lr:
-        if idle := own.flags_of_a_run(ctx):
-            told = "--find-lr" if find_lr else "--overfit-batch"
-            session.console.note(
-                f"{told} is a trial of 100 updates, to which these say nothing: {', '.join(idle)}"
-            )
-        with session.console.progress("trying", log_every=log_every) as progress:
-            trial = try_out(
-                files,
-                config,
-                rates=find_lr,
-                fail_above=fail_above,
-                invocation=session.invocation,
-                progress=progress,
-            )
-        print_report(trial, as_json, describe_trial)
+        _try_out(ctx, files, config, rates=find_lr)
         return
+    common: dict[str, Any] = {"resume": resume, "force": force, "division": processes.division()}
+    common |= {"invocation": session.invocation}
     with console.progress("pretraining", log_every=log_every, panel=True) as progress:
         if dry_run:
+            started = count if only_planned else None
             plan = plan_pretrain(
-                files,
-                config,
-                resume=resume,
-                force=force,
-                calibrate=calibrate,
-                division=processes.division(),
-                processes=count if only_planned else None,
-                invocation=session.invocation,
-                progress=progress,
+                files, config, calibrate=calibrate, processes=started, progress=progress, **common
             )
         else:
-            report = run(
-                files,
-                config,
-                resume=resume,
-                force=force,
-                fail_above=fail_above,
-                division=processes.division(),
-                invocation=session.invocation,
-                progress=progress,
-            )
+            report = run(files, config, fail_above=fail_above, progress=progress, **common)
     if dry_run and is_first_process():
         print_report(plan, as_json, describe_plan)
     elif not dry_run and records.metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report, quiet=console.quiet)
+
+
+def _try_out(ctx: typer.Context, files: "PretrainFiles", config: PretrainConfig, *, rates: bool) -> None:
+    """A hundred updates, of one batch or at rising rates: the report alone."""
+    from llmkit.workflows.pretrain.trial import try_out
+
+    session: Session = ctx.obj
+    if idle := own.flags_of_a_run(ctx):
+        told = "--find-lr" if rates else "--overfit-batch"
+        session.console.note(
+            f"{told} is a trial of 100 updates, to which these say nothing: {', '.join(idle)}"
+        )
+    given = ctx.params
+    with session.console.progress("trying", log_every=given["log_every"]) as progress:
+        trial = try_out(
+            files,
+            config,
+            rates=rates,
+            fail_above=given["fail_above"],
+            invocation=session.invocation,
+            progress=progress,
+        )
+    print_report(trial, given["as_json"], describe_trial)
 
 
 def _files(
