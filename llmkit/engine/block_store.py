@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
+from llmkit.model.layer_sizes import head_sizes, side_by_side
 from llmkit.model.stored_numbers import ARRAY_DTYPES
 
 ARRAYS: dict[str, np.dtype[Any]] = {**ARRAY_DTYPES, "int8": np.dtype(np.int8)}
@@ -36,6 +37,21 @@ class BlockKind:
     def position_bytes(self) -> int:
         """Bytes of one position."""
         return prod(self.shape) * ARRAYS[self.dtype].itemsize
+
+
+def part_of_row(config: ModelConfig, layer: int, slot: int, number: int) -> tuple[int, tuple[int, ...]]:
+    """Where in the rows of its place a layer's numbers begin, and their shape.
+
+    Args:
+        config: of the model, whose layers keep keys and values of heads.
+        layer: which.
+        slot: its part of the place.
+        number: as `BlockKind.number`.
+    """
+    heads = head_sizes(config, layer)
+    if number > 1:
+        return slot * heads.num_key_value_heads, (heads.num_key_value_heads,)
+    return slot * heads.width, (heads.num_key_value_heads, heads.head_dim)
 
 
 class BlockStore(Protocol):
@@ -74,7 +90,8 @@ def block_kinds(config: ModelConfig, dtype: str, layers: int | None = None) -> l
     check_kv_dtype(config, dtype)
     kinds = [(shape, dtype) for shape in _row_shapes(config)]
     if dtype == "int8":
-        kinds += [(shape[:-1], "float32") for shape, _ in kinds]
+        scales = (_heads_in_row(config),)
+        kinds += [(scales, "float32") for _ in kinds]
     return [
         BlockKind(layer, number, kind, shape)
         for layer in range(config.num_hidden_layers if layers is None else layers)
@@ -96,8 +113,22 @@ def check_kv_dtype(config: ModelConfig, dtype: str) -> None:
 
 
 def _row_shapes(config: ModelConfig) -> tuple[tuple[int, ...], ...]:
-    """Of one position in one layer: keys and values, or the row that both are made of."""
+    """Of one position in one layer: keys and values, or the row that both are made of. Where layers have not
+    all as many numbers, of the widest, in which several others may stand side by side."""
     if config.latent is not None:
         return ((config.latent.kv_lora_rank + config.latent.qk_rope_head_dim,),)
+    if config.full_heads is not None:
+        widest = max(head_sizes(config, layer).width for layer in config.attention_layers)
+        return ((widest,), (widest,))
     shape = (config.num_key_value_heads, config.head_dim)
     return (shape, shape)
+
+
+def _heads_in_row(config: ModelConfig) -> int:
+    """Key/value heads that a row has room for, of one layer or of narrow ones side by side."""
+    if config.full_heads is None:
+        return config.num_key_value_heads
+    return max(
+        side_by_side(config, layer) * head_sizes(config, layer).num_key_value_heads
+        for layer in config.attention_layers
+    )

@@ -5,10 +5,12 @@ window are in groups of their own, whose blocks a text lets go of when its windo
 serves both kinds, and what one does not need the other has (as in vLLM's hybrid cache).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmkit.engine.native.parts import device_kind
 from llmkit.model.config import ModelConfig
+from llmkit.model.layer_sizes import side_by_side
 from llmkit.model.rope_scaling import is_dynamic
 from llmkit.model.window import ALL, Window
 
@@ -31,6 +33,9 @@ class LayerGroups:
     """Of each layer its place in a block of the group's; -1 again."""
     windows: tuple[Window, ...]
     """Of each group what its layers see."""
+    slot_of: tuple[int, ...] = ()
+    """Of each layer its part of the place, where narrow layers share one: 0 in models whose layers are all as
+    wide, whose list is empty."""
     tile: int = TILE
 
     @property
@@ -42,6 +47,10 @@ class LayerGroups:
     def layers_in_block(self) -> int:
         """Layers whose keys and values a block has room for."""
         return max(self.place_of) + 1
+
+    def slot(self, layer: int) -> int:
+        """See `slot_of`."""
+        return self.slot_of[layer] if self.slot_of else 0
 
     def first_kept(self, group: int, position: int) -> int:
         """The first position of a text that a group keeps, where `position` is the next to be computed."""
@@ -88,9 +97,13 @@ class LayerGroups:
 
 def one_group(config: ModelConfig) -> LayerGroups:
     """All layers together; they keep every position."""
-    places = {layer: place for place, layer in enumerate(config.attention_layers)}
-    place_of = [places.get(layer, -1) for layer in range(config.num_hidden_layers)]
-    return LayerGroups(tuple(min(place, 0) for place in place_of), tuple(place_of), (ALL,))
+    group_of, place_of, slot_of = ([-1] * config.num_hidden_layers for _ in range(3))
+    first = 0
+    for members in _kinds(config) if config.full_heads is not None else [config.attention_layers]:
+        first += _place(config, members, first, place_of, slot_of)
+        for layer in members:
+            group_of[layer] = 0
+    return _groups(config, group_of, place_of, slot_of, (ALL,))
 
 
 def layer_groups(config: ModelConfig, block_tokens: int) -> LayerGroups:
@@ -111,9 +124,10 @@ def layer_groups(config: ModelConfig, block_tokens: int) -> LayerGroups:
     def size(groups: LayerGroups) -> int:
         return groups.layers_in_block * groups.most_held(context, block_tokens, 1)
 
+    needed = sum(1 / side_by_side(config, layer) for layer in config.attention_layers)
     for layers in range(config.num_hidden_layers, 0, -1):  # of those that are as good, the fewest groups
         groups = _groups_of(config, layers)
-        padded = groups.layers_in_block * groups.count > _MOST_PADDED * config.num_hidden_layers
+        padded = groups.layers_in_block * groups.count > _MOST_PADDED * needed
         if groups.count <= MOST_GROUPS and not padded and size(groups) < size(best):
             best = groups
     return best
@@ -134,15 +148,43 @@ def groups_on(config: ModelConfig, block_tokens: int, device: str, *, whole: boo
 
 
 def _groups_of(config: ModelConfig, layers: int) -> LayerGroups:
-    """Groups of so many layers each, the last of a kind maybe of fewer."""
-    sliding = {*config.sliding_layers}
-    group_of, place_of = [0] * config.num_hidden_layers, [0] * config.num_hidden_layers
+    """Groups of so many layers each, or narrow ones in their room, the last of a kind maybe of fewer."""
+    group_of, place_of, slot_of = ([-1] * config.num_hidden_layers for _ in range(3))
     windows: list[Window] = []
-    for slides in (False, True):
-        members = [one for one in range(config.num_hidden_layers) if (one in sliding) == slides]
-        for number, layer in enumerate(members):
-            place_of[layer] = number % layers
-            if not place_of[layer]:
-                windows.append(config.window(slides))
-            group_of[layer] = len(windows) - 1
-    return LayerGroups(tuple(group_of), tuple(place_of), tuple(windows))
+    for window, members in zip((config.window(False), config.window(True)), _kinds(config), strict=True):
+        most = layers * (side_by_side(config, members[0]) if members else 1)
+        for begin in range(0, len(members), most):
+            some = members[begin : begin + most]
+            _place(config, some, 0, place_of, slot_of)
+            for layer in some:
+                group_of[layer] = len(windows)
+            windows.append(window)
+    return _groups(config, group_of, place_of, slot_of, tuple(windows))
+
+
+def _kinds(config: ModelConfig) -> tuple[Sequence[int], Sequence[int]]:
+    """Layers that keep everything, and those that keep a window."""
+    sliding = {*config.sliding_layers}
+    keeps = config.attention_layers
+    return [one for one in keeps if one not in sliding], [one for one in keeps if one in sliding]
+
+
+def _place(
+    config: ModelConfig, members: Sequence[int], first: int, place_of: list[int], slot_of: list[int]
+) -> int:
+    """Give layers of one kind places from `first` on. Returns how many."""
+    each = side_by_side(config, members[0]) if members else 1
+    for number, layer in enumerate(members):
+        place_of[layer], slot_of[layer] = first + number // each, number % each
+    return -(-len(members) // each)
+
+
+def _groups(
+    config: ModelConfig,
+    group_of: Sequence[int],
+    place_of: Sequence[int],
+    slot_of: Sequence[int],
+    windows: tuple[Window, ...],
+) -> LayerGroups:
+    slots = () if config.full_heads is None else tuple(slot_of)
+    return LayerGroups(tuple(group_of), tuple(place_of), windows, slots)

@@ -6,19 +6,20 @@ W kv_lora_rank + qk_rope_head_dim.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmkit.engine.block_store import block_kinds
+from llmkit.engine.block_store import block_kinds, part_of_row
 from llmkit.engine.kv_codes import decode, encode
 from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.engine.state_store import StateGroup, StateStore
-from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
+from llmkit.model.held import Both
 from llmkit.model.layout import Layout, Span, layout_mask
 from llmkit.model.recurrent.held import StateRows
 from llmkit.model.window import Window
@@ -88,13 +89,26 @@ class KVStore:
         ]
         each = len(block_kinds(config, dtype_name(dtype), 1))
         by_place = [tuple(made[begin : begin + each]) for begin in range(0, len(made), each)]
-        self.layers = [() if place < 0 else by_place[place] for place in groups.place_of]
+        self.layers = [
+            () if place < 0 else self._part(layer, groups.slot(layer), by_place[place])
+            for layer, place in enumerate(groups.place_of)
+        ]
         self.states = None
         if config.state_layers:
             kept = torch.float32 if dtype == torch.int8 else dtype
             self.states = StateStore(config, slots, kept, device)
         self.by_block = [one.unflatten(0, (-1, block_tokens)) for one in made]
         """Views of every one of `kinds`, with the block as their first dimension."""
+
+    def _part(self, layer: int, slot: int, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Of a place's tensors what is a layer's."""
+        if self.config.full_heads is None:
+            return rows
+        parts = []
+        for number, tensor in enumerate(rows):
+            first, shape = part_of_row(self.config, layer, slot, number)
+            parts.append(tensor[:, first : first + prod(shape)].unflatten(1, shape))
+        return tuple(parts)
 
     @property
     def nbytes(self) -> int:

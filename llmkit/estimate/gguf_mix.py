@@ -116,6 +116,8 @@ def _role(name: str) -> str:
     """Tensors that the rules treat alike."""
     if name in ("attn_v", "attn_qkv", "attn_kv_b"):
         return "value"
+    if name == "per_layer_token_embd":
+        return "token_embd"
     return next((role for role in ("ffn_down", "ffn_up", "ffn_gate") if name.startswith(role)), name)
 
 

@@ -22,6 +22,12 @@ _NAMES = {
     **{"down_proj": "ffn_down", "gate_up_proj": "ffn_up"},
 }
 """GGUF names by module. A fused gate and up is one ffn_up, or two tensors that take the same types."""
+_OWN_NAMES = {
+    **{"embed_tokens_per_layer": "per_layer_token_embd", "per_layer_input_gate": "inp_gate"},
+    "per_layer_projection": "proj",
+}
+"""The same of Gemma 4's, whose one matrix for all layers (_UNROUNDED) llama-quantize leaves alone."""
+_UNROUNDED = "per_layer_model_projection.weight"
 _SHARED, _SHARED_MLP = "shared_expert", ".shared_mlp."
 """In names of the expert that every token uses; HunYuan's and Granite's is the second, which is the whole MLP
 of a Granite without experts."""
@@ -61,7 +67,8 @@ def gguf_tensors(architecture: Architecture) -> Iterator[GgufTensor]:
 
 
 def _convert(tensor: TensorSpec, architecture: Architecture) -> Iterator[GgufTensor]:
-    if tensor.part == "router" or not (tensor.linear or tensor.module == "embed_tokens"):
+    is_matrix = tensor.linear and not tensor.name.endswith(_UNROUNDED)
+    if tensor.part == "router" or not (is_matrix or tensor.module == "embed_tokens"):
         kept = GgufTensor(
             name="other", part=tensor.part, layer=tensor.layer, columns=tensor.numel, rows=1, quantised=False
         )
@@ -88,7 +95,7 @@ def _name(tensor: TensorSpec, count: int, architecture: Architecture) -> str:
     if tensor.module == "kv_b_proj":
         return "attn_kv_b"
     last = tensor.name.removesuffix(".weight").rpartition(".")[2]
-    name = _NAMES.get(tensor.module) or _STATE_NAMES.get(last)
+    name = _OWN_NAMES.get(last) or _NAMES.get(tensor.module) or _STATE_NAMES.get(last)
     if ".conv." in tensor.name:
         name = f"shortconv.{last}"
     if name is None:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.kernels.coded import Grouping
 from llmkit.kernels.forward_adapters import AdapterTable
-from llmkit.kernels.forward_states import KeptStates
+from llmkit.kernels.forward_memory import KeptMemory
+from llmkit.kernels.forward_own import OwnEmbeddings, own_struct, table_of
 from llmkit.kernels.forward_structs import Activation, ModelStruct, PassStruct
 from llmkit.kernels.forward_weights import (
     LayerStructs,
@@ -28,11 +28,8 @@ from llmkit.kernels.forward_weights import (
     norm_struct,
 )
 from llmkit.kernels.library import finished, library
-from llmkit.kernels.memory import Floats, Rows, ValueType
+from llmkit.kernels.memory import Floats, Rows
 from llmkit.kernels.packed import PackedWeight
-
-_CODED = 6
-"""Of native/abi.h: rows of embeddings that are packed codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +49,8 @@ class Sizes:
     norm_kind: NormKind = NormKind.RMS
     norm_all_heads: bool = False
     """Norms of queries and keys are over all heads at once."""
+    norm_values: bool = False
+    """Values go through a norm without a weight."""
     norm_turned: bool = False
     """They come behind the rotation."""
     chunked: bool = False
@@ -82,41 +81,6 @@ class Embedding:
     """(V, D) float32 or bfloat16, without gaps; or packed codes."""
     added: Floats | None = None
     """(positions, D) added to them."""
-
-
-class KeptMemory:
-    """Keys and values of all texts, layer by layer, and states of texts."""
-
-    def __init__(
-        self,
-        keys: Sequence[int],
-        values: Sequence[int],
-        value_type: ValueType,
-        block_size: int,
-        scales: tuple[Sequence[int], Sequence[int]] | None = None,
-        group_of: Sequence[int] | None = None,
-        states: KeptStates | None = None,
-    ) -> None:
-        """
-        Args:
-            keys: for each layer the address of (positions, K, E), or of latents; not read where it has none.
-            values: the same.
-            value_type: FLOAT32, BFLOAT16 or CODES8.
-            block_size: positions of a block.
-            scales: of CODES8, for each layer the address of (positions, K) float32, keys' and values'.
-            group_of: for each layer the group whose blocks it has; None: all are in one.
-            states: where layers of state have them.
-        """
-        assert (scales is not None) == (value_type is ValueType.CODES8)
-        self._addresses = np.array([keys, values, *(scales or ())], np.uintp)
-        rows = [row.ctypes.data for row in self._addresses]
-        self.addresses: tuple[int | None, ...] = (*rows, None, None)[:4]
-        """Of the lists for keys, values, and their scales."""
-        self.num_layers, self.value_type, self.block_size = len(keys), value_type, block_size
-        self._group_of = np.array((0,) * len(keys) if group_of is None else group_of, np.int32)
-        self.group_of_address = self._group_of.ctypes.data
-        self.num_groups = int(self._group_of.max(initial=0)) + 1
-        self.states = KeptStates([], 0) if states is None else states
 
 
 class Angles:
@@ -194,24 +158,27 @@ class NativeModel:
         last_norm: NormWeights,
         head: PackedWeight,
         head_bias: Floats | None = None,
+        own: OwnEmbeddings | None = None,
     ) -> None:
         self.sizes = sizes
         self._weights = (*(weight for layer in layers for weight in layer.matrices), head)
-        self._kept = (LayerStructs(layers), embedding, last_norm, head_bias)
+        structs = LayerStructs(layers, (sizes.kv_heads, sizes.head_dim, sizes.rotary_dim))
         tokens = embedding.tokens
-        if isinstance(tokens, PackedWeight):
-            assert isinstance(tokens.packed_format, Grouping)
-            rows, kind = addressof(tokens.struct), _CODED
-            if tokens is not head:
-                self._weights = (*self._weights, tokens)
-        else:
-            assert tokens.stride == sizes.hidden
-            rows, kind = tokens.address, int(tokens.value_type)
+        rows, kind = table_of(tokens, sizes.hidden)
+        if isinstance(tokens, PackedWeight) and tokens is not head:
+            self._weights = (*self._weights, tokens)
+        own_inputs = None
+        if own is not None:
+            own_inputs = own_struct(own, len(layers))
+            coded = (own.table,) if isinstance(own.table, PackedWeight) else ()
+            self._weights = (*self._weights, own.projection, *coded)
+        self._kept = (structs, embedding, last_norm, head_bias, own, own_inputs)
         self._struct = ModelStruct(
             embedding=rows,
             embedding_type=kind,
             added=address_of(embedding.added),
-            layers=self._kept[0].address,
+            layers=structs.address,
+            own_inputs=None if own_inputs is None else addressof(own_inputs),
             last_norm=norm_struct(last_norm),
             head=head.struct,
             head_bias=address_of(head_bias),
@@ -284,7 +251,8 @@ class NativeModel:
             *memory.addresses,
             *(memory.group_of_address, block_tables.ctypes.data, memory.states.address, slots),
             *(copies if new.copies else None, query_start, lengths, wanted, logits.ctypes.data),
-            *(block_tables.shape[2], memory.states.stride, len(new.ids), len(new.lengths), len(new.wanted)),
+            *(block_tables.shape[2], memory.states.stride, *memory.row),
+            *(len(new.ids), len(new.lengths), len(new.wanted)),
             *(memory.value_type, memory.block_size),
             *((0, 0, None) if adapters is None else adapters.fields),
         )

@@ -9,6 +9,10 @@ PROJECTIONS = ("q", "k", "v", "o", "gate_up", "down", "attention_gate")
 """A layer's matrices, in the order of their biases."""
 
 
+BESIDE_NORMS = ("before_router", "before_experts", "after_shared", "after_experts")
+"""Of experts beside an MLP."""
+
+
 class Activation(IntEnum):
     """What a gate passes through; numbers as in native/kernels.h."""
 
@@ -44,6 +48,8 @@ class ExpertsStruct(Structure):
         *((name, c_int32) for name in ("shared_intermediate", "shared_gate", "scoring", "normalised")),
         *((name, c_int32) for name in ("num_groups", "top_groups", "group_scores", "activation")),
         ("weighs_inputs", c_int32),
+        *((name, NormStruct) for name in BESIDE_NORMS),
+        ("expert_scales", c_void_p),
         *((name, c_float) for name in ("scaling", "limit")),
     ]
 
@@ -74,6 +80,22 @@ class LatentStruct(Structure):
     ]
 
 
+class OwnInputStruct(Structure):
+    """OwnInput of native/forward.h."""
+
+    _fields_ = [("gate", WeightStruct), ("projection", WeightStruct), ("norm", NormStruct)]
+
+
+class OwnInputsStruct(Structure):
+    """OwnInputs of native/forward.h."""
+
+    _fields_ = [
+        *(("table", c_void_p), ("projection", WeightStruct), ("norm", NormStruct)),
+        *((name, c_int32) for name in ("table_type", "width")),
+        *((name, c_float) for name in ("table_scale", "stream_scale")),
+    ]
+
+
 class LayerStruct(Structure):
     """Layer of native/forward.h."""
 
@@ -82,9 +104,9 @@ class LayerStruct(Structure):
         *((name, NormStruct) for name in ("q_norm", "k_norm")),
         *((name, WeightStruct) for name in PROJECTIONS),
         *((f"{name}_bias", c_void_p) for name in PROJECTIONS),
-        *((name, c_void_p) for name in ("sinks", "curve", "experts", "state", "latent")),
-        *((name, c_int32) for name in ("window", "angles")),
-        *((name, c_float) for name in ("mix_scale", "feed_scale")),
+        *((name, c_void_p) for name in ("sinks", "curve", "experts", "state", "latent", "own_input")),
+        *((name, c_int32) for name in ("window", "angles", "kv_heads", "head_dim", "rotary_dim", "owner")),
+        *((name, c_float) for name in ("mix_scale", "feed_scale", "scalar")),
     ]
 
 
@@ -92,14 +114,14 @@ class ModelStruct(Structure):
     """Model of native/forward.h."""
 
     _fields_ = [
-        *((name, c_void_p) for name in ("embedding", "added", "layers")),
+        *((name, c_void_p) for name in ("embedding", "added", "layers", "own_inputs")),
         ("last_norm", NormStruct),
         ("head", WeightStruct),
         ("head_bias", c_void_p),
         *((name, c_int32) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
         *((name, c_int32) for name in ("rotary_dim", "intermediate", "vocabulary", "activation", "gated")),
         *((name, c_int32) for name in ("norm_kind", "norm_all_heads", "residual", "embedding_type")),
-        *((name, c_int32) for name in ("norm_turned", "chunked", "grows_unrotated")),
+        *((name, c_int32) for name in ("norm_values", "norm_turned", "chunked", "grows_unrotated")),
         *((name, c_float) for name in ("epsilon", "scale", "softcap", "embedding_scale", "residual_scale")),
         *((name, c_float) for name in ("gate_scale", "logit_scale", "logit_cap")),
     ]
@@ -122,7 +144,7 @@ class PassStruct(Structure):
         *((name, c_void_p) for name in ("group_of", "block_tables", "states", "slots")),
         *((name, c_void_p) for name in ("state_copies", "query_start", "lengths")),
         *((name, c_void_p) for name in ("wanted", "logits")),
-        *((name, c_int64) for name in ("table_stride", "state_stride")),
+        *((name, c_int64) for name in ("table_stride", "state_stride", "kv_row", "scale_row")),
         *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),
         *((name, c_int32) for name in ("most_rank", "has_factors")),
         ("adapters", c_void_p),

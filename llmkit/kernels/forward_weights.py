@@ -11,11 +11,13 @@ from enum import IntEnum
 from llmkit.kernels.forward_latent import LatentStructs, LatentWeights
 from llmkit.kernels.forward_states import StateWeights
 from llmkit.kernels.forward_structs import (
+    BESIDE_NORMS,
     PROJECTIONS,
     Activation,
     ExpertsStruct,
     LayerStruct,
     NormStruct,
+    OwnInputStruct,
     StateStruct,
 )
 from llmkit.kernels.library import WeightStruct
@@ -92,9 +94,28 @@ class ExpertWeights:
     """How many of its best scores make a group's, 1 or 2."""
     weighs_inputs: bool = False
     """Weights multiply what experts read, not what they give; experts are chosen by logits."""
+    before_router: NormWeights | None = None
+    """With the next three: the shared expert is the layer's MLP and reads what the layer's norm gives, router
+    and experts the stream."""
+    before_experts: NormWeights | None = None
+    after_shared: NormWeights | None = None
+    after_experts: NormWeights | None = None
+    expert_scales: Floats | None = None
+    """(X) of weights."""
     activation: Activation
     limit: float = 0.0
     """Of CLAMPED_SWIGLU."""
+
+
+@dataclass(frozen=True)
+class OwnInputWeights:
+    """What a layer adds to the stream of its own embedding (Gemma 4)."""
+
+    gate: PackedWeight
+    """(P, D)"""
+    projection: PackedWeight
+    """(D, P)"""
+    norm: NormWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +157,13 @@ class LayerWeights:
     mix_scale: float = 1.0
     feed_scale: float = 1.0
     """What attention's branch and the MLP's are multiplied with."""
+    heads: tuple[int, int, int] | None = None
+    """kv_heads, head_dim and rotary_dim, where they are not the model's."""
+    owner: int | None = None
+    """The layer whose keys and values it reads, where it has none."""
+    own_input: OwnInputWeights | None = None
+    scalar: float = 1.0
+    """What the layer leaves is multiplied with it."""
 
     @property
     def matrices(self) -> Iterator[PackedWeight]:
@@ -148,22 +176,31 @@ class LayerWeights:
             named += self.state.matrices
         if self.latent is not None:
             named += self.latent.matrices
+        if self.own_input is not None:
+            named += [self.own_input.gate, self.own_input.projection]
         return (weight for weight in named if weight is not None)
 
 
 class LayerStructs:
     """Layers as the library reads them; holds all that their addresses point to."""
 
-    def __init__(self, layers: Sequence[LayerWeights]) -> None:
+    def __init__(self, layers: Sequence[LayerWeights], heads: tuple[int, int, int]) -> None:
+        """
+        Args:
+            layers: of a model.
+            heads: of those that do not say theirs.
+        """
         self._kept: list[object] = [tuple(layers)]
-        self._structs = (LayerStruct * len(layers))(*(self._layer(layer) for layer in layers))
+        made = (self._layer(number, layer, heads) for number, layer in enumerate(layers))
+        self._structs = (LayerStruct * len(layers))(*made)
 
     @property
     def address(self) -> int:
         """Of the first."""
         return addressof(self._structs)
 
-    def _layer(self, layer: LayerWeights) -> LayerStruct:
+    def _layer(self, number: int, layer: LayerWeights, heads: tuple[int, int, int]) -> LayerStruct:
+        kv_heads, head_dim, rotary_dim = layer.heads or heads
         norms = ("before_attention", "after_attention", "before_mlp", "after_mlp", "q_norm", "k_norm")
         return LayerStruct(
             *(norm_struct(getattr(layer, name)) for name in norms),
@@ -174,11 +211,22 @@ class LayerStructs:
             experts=None if layer.experts is None else self._experts(layer.experts),
             state=None if layer.state is None else self._state(layer.state),
             latent=None if layer.latent is None else self._latent(layer.latent),
+            own_input=None if layer.own_input is None else self._own_input(layer.own_input),
             window=layer.window,
             angles=layer.angles,
             mix_scale=layer.mix_scale,
             feed_scale=layer.feed_scale,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            rotary_dim=rotary_dim,
+            owner=number if layer.owner is None else layer.owner,
+            scalar=layer.scalar,
         )
+
+    def _own_input(self, own: OwnInputWeights) -> int:
+        struct = OwnInputStruct(own.gate.struct, own.projection.struct, norm_struct(own.norm))
+        self._kept.append(struct)
+        return addressof(struct)
 
     def _latent(self, latent: LatentWeights) -> int:
         structs = LatentStructs(latent)
@@ -216,6 +264,8 @@ class LayerStructs:
             group_scores=experts.group_scores,
             activation=experts.activation,
             weighs_inputs=experts.weighs_inputs,
+            **{name: norm_struct(getattr(experts, name)) for name in BESIDE_NORMS},
+            expert_scales=address_of(experts.expert_scales),
             scaling=experts.scaling,
             limit=experts.limit,
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import MultipliersConfig
+from llmkit.model.config_states import MultipliersConfig
 from llmkit.model.transformer import Transformer
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"

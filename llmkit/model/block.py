@@ -1,16 +1,19 @@
 """One layer: attention and MLP, each added to the residual stream, with norms where the family has them."""
 
+import torch
 from torch import Tensor, nn
 
 from llmkit.model.attention import Attention
-from llmkit.model.cache import Both, HeldLayer
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import MultipliersConfig
+from llmkit.model.config_states import MultipliersConfig
+from llmkit.model.held import Both, HeldLayer
 from llmkit.model.latent_attention import LatentAttention
+from llmkit.model.layer_sizes import mlp_width
 from llmkit.model.layout import Layout
 from llmkit.model.mlp import build_mlp
-from llmkit.model.moe import MixtureOfExperts
+from llmkit.model.moe import ExpertsBesideMLP, MixtureOfExperts, build_mixture
 from llmkit.model.norm import norm_of_width
+from llmkit.model.own_inputs import OwnInput
 from llmkit.model.recurrent.gated_delta import GatedDelta
 from llmkit.model.recurrent.held import StateLayer
 from llmkit.model.recurrent.mamba2 import Mamba2
@@ -52,11 +55,14 @@ class Block(nn.Module):
             self.mamba = Mamba2(config, config.mamba)
         self.multipliers = config.multipliers or MultipliersConfig()
         if self.mixer_name == "mlp" or not self.is_lone:
-            self.mlp = MixtureOfExperts(config) if sparse else build_mlp(config)
+            self.mlp = build_mixture(config) if sparse else build_mlp(config, mlp_width(config, layer))
         self.residual, self.residual_scale = config.residual, config.residual_scale
         self.placement = config.norm_placement
         for name in branch_norms(config):
             setattr(self, name, norm_of_width(config, config.hidden_size))
+        self.own_input = None if config.own_inputs is None else OwnInput(config, config.own_inputs)
+        self.layer_scalar: Tensor | None
+        self.register_buffer("layer_scalar", torch.ones(1) if config.layer_scalar else None)
 
     def forward(
         self,
@@ -85,8 +91,17 @@ class Block(nn.Module):
             return x + self._scaled(self.post_feedforward_layernorm(self._feed(x, routing)))
         attended = mix(self.input_layernorm(x), layout, cache)
         x = x + self._scaled(self.post_attention_layernorm(attended))
-        fed = self._feed(self.pre_feedforward_layernorm(x), routing)
-        return x + self._scaled(self.post_feedforward_layernorm(fed))
+        read = self.pre_feedforward_layernorm(x)
+        beside = isinstance(self.mlp, ExpertsBesideMLP)
+        fed = self.mlp(read, routing, x) if beside else self._feed(read, routing)
+        return self._left(x + self._scaled(self.post_feedforward_layernorm(fed)), layout)
+
+    def _left(self, x: Tensor, layout: Layout) -> Tensor:
+        """What the next layer reads: with the layer's own embedding, times its scalar."""
+        if self.own_input is not None:
+            assert layout.own is not None
+            x = self.own_input(x, layout.own)
+        return x if self.layer_scalar is None else x * self.layer_scalar
 
     def _parallel(
         self,
@@ -124,4 +139,4 @@ def _mixer(config: ModelConfig, layer: int) -> nn.Module:
         return ShortConv(config, config.short_conv)
     if config.mamba is not None and layer in config.mamba.layers and not config.has_both:
         return Mamba2(config, config.mamba)
-    return Attention(config) if config.latent is None else LatentAttention(config)
+    return Attention(config, layer) if config.latent is None else LatentAttention(config)

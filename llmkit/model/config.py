@@ -5,16 +5,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError, at_place, nearest
-from llmkit.model.config_parts import (
-    MOST_LAYERS,
-    DeltaConfig,
-    ExpertsConfig,
-    LatentConfig,
-    Mamba2Config,
-    MultipliersConfig,
-    ShortConvConfig,
-    check_whole,
-)
+from llmkit.model.config_checks import check_activation, check_layers, check_number, check_whole, is_number
+from llmkit.model.config_parts import ExpertsConfig, FullHeadsConfig, LatentConfig, OwnInputsConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config, MultipliersConfig, ShortConvConfig
 from llmkit.model.families.read import fields_from_hf, fields_to_hf
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.rope_scaling import check_rope_scaling
@@ -98,6 +91,11 @@ class ModelConfig:
     qk_norm: Literal["none", "head", "projection", "rotated", "unweighted"] = "none"
     """A norm over each query and key head, or over all heads at once, before the rotation; or over each head
     after it; or that without a weight, in layers that rotate only (Llama 4)."""
+    value_norm: bool = False
+    """A norm without a weight over each value head."""
+    full_heads: FullHeadsConfig | None = None
+    shared_kv_layers: int = 0
+    """How many layers, the last ones, read keys and values of the last layer of their kind before them."""
     attention_bias: bool = False
     """Biases on q_proj, k_proj and v_proj."""
     output_bias: bool = False
@@ -120,7 +118,12 @@ class ModelConfig:
     mlp_bias: bool = False
     gated_mlp: bool = True
     """down(act(gate(x)) * up(x)), as in SwiGLU; otherwise down(act(up(x)))."""
+    wide_shared_mlps: bool = False
+    """MLPs of the layers that read others' keys and values are twice as wide."""
     experts: ExpertsConfig | None = None
+    own_inputs: OwnInputsConfig | None = None
+    layer_scalar: bool = False
+    """What a layer leaves is multiplied with a number that is kept with its weights, and not learnt."""
 
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
@@ -196,9 +199,10 @@ class ModelConfig:
 
     @property
     def layers_without_keys(self) -> tuple[int, ...]:
-        """Layers that keep no keys and values: those that keep a state in their place, and MLPs alone."""
+        """Layers that keep no keys and values: of state alone, MLPs alone, those that read others'."""
         states = () if self.has_both else self.state_layers
-        return tuple(sorted((*states, *(self.lone_mlps or ()))))
+        shared = range(self.num_hidden_layers - self.shared_kv_layers, self.num_hidden_layers)
+        return tuple(sorted((*states, *(self.lone_mlps or ()), *shared)))
 
     @property
     def has_both(self) -> bool:
@@ -220,22 +224,13 @@ class ModelConfig:
     def _check_sizes(self) -> None:
         for name in _SIZES:
             check_whole(name, getattr(self, name))
-        if self.num_hidden_layers > MOST_LAYERS:  # each of which has its own place in lists
-            raise ConfigError(
-                f"num_hidden_layers is not a possible number, which ends at {MOST_LAYERS} "
-                f"(found {self.num_hidden_layers})",
-                hint="change num_hidden_layers",
-            )
+        check_layers(self.num_hidden_layers)
         for name in ("norm_eps", "initializer_range"):
-            if not _is_number(getattr(self, name)):
-                raise ConfigError(
-                    f"{name} is not a number of at least 0 (found {getattr(self, name)!r})",
-                    hint=f"change {name}",
-                )
+            check_number(name, getattr(self, name))
         self._check_multiple("num_attention_heads", "num_key_value_heads")
-        _check_activation("hidden_act", self.hidden_act, (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ())))
+        check_activation("hidden_act", self.hidden_act, (*ACTIVATIONS, *_OF_FAMILY.get(self.model_type, ())))
         if self.mamba is not None:
-            _check_activation("mamba_hidden_act", self.mamba.hidden_act, ACTIVATIONS)
+            check_activation("mamba_hidden_act", self.mamba.hidden_act, ACTIVATIONS)
 
     def _check_multiple(self, name: str, divisor: str) -> None:
         if getattr(self, name) % getattr(self, divisor):
@@ -272,7 +267,7 @@ class ModelConfig:
                 f"(found {self.rotary_dim})",
                 hint="change hidden_size, num_attention_heads or rotary_dim",
             )
-        if not _is_number(self.rope_theta) or not self.rope_theta:
+        if not is_number(self.rope_theta) or not self.rope_theta:
             raise ConfigError(
                 f"rope_theta is not a number above 0 (found {self.rope_theta!r})", hint="change rope_theta"
             )
@@ -281,20 +276,6 @@ class ModelConfig:
 
 
 _OTHER_SHAPE = "choose another model_type, a preset of the shape you want, or -m a config.json"
-
-
-def _check_activation(key: str, found: str, known: tuple[str, ...]) -> None:
-    if found not in known:
-        guess = nearest(str(found), known)
-        raise ConfigError(
-            f"{key} {found!r} is not supported (known: {', '.join(known)})",
-            hint=f"did you mean {guess}?" if guess else "use one of these",
-        )
-
-
-def _is_number(value: object) -> bool:
-    """Finite, and 0 or more."""
-    return isinstance(value, int | float) and 0 <= value < float("inf")
 
 
 def _differing(name: str, wanted: Any, found: Any) -> str:

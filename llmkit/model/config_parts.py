@@ -1,9 +1,11 @@
-"""Parts of a shape that only some families have: experts, latent attention, layers of state. No torch."""
+"""Parts of a shape that only some families have: experts, latent attention, heads and
+embeddings of layers' own. No torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llmkit.errors import ConfigError
+from llmkit.model.config_checks import check_whole
 
 Scoring = Literal["softmax", "sigmoid"]
 LATENT_NORM_EPS = 1e-6
@@ -42,6 +44,9 @@ class ExpertsConfig:
     e_score_correction_bias."""
     shared_intermediate_size: int = 0
     """Of the expert that every token uses; 0 for none."""
+    beside_mlp: bool = False
+    """That expert is the layer's MLP: it, the router and the experts read the stream through norms of their
+    own, and what MLP and experts give goes through one each before it is added up (Gemma 4)."""
     shared_gate: bool = False
     """Its output is multiplied with a sigmoid of the token's own."""
     router_bias: bool = False
@@ -99,164 +104,58 @@ class LatentConfig:
             check_whole(name, getattr(self, name))
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeltaConfig:
-    """Layers of the gated delta rule (2412.06464): a matrix for each value head in place of keys and values.
+class HeadSizes(NamedTuple):
+    """Of the keys and values of a layer."""
 
-    Raises:
-        ConfigError: a size is impossible.
-    """
-
-    layers: tuple[int, ...]
-    """Which; the others have attention."""
-    num_key_heads: int
-    """Heads of queries and keys, each shared by as many value heads."""
-    num_value_heads: int
-    key_head_dim: int
-    value_head_dim: int
-    kernel: int
-    """Tokens that the convolution before the rule spans."""
-    inputs_by_head: bool = False
-    """Whether inputs are in_proj_qkvz and in_proj_ba, a key head's rows side by side (Qwen3-Next), and not
-    in_proj_qkv, in_proj_z, in_proj_b and in_proj_a (Qwen3.5)."""
-
-    def __post_init__(self) -> None:
-        for name in ("num_key_heads", "num_value_heads", "key_head_dim", "value_head_dim", "kernel"):
-            check_whole(name, getattr(self, name))
-        if self.num_value_heads % self.num_key_heads:
-            raise ConfigError(
-                f"linear_num_value_heads ({self.num_value_heads}) is not a multiple of "
-                f"linear_num_key_heads ({self.num_key_heads})",
-                hint="let each key head serve as many value heads",
-            )
-
-    @property
-    def key_width(self) -> int:
-        """Numbers of all keys of a token."""
-        return self.num_key_heads * self.key_head_dim
-
-    @property
-    def value_width(self) -> int:
-        """Numbers of all values of a token."""
-        return self.num_value_heads * self.value_head_dim
-
-    @property
-    def convolved(self) -> int:
-        """Channels of the convolution: queries, keys and values."""
-        return 2 * self.key_width + self.value_width
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShortConvConfig:
-    """Layers of a gated short convolution in place of attention (LFM2).
-
-    Raises:
-        ConfigError: a size is impossible.
-    """
-
-    layers: tuple[int, ...]
-    """Which; the others have attention."""
-    kernel: int
-    """Tokens that it spans."""
-    bias: bool = False
-
-    def __post_init__(self) -> None:
-        check_whole("kernel", self.kernel)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mamba2Config:
-    """Layers of Mamba-2 (2405.21060): a matrix for each head in place of keys and values.
-
-    Raises:
-        ConfigError: a size is impossible.
-    """
-
-    layers: tuple[int, ...]
-    """Which; the others have attention."""
-    num_heads: int
+    num_key_value_heads: int
     head_dim: int
-    num_groups: int
-    """Of heads that share keys and queries."""
-    state_size: int
-    """Numbers of a key."""
-    kernel: int
-    """Tokens that the convolution before the state space spans."""
-    conv_bias: bool = True
-    bias: bool = False
-    """On in_proj and out_proj."""
-    hidden_act: str = "silu"
-    """After the convolution."""
-    step_limits: tuple[float, float] = (0.0, float("inf"))
-    """Steps end there, whatever a token asks for: time_step_limit."""
-    beside_attention: bool = False
-    """Its layers attend as well: both read the same, and are added (Falcon-H1)."""
-    norm: bool = True
-    """What is read goes through its gate and then a norm; otherwise through its gate alone."""
-
-    def __post_init__(self) -> None:
-        for name in ("num_heads", "head_dim", "num_groups", "state_size", "kernel"):
-            check_whole(name, getattr(self, name))
-        if self.num_heads % self.num_groups:
-            raise ConfigError(
-                f"Mamba-2's heads ({self.num_heads}) are not a multiple of their groups ({self.num_groups})",
-                hint="let each group have as many heads",
-            )
 
     @property
     def width(self) -> int:
-        """Numbers of all heads of a token."""
-        return self.num_heads * self.head_dim
-
-    @property
-    def convolved(self) -> int:
-        """Channels of the convolution: values, keys and queries."""
-        return self.width + 2 * self.num_groups * self.state_size
+        """Numbers of all keys of a token."""
+        return self.num_key_value_heads * self.head_dim
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultipliersConfig:
-    """Numbers that Falcon-H1 multiplies with, beside those of embeddings and logits (muP, 2203.03466)."""
-
-    attention_in: float = 1.0
-    """Of what attention reads."""
-    attention_out: float = 1.0
-    key: float = 1.0
-    state_in: float = 1.0
-    """Of what Mamba-2 reads."""
-    state_out: float = 1.0
-    state_parts: tuple[float, ...] = (1.0,) * 5
-    """Of its gates, values, keys, queries and steps: ssm_multipliers."""
-    mlp_gate: float = 1.0
-    mlp_out: float = 1.0
-
-    @property
-    def scores(self) -> float:
-        """What scores of attention are multiplied with: queries and keys have no biases."""
-        return self.attention_in**2 * self.key
-
-    @property
-    def attention(self) -> float:
-        """What attention's branch is multiplied with: values have no biases either."""
-        return self.attention_in * self.attention_out
-
-    @property
-    def state_inputs(self) -> tuple[float, ...]:
-        """What the five parts of Mamba-2's first product are multiplied with."""
-        return tuple(self.state_in * one for one in self.state_parts)
-
-
-MOST_LAYERS = 10_000
-"""Beyond this a number of layers is a mistake, or that of a damaged file."""
-
-
-def check_whole(name: str, value: object) -> None:
-    """Refuse what is no possible size.
+class FullHeadsConfig:
+    """Heads of layers that see everything, where those of layers with a window are others (Gemma 4).
 
     Raises:
-        ConfigError: names it.
+        ConfigError: a size is impossible.
     """
-    if not isinstance(value, int) or value < 1:
-        raise ConfigError(
-            f"{name} is not a whole number of at least 1 (found {value!r})", hint=f"change {name}"
-        )
+
+    head_dim: int
+    num_key_value_heads: int
+    rotary_dim: int
+    """How many numbers of a head are rotated: those of the first pairs, with the angles that they would have
+    if all were. A pair stands half a head apart."""
+    values_are_keys: bool = False
+    """Values are what k_proj gives, before its norm and rotation: there is no v_proj."""
+
+    def __post_init__(self) -> None:
+        for name in ("head_dim", "num_key_value_heads"):
+            check_whole(name, getattr(self, name))
+        if self.head_dim % 2 or self.rotary_dim % 2 or not 0 < self.rotary_dim <= self.head_dim:
+            raise ConfigError(
+                f"rotary positions need an even number of a head's {self.head_dim} numbers "
+                f"(found {self.rotary_dim})",
+                hint="change global_head_dim or partial_rotary_factor",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnInputsConfig:
+    """An embedding of each layer's own, added to what it leaves of a token (Gemma 4).
+
+    Raises:
+        ConfigError: a size is impossible.
+    """
+
+    vocab_size: int
+    """Tokens that have one."""
+    width: int
+    """Numbers of one layer's."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "width"):
+            check_whole(name, getattr(self, name))

@@ -4,6 +4,7 @@ Only the operation itself asks how many rows each expert got: what is compiled s
 Shapes: R rows in the order of their experts, N experts, D numbers in, O out.
 """
 
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -16,6 +17,8 @@ from llmkit.model.dtypes import computed_dtype
 from llmkit.model.learnt.operations import define
 
 _DEVICES = ("CPU", "CUDA")
+_STEP = 32
+"""What numbers of rows are rounded up to, where every number costs memory."""
 
 
 def grouped_linear(
@@ -53,35 +56,51 @@ def _by_kernel(rows: Tensor, weight: Tensor, bias: Tensor | None, owner: Tensor,
 
 
 def _forward(rows: Tensor, weight: Tensor, bias: Tensor | None, counts: Tensor) -> Tensor:
-    step = _step(rows)
-    taken = rows if step == 1 else F.pad(rows, (0, 0, 0, step - 1))
+    taken = F.pad(rows, (0, 0, 0, _STEP - 1)) if _keeps_shapes(rows) else rows
     out = rows.new_empty(len(taken), weight.shape[1])
     for expert, own in enumerate(_parts(counts)):
-        reached = slice(own.start, own.stop + (own.start - own.stop) % step)  # of rows that come later
-        if bias is None:
-            torch.mm(taken[reached], weight[expert].T, out=out[reached])
-        else:
-            torch.addmm(bias[expert], taken[reached], weight[expert].T, out=out[reached])
+        for part in _in_pieces(own) if _keeps_shapes(rows) else [own]:
+            if bias is None:
+                torch.mm(taken[part], weight[expert].T, out=out[part])
+            else:
+                torch.addmm(bias[expert], taken[part], weight[expert].T, out=out[part])
     return out[: len(rows)]
 
 
 def _outer(left: Tensor, right: Tensor, counts: Tensor) -> Tensor:
     """The gradient of a stack: (N, O, D) of (R, O) and (R, D); zero where an expert has no rows."""
-    step = _step(left)
     out = left.new_empty(len(counts), left.shape[1], right.shape[1])
     for expert, own in enumerate(_parts(counts)):
-        added = (0, 0, 0, (own.start - own.stop) % step)
+        count = own.stop - own.start
+        added = (0, 0, 0, _rounded_up(count) - count if _keeps_shapes(left) else 0)
         torch.mm(F.pad(left[own], added).T, F.pad(right[own], added), out=out[expert])
     return out
 
 
-def _step(rows: Tensor) -> int:
-    """What numbers of rows are rounded up to.
+def _keeps_shapes(rows: Tensor) -> bool:
+    """Whether every number of rows costs memory of its own.
 
-    On CPUs oneDNN computes bfloat16, and keeps code for each shape that it met. Experts have other numbers of
-    rows in every pass: it would compile without end, and hold hundreds of MiB.
+    On CPUs oneDNN computes bfloat16, and keeps half a MiB for each shape that it met. Experts have other
+    numbers of rows in every pass: it would compile without end, and hold hundreds of MiB.
     """
-    return 32 if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" else 1
+    return rows.dtype == torch.bfloat16 and rows.device.type == "cpu"
+
+
+def _in_pieces(own: slice) -> Iterator[slice]:
+    """Rows in pieces of 32, 64, 128, ..., the largest first, and less than 32 rows too many: the next ones,
+    whose turn comes later."""
+    start, left = own.start, -(-(own.stop - own.start) // _STEP) * _STEP
+    while left:
+        size = 1 << (left.bit_length() - 1)
+        yield slice(start, start + size)
+        start, left = start + size, left - size
+
+
+def _rounded_up(count: int) -> int:
+    """To a multiple of 32, and of a quarter of the power of two below it: a sum over rows cannot be in pieces
+    without rounding in between, and four sizes an octave are few."""
+    step = max(_STEP, (1 << count.bit_length()) // 8)
+    return -(-count // step) * step
 
 
 def _parts(counts: Tensor) -> list[slice]:

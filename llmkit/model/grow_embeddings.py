@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.errors import ConfigError
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 
 
 @torch.no_grad()
@@ -36,13 +37,21 @@ def grow_embeddings(model: Transformer, rows: int) -> None:
             f"{rows} rows of embeddings are fewer than the model's {len(embedding.weight)}",
             hint="give at least as many as the model has",
         )
-    embedding.weight = _grown(embedding.weight, rows)
-    embedding.num_embeddings = rows
+    _grow(embedding, rows)
     if isinstance(head, nn.Linear):
         head.weight, head.out_features = _grown(head.weight, rows), rows
     if head.bias is not None:
         head.bias = _grown(head.bias, rows)
-    model.config = model.model.config = replace(model.config, vocab_size=rows)
+    config = replace(model.config, vocab_size=rows)
+    if model.model.own_inputs is not None and config.own_inputs is not None:
+        rows = max(rows, config.own_inputs.vocab_size)
+        _grow(model.model.own_inputs.embed_tokens, rows)
+        config = replace(config, own_inputs=replace(config.own_inputs, vocab_size=rows))
+    model.config = model.model.config = config
+
+
+def _grow(embedding: nn.Embedding, rows: int) -> None:
+    embedding.weight, embedding.num_embeddings = _grown(embedding.weight, rows), rows
 
 
 def _grown(old: nn.Parameter | Tensor, rows: int) -> nn.Parameter:

@@ -9,6 +9,8 @@ from llmkit.model.shapes import CONVOLUTIONS
 from llmkit.model.transformer import Transformer
 
 _INTO_STREAM = ("o_proj.weight", "out_proj.weight", "down_proj.weight", "experts.down_proj")
+_FACTORS = (".gate.scale", ".gate.per_expert_scale")
+"""Of Gemma 4's routers."""
 _OF_STATES = ("dt_bias", "A_log", "mamba.D")
 _DECAYS = (0.01, 16.0)
 """What the decays of the gated delta rule begin between, before their logarithm (2412.06464)."""
@@ -41,6 +43,9 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
         if name.endswith(CONVOLUTIONS):
             bound = parameter.shape[-1] ** -0.5
             parameter.copy_(_uniform(parameter, -bound, bound, generator))
+            continue
+        if name.endswith(_FACTORS):
+            parameter.fill_(1.0)
             continue
         if name.endswith("bias") or parameter.dim() == 1:
             begins_at_0 = config.norm_plus_one and not name.endswith("linear_attn.norm.weight")

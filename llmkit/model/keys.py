@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.formats.json_text import is_number
-from llmkit.model.config_parts import MOST_LAYERS
+from llmkit.model.config_checks import MOST_LAYERS
 
 STRUCTURAL = (
     *("num_", "_size", "_dim", "_rank", "window", "shared", "expert", "layers", "heads", "sharing"),

@@ -4,15 +4,18 @@ Shapes: B batch, T new positions, S all positions (cached and new), D hidden_siz
 N qk_nope_head_dim, R qk_rope_head_dim, V v_head_dim, C kv_lora_rank, W = C + R.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.errors import ConfigError
+from llmkit.model.adapters.addition import LowRankAddition, added
 from llmkit.model.attend import attend, attend_row, joined
-from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LATENT_NORM_EPS, LatentConfig
+from llmkit.model.held import HeldLayer
 from llmkit.model.layout import Layout
 from llmkit.model.learnt.attention import attend_learning, learns_here
 from llmkit.model.norm import RMSNorm
@@ -54,6 +57,9 @@ class LatentAttention(nn.Module):
             latent.kv_lora_rank, H * (latent.qk_nope_head_dim + latent.v_head_dim), bias=False
         )
         self.o_proj = nn.Linear(H * latent.v_head_dim, D, bias=config.output_bias)
+        self.additions: Sequence[LowRankAddition | None] = ()
+        """What adapters add to kv_b_proj, of each text in a cached pass; empty: nothing. Who computes passes
+        puts it here, for the module is not called where its matrix is absorbed."""
 
     def forward(self, x: Tensor, layout: Layout, cache: HeldLayer | None = None) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
@@ -66,8 +72,11 @@ class LatentAttention(nn.Module):
             texts = cache.extend((rows,), layout)
             y = joined(
                 [
-                    self._cached(q_nope[:, :, part], q_rope[:, :, part], held, mask)
-                    for part, (held,), mask in texts
+                    self._cached(
+                        *(q_nope[:, :, part], q_rope[:, :, part], held, mask),
+                        self.additions[number] if self.additions else None,
+                    )
+                    for number, (part, (held,), mask) in enumerate(texts)
                 ]
             )
         return self.o_proj(y.transpose(1, 2).flatten(2))
@@ -85,12 +94,19 @@ class LatentAttention(nn.Module):
             return attend_learning(q, k, v, layout.first, scale=self.scale)
         return attend_row(q, k, v, layout, self._attend)
 
-    def _cached(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
+    def _cached(
+        self,
+        q_nope: Tensor,
+        q_rope: Tensor,
+        rows: Tensor,
+        mask: Tensor | None,
+        addition: LowRankAddition | None,
+    ) -> Tensor:
         """Whichever way takes fewer operations. rows: (B, S, W). Returns (B, H, T, V)."""
         # absorbing reads the matrix itself; what stands in its place (an adapter, codes) is only called
         plain = type(self.kv_b_proj) is nn.Linear
         absorbed = plain and absorbing_is_cheaper(self.latent, q_nope.shape[2], rows.shape[1])
-        return (self._absorbed if absorbed else self._expanded)(q_nope, q_rope, rows, mask)
+        return (self._absorbed if absorbed else self._expanded)(q_nope, q_rope, rows, mask, addition)
 
     def _queries(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """Without a position and with one: (B, H, T, N), (B, H, T, R)."""
@@ -112,9 +128,16 @@ class LatentAttention(nn.Module):
             return x
         return rotate(x, layout.cos.to(x.dtype), layout.sin.to(x.dtype), interleaved=self.interleaved)
 
-    def _expanded(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
+    def _expanded(
+        self,
+        q_nope: Tensor,
+        q_rope: Tensor,
+        rows: Tensor,
+        mask: Tensor | None,
+        addition: LowRankAddition | None,
+    ) -> Tensor:
         """Keys and values written out for every head. rows: (B, S, W). Returns (B, H, T, V)."""
-        return self._attend(torch.cat((q_nope, q_rope), dim=-1), *self._keys_and_values(rows), mask)
+        return self._attend(torch.cat((q_nope, q_rope), dim=-1), *self._keys_and_values(rows, addition), mask)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """q: (B, H, T, N + R); k: (B, H, S, N + R); v: (B, H, S, V). Returns (B, H, T, V)."""
@@ -123,21 +146,32 @@ class LatentAttention(nn.Module):
         v = F.pad(v, (0, max(0, k.shape[-1] - V)))
         return attend(q, k, v, mask, scale=self.scale)[..., :V]
 
-    def _keys_and_values(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _keys_and_values(
+        self, rows: Tensor, addition: LowRankAddition | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What rows, (B, S, W), are to every head: (B, H, S, N + R), (B, H, S, V)."""
         N, V, C = self.latent.qk_nope_head_dim, self.latent.v_head_dim, self.latent.kv_lora_rank
         B, S, _ = rows.shape
-        made = self.kv_b_proj(rows[..., :C]).view(B, S, -1, N + V).transpose(1, 2)  # (B, H, S, N + V)
+        made = self.kv_b_proj(rows[..., :C])
+        if addition is not None:
+            made = added(addition, rows[..., :C], made).to(made.dtype)
+        made = made.view(B, S, -1, N + V).transpose(1, 2)  # (B, H, S, N + V)
         k_rope = rows[:, None, :, C:].expand(-1, made.shape[1], -1, -1)
         return torch.cat((made[..., :N], k_rope), dim=-1), made[..., N:]
 
-    def _absorbed(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
+    def _absorbed(
+        self,
+        q_nope: Tensor,
+        q_rope: Tensor,
+        rows: Tensor,
+        mask: Tensor | None,
+        addition: LowRankAddition | None,
+    ) -> Tensor:
         """Attention over the latents themselves. rows: (B, S, W). Returns (B, H, T, V)."""
         N, V, C = self.latent.qk_nope_head_dim, self.latent.v_head_dim, self.latent.kv_lora_rank
         made = self.kv_b_proj.weight.view(-1, N + V, C)
         into, out = made[:, :N], made[:, N:]  # (H, N, C), (H, V, C)
-        # einsum and not @, which would copy the matrices for every text of the batch
-        q = torch.cat((torch.einsum("bhtn,hnc->bhtc", q_nope, into), q_rope), dim=-1)  # (B, H, T, W)
+        q = torch.cat((self._asked(q_nope, into, addition), q_rope), dim=-1)  # (B, H, T, W)
         # whole rows as values, R numbers more than needed: keys and values are one tensor that the fused
         # kernel takes, and no key is copied
         shared = rows[:, None]  # (B, 1, S, W)
@@ -147,7 +181,33 @@ class LatentAttention(nn.Module):
             ).transpose(1, 2)
         else:
             y = attend(q, shared, shared, mask, scale=self.scale)
-        return torch.einsum("bhtc,hvc->bhtv", y[..., :C], out)
+        return self._taken(y[..., :C], out, addition)
+
+    def _asked(self, q: Tensor, into: Tensor, addition: LowRankAddition | None) -> Tensor:
+        """Queries that read latents: (B, H, T, N) to (B, H, T, C).
+
+        With an addition q . (f W c + B A c) = ((f q) W + (q B) A) . c: no second matrix is made.
+        """
+        # einsum and not @, which would copy the matrices for every text of the batch
+        if addition is None:
+            return torch.einsum("bhtn,hnc->bhtc", q, into)
+        H, N = into.shape[:2]
+        b = addition.b.unflatten(1, (H, -1))[..., :N]  # (r, H, N)
+        narrow = torch.einsum("bhtn,rhn->bhtr", q.float(), b)
+        if addition.factors is not None:
+            q = (q * addition.factors.unflatten(0, (H, -1))[:, None, :N]).to(q.dtype)
+        return (torch.einsum("bhtn,hnc->bhtc", q, into).float() + narrow @ addition.a).to(q.dtype)
+
+    def _taken(self, y: Tensor, out: Tensor, addition: LowRankAddition | None) -> Tensor:
+        """What heads take home of sums of latents: (B, H, T, C) to (B, H, T, V)."""
+        taken = torch.einsum("bhtc,hvc->bhtv", y, out)
+        if addition is None:
+            return taken
+        H, V = out.shape[:2]
+        b = addition.b.unflatten(1, (H, -1))[..., -V:]  # (r, H, V)
+        more = torch.einsum("bhtr,rhv->bhtv", y.float() @ addition.a.T, b)
+        factors = 1.0 if addition.factors is None else addition.factors.unflatten(0, (H, -1))[:, None, -V:]
+        return (factors * taken.float() + more).to(taken.dtype)
 
 
 def absorbing_is_cheaper(latent: LatentConfig, new: int, held: int) -> bool:

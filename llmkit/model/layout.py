@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from llmkit.model.segments import segment_positions
+from llmkit.model.shared_keys import SharedKeys
 from llmkit.model.window import ALL, Window
 
 
@@ -100,6 +101,10 @@ class Layout:
     """(B, T) which document each position belongs to, where rows have several: for layers of state."""
     query_scale: Tensor | None = None
     """(T, 1) or (B, 1, T, 1) float32: what queries are multiplied with; None where they do not grow."""
+    shared: SharedKeys | None = None
+    """Where layers of one kind leave and find keys and values, in models whose last layers have none."""
+    own: Tensor | None = None
+    """(B, T, P) the layer's own embeddings of the positions, where it has some."""
 
 
 def first_seen(positions: Tensor, window: Window) -> Tensor:

@@ -105,6 +105,6 @@ class PlainMLP(nn.Module):
         return self.down_proj((self.act or self.act_fn)(self.up_proj(x)))
 
 
-def build_mlp(config: ModelConfig, intermediate_size: int | None = None) -> nn.Module:
-    """An MLP as the config says, of the model's own width or of another."""
-    return (GatedMLP if config.gated_mlp else PlainMLP)(config, intermediate_size)
+def build_mlp(config: ModelConfig, width: int) -> nn.Module:
+    """An MLP so wide, with a gate or none as the config says."""
+    return (GatedMLP if config.gated_mlp else PlainMLP)(config, width)

@@ -15,6 +15,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.grouped_linear import grouped_linear
 from llmkit.model.here import here
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS, build_mlp
+from llmkit.model.norm import norm_of_width
 from llmkit.model.router import Router, fresh, tokens_of_each
 from llmkit.model.routing import RoutingTape
 
@@ -55,6 +56,36 @@ class MixtureOfExperts(nn.Module):
         if self.shared_expert_gate is not None:
             shared = self.shared_expert_gate(x).sigmoid() * shared
         return y + shared
+
+
+class ExpertsBesideMLP(MixtureOfExperts):
+    """Gemma 4's: the shared expert is the layer's MLP, and each of both has norms of its own.
+
+    Args:
+        config: of a model whose experts are beside an MLP.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.norm_read, self.norm_mlp, self.norm_experts = (
+            norm_of_width(config, config.hidden_size) for _ in range(3)
+        )
+
+    def forward(self, x: Tensor, routing: RoutingTape | None = None, stream: Tensor | None = None) -> Tensor:
+        """x: (B, T, D), what the MLP reads; stream: the same before its norm. Returns (B, T, D)."""
+        assert stream is not None and self.shared_expert is not None
+        tokens = stream.flatten(0, 1)  # (M, D)
+        routes = self.gate(tokens)
+        if routing is not None:
+            routing.record(self.gate, routes)
+        y = self.experts(self.norm_read(tokens), routes.chosen, routes.weights).view_as(x)
+        return self.norm_mlp(self.shared_expert(x)) + self.norm_experts(y)
+
+
+def build_mixture(config: ModelConfig) -> MixtureOfExperts:
+    """The experts of a layer, as the config says."""
+    beside = config.experts is not None and config.experts.beside_mlp
+    return ExpertsBesideMLP(config) if beside else MixtureOfExperts(config)
 
 
 class Exchange(Protocol):

@@ -94,6 +94,11 @@ def part_config(config: ModelConfig, count: int) -> ModelConfig:
 
 
 def _check(config: ModelConfig, count: int) -> None:
+    if config.full_heads is not None:
+        raise ConfigError(
+            f"--tp {count}: {config.model_type} has layers with heads of their own, which are not divided",
+            hint="leave out --tp",
+        )
     if config.state_layers or config.lone_mlps or config.attention_gate:
         raise ConfigError(
             f"--tp {count}: {config.model_type} has layers that keep a state, which are not divided",

@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig, Mamba2Config, check_whole
+from llmkit.model.config_checks import check_whole
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.families.table import FAMILIES
 
 _Kind = TypeVar("_Kind")

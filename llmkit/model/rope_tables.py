@@ -17,6 +17,7 @@ import numpy as np
 
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import FullHeadsConfig
 from llmkit.model.rope_scaling import ORIGINAL, attention_factor, depends_on_length
 
 _LEAST_ROWS = 256
@@ -120,6 +121,8 @@ def inverse_frequencies(
         power: of the arithmetic.
     """
     width, theta, scaling = config.rotary_dim, config.rope_theta, config.rope_scaling
+    if not sliding and config.full_heads is not None:
+        return _some_of_all(theta, config.full_heads, scaling, power)
     exponent = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
     if sliding and config.sliding_rope_theta is not None:
         theta, scaling = config.sliding_rope_theta, None
@@ -147,6 +150,16 @@ def _grown_base(theta: float, width: int, scaling: Mapping[str, Any], length: in
     """
     stretch = scaling["factor"] * np.float32(length) / scaling[ORIGINAL] - (scaling["factor"] - 1)
     return float(theta * np.float32(float(stretch) ** (width / (width - 2))))
+
+
+def _some_of_all(
+    theta: float, heads: FullHeadsConfig, scaling: Mapping[str, Any] | None, power: Power
+) -> Floats:
+    """Of a head whose first pairs turn as they would if all did; the others stand still."""
+    turned = np.arange(0, heads.rotary_dim, 2, dtype=np.float32) / np.float32(heads.head_dim)
+    found = np.zeros(heads.head_dim // 2, np.float32)
+    found[: len(turned)] = 1.0 / power(theta, turned)
+    return found if scaling is None else found / np.float32(scaling["factor"])
 
 
 def _yarn(theta: float, width: int, wave: Floats, scaling: Mapping[str, Any]) -> Floats:

@@ -31,7 +31,8 @@ class Router(nn.Module):
 
     Everything here is float32 whatever the model's dtype (2101.03961, section 2.4): what would be a rounding
     error anywhere else is another expert here. gpt-oss takes the softmax of the k best logits: that is the
-    softmax over all of them, made to add up to 1 over the best.
+    softmax over all of them, made to add up to 1 over the best. Gemma 4's reads the stream through a norm of
+    its own, and weighs each expert by a number that is learnt.
 
     Args:
         config: of a model with experts.
@@ -44,6 +45,10 @@ class Router(nn.Module):
         N, D = self.experts.num_experts, config.hidden_size
         self.weight = nn.Parameter(fresh(N, D, fan_in=D))
         self.bias = nn.Parameter(torch.zeros(N)) if self.experts.router_bias else None
+        beside = self.experts.beside_mlp
+        self.scale = nn.Parameter(torch.ones(D)) if beside else None
+        self.per_expert_scale = nn.Parameter(torch.ones(N)) if beside else None
+        self.eps = config.norm_eps if beside else 0.0
         self.e_score_correction_bias: Tensor | None
         offset = torch.zeros(N, dtype=torch.float32) if self.experts.selection_bias else None
         self.register_buffer("e_score_correction_bias", offset)
@@ -54,7 +59,11 @@ class Router(nn.Module):
         wide = wide_dtype(x.dtype)
         with torch.autocast(x.device.type, enabled=False):
             bias = None if self.bias is None else self.bias.to(wide)
-            logits = F.linear(x.to(wide), self.weight.to(wide), bias)  # (M, N)
+            read = x.to(wide)
+            if self.scale is not None:
+                D = x.shape[-1]
+                read = F.rms_norm(read, (D,), self.scale.to(wide) * D**-0.5, self.eps)
+            logits = F.linear(read, self.weight.to(wide), bias)  # (M, N)
         scores = logits.softmax(-1) if experts.scoring == "softmax" else logits.sigmoid()
         # Llama 4 chooses by logits, of which large ones are 1 alike behind the sigmoid
         chosen = self._worth(logits if experts.weighs_inputs else scores).topk(k, dim=-1).indices
@@ -64,6 +73,8 @@ class Router(nn.Module):
             weights = weights / (weights.sum(-1, keepdim=True) + never_zero)
         if experts.routed_scaling_factor != 1.0:
             weights = weights * experts.routed_scaling_factor
+        if self.per_expert_scale is not None:
+            weights = weights * self.per_expert_scale.to(wide)[chosen]
         return Routes(chosen, weights, logits)
 
     @torch.no_grad()

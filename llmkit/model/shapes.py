@@ -4,7 +4,9 @@ Shapes: D hidden_size, H query heads, F intermediate_size, N experts, V vocab_si
 """
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, LatentConfig, Mamba2Config, ShortConvConfig
+from llmkit.model.config_parts import ExpertsConfig, LatentConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config, ShortConvConfig
+from llmkit.model.layer_sizes import head_sizes, kv_owner, mlp_width, values_are_keys
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -27,6 +29,11 @@ def tensor_shapes(config: ModelConfig) -> Shapes:
     shapes: Shapes = {"model.embed_tokens.weight": (V, D)}
     if config.position == "learned":
         shapes["model.embed_positions.weight"] = (config.max_position_embeddings, D)
+    if (own := config.own_inputs) is not None:
+        width = config.num_hidden_layers * own.width
+        shapes["model.own_inputs.embed_tokens.weight"] = (own.vocab_size, width)
+        shapes |= _inside("model.own_inputs", _linear("projection", width, D))
+        shapes |= _inside("model.own_inputs.norm", _norm(config, own.width))
     for layer in range(config.num_hidden_layers):
         shapes |= _inside(f"model.layers.{layer}", _layer(config, layer))
     shapes |= _inside("model.norm", _norm(config, D))
@@ -56,7 +63,7 @@ def mixer_name(config: ModelConfig, layer: int) -> str:
 
 
 def _layer(config: ModelConfig, layer: int) -> Shapes:
-    D, F, experts = config.hidden_size, config.intermediate_size, config.experts
+    D, F, experts = config.hidden_size, mlp_width(config, layer), config.experts
     sparse = experts if experts is not None and layer in experts.layers else None
     mlp = _mlp(config, F) if sparse is None else _experts(config, sparse)
     name = mixer_name(config, layer)
@@ -67,7 +74,10 @@ def _layer(config: ModelConfig, layer: int) -> Shapes:
         shapes |= _inside("mlp", mlp)
     for name in branch_norms(config):
         shapes |= _inside(name, _norm(config, D))
-    return shapes
+    if (own := config.own_inputs) is not None:
+        shapes |= _inside("own_input", _linear("gate", own.width, D) | _linear("projection", D, own.width))
+        shapes |= _inside("own_input.norm", _norm(config, D))
+    return {"layer_scalar": (1,)} | shapes if config.layer_scalar else shapes
 
 
 def _mixer(config: ModelConfig, layer: int) -> Shapes:
@@ -77,22 +87,26 @@ def _mixer(config: ModelConfig, layer: int) -> Shapes:
         return _short_conv(config, config.short_conv)
     if config.mamba is not None and layer in config.mamba.layers and not config.has_both:
         return _mamba2(config, config.mamba)
-    return _attention(config) if config.latent is None else _latent_attention(config, config.latent)
+    return _attention(config, layer) if config.latent is None else _latent_attention(config, config.latent)
 
 
-def _attention(config: ModelConfig) -> Shapes:
-    D, biased = config.hidden_size, config.attention_bias
-    q, kv = (heads * config.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads))
+def _attention(config: ModelConfig, layer: int) -> Shapes:
+    D, biased, heads = config.hidden_size, config.attention_bias, head_sizes(config, layer)
+    q, kv, has_own = (
+        config.num_attention_heads * heads.head_dim,
+        heads.width,
+        kv_owner(config, layer) == layer,
+    )
     asked = 2 * q if config.attention_gate else q
     shapes: Shapes = {"sinks": (config.num_attention_heads,)} if config.attention_sinks else {}
     shapes |= _linear("q_proj", asked, D, bias=biased)
-    shapes |= _linear("k_proj", kv, D, bias=biased)
-    shapes |= _linear("v_proj", kv, D, bias=biased)
+    for name in ("k_proj", "v_proj")[: 0 if not has_own else 1 if values_are_keys(config, layer) else 2]:
+        shapes |= _linear(name, kv, D, bias=biased)
     shapes |= _linear("o_proj", D, q, bias=config.output_bias)
     if config.qk_norm not in ("none", "unweighted"):
         over_heads = config.qk_norm == "projection"
-        for name, width in (("q_norm", q), ("k_norm", kv)):
-            shapes |= _inside(name, _norm(config, width if over_heads else config.head_dim))
+        for name, width in (("q_norm", q), ("k_norm", kv))[: 2 if has_own else 1]:
+            shapes |= _inside(name, _norm(config, width if over_heads else heads.head_dim))
     return shapes
 
 
@@ -154,6 +168,8 @@ def _mlp(config: ModelConfig, width: int) -> Shapes:
 def _experts(config: ModelConfig, experts: ExpertsConfig) -> Shapes:
     D, N, F = config.hidden_size, experts.num_experts, experts.intermediate_size
     shapes = _linear("gate", N, D, bias=experts.router_bias)
+    if experts.beside_mlp:
+        shapes |= {"gate.scale": (D,), "gate.per_expert_scale": (N,)}
     if experts.selection_bias:
         shapes["gate.e_score_correction_bias"] = (N,)
     first, rows = ("gate_up_proj", 2 * F) if config.gated_mlp else ("up_proj", F)
@@ -163,6 +179,8 @@ def _experts(config: ModelConfig, experts: ExpertsConfig) -> Shapes:
     if experts.shared_intermediate_size:
         shared = _mlp(config, experts.shared_intermediate_size)
         shapes |= _inside("shared_expert", shared)
+    for name in ("norm_read", "norm_mlp", "norm_experts") if experts.beside_mlp else ():
+        shapes |= _inside(name, _norm(config, D))
     return shapes | (_linear("shared_expert_gate", 1, D) if experts.shared_gate else {})
 
 

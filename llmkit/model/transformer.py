@@ -5,24 +5,28 @@ V vocab_size.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from llmkit.errors import UsageError
 from llmkit.model.block import Block
-from llmkit.model.cache import Cache
 from llmkit.model.config import ModelConfig
-from llmkit.model.here import here
+from llmkit.model.fresh_embedding import fresh_embedding
+from llmkit.model.held import Cache
+from llmkit.model.layer_sizes import check_alone
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
+from llmkit.model.own_inputs import OwnInputs
 from llmkit.model.position_tables import check_room
 from llmkit.model.positions import SinusoidalPositions, in_spans, query_scale, span_positions
 from llmkit.model.rope import Rope
 from llmkit.model.routing import RoutingTape
 from llmkit.model.segments import document_lengths
+from llmkit.model.shared_keys import SharedKeys
+from llmkit.model.tied_head import TiedHead
 
 
 class Decoder(nn.Module):
@@ -31,12 +35,13 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = _embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = fresh_embedding(config.vocab_size, config.hidden_size)
         self.embed_positions: nn.Module | None = None
         if config.position == "learned":
-            self.embed_positions = _embedding(config.max_position_embeddings, config.hidden_size)
+            self.embed_positions = fresh_embedding(config.max_position_embeddings, config.hidden_size)
         elif config.position == "sinusoidal":
             self.embed_positions = SinusoidalPositions(config)
+        self.own_inputs = None if config.own_inputs is None else OwnInputs(config, config.own_inputs)
         self.layers = nn.ModuleList([Block(config, layer) for layer in range(config.num_hidden_layers)])
         self.norm = norm_of_width(config, config.hidden_size)
         self.rope = Rope(config) if config.position == "rope" else None
@@ -62,6 +67,9 @@ class Decoder(nn.Module):
         positions = span_positions(spans, ids.device, segments)
         x = self.embed(ids, positions, max(span.end for span in spans))
         layouts = self._layouts(positions, spans, segments, None if parts is not None else starts, parts)
+        if self.own_inputs is not None:
+            own = self.own_inputs(ids, x).unbind(2)
+            layouts = [replace(one, own=part) for one, part in zip(layouts, own, strict=True)]
         for index, layer in enumerate(self.layers):
             held = None if cache is None else cache.layers[index]
             x = layer(x, layouts[index], held, routing)
@@ -121,11 +129,16 @@ class Decoder(nn.Module):
 
     def make_tables(self, count: int) -> None:
         """Have the tables that the first pass over rows of so many positions would make."""
-        for layer in range(len(self.layers)):
-            self.layout_of(layer, count)
+        positions = torch.arange(count, device=self.embed_tokens.weight.device)
+        self._layouts(positions, [Span(0, count)], None)
 
     def layout_of(self, layer: int, count: int) -> Layout:
-        """What a layer needs to know of rows of `count` positions from the first on."""
+        """What a layer needs to know of rows of `count` positions from the first on.
+
+        Raises:
+            ConfigError: layers read more than what the one before leaves.
+        """
+        check_alone(self.config)
         positions = torch.arange(count, device=self.embed_tokens.weight.device)
         return self._layout(positions, [Span(0, count)], *self._kinds[layer], None)
 
@@ -178,25 +191,10 @@ class Decoder(nn.Module):
         seen = first_seen(positions, window) if is_whole else None
         scale = query_scale(self.config, positions, rotates=rotates)
         starts = None if window.chunked else starts  # their kernel knows windows that go along
-        return Layout(cos, sin, mask, window, starts, parts, stretches, seen, segments, scale)
-
-
-class TiedHead(nn.Module):
-    """A head that is the embedding matrix itself: no parameter of its own, no tensor on disk."""
-
-    def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
-        super().__init__()
-        self._embedding = (embedding,)  # in a tuple, so that its weight is registered once
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size)) if config.head_bias else None
-
-    @property
-    def weight(self) -> Tensor:
-        """(V, D)."""
-        return self._embedding[0].weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (..., D). Returns (..., V)."""
-        return F.linear(x, here(self.weight), here(self.bias))
+        shared = SharedKeys() if self.config.shared_kv_layers else None
+        return Layout(
+            *(cos, sin, mask, window, starts, parts, stretches, seen, segments, scale), shared=shared
+        )
 
 
 class LogitParts(Protocol):
@@ -284,11 +282,3 @@ class Transformer(nn.Module):
             scores = scores * self.config.logit_scale
         cap = self.config.final_logit_softcapping
         return scores if cap is None else torch.tanh(scores / cap) * cap
-
-
-def _embedding(rows: int, width: int) -> nn.Embedding:
-    """nn.Embedding that draws nothing on the meta device: `normal_` there imports torch._dynamo (1 s)."""
-    weight = torch.empty(rows, width)
-    if not weight.is_meta:
-        nn.init.normal_(weight)
-    return nn.Embedding(rows, width, _weight=weight)

@@ -105,7 +105,7 @@ def folds_of(layer: nn.Module, config: ModelConfig) -> list[Fold]:
 
 
 def _after_rows(parameters: Mapping[str, Tensor], config: ModelConfig) -> Iterator[Fold]:
-    if config.latent is None:
+    if config.latent is None and not config.value_norm:
         shared = config.num_attention_heads // config.num_key_value_heads
         yield Fold(
             ("self_attn.o_proj.weight",),
@@ -135,6 +135,9 @@ def _after_norms(config: ModelConfig) -> Iterator[Fold]:
     if config.has_both:
         attention = (*attention, "mamba.in_proj.weight")
     mlp = (*_matrices(_MLP), _EXPERTS, _UPS)
+    if config.experts is not None and config.experts.beside_mlp:
+        mlp = _matrices(_MLP[3:5])
+        yield Fold((_EXPERTS,), "mlp.norm_read")
     if config.residual == "parallel_one_norm" or config.lone_mlps is not None:
         yield Fold((*attention, *mlp), "input_layernorm")
     elif config.residual == "parallel" or config.norm_placement == "before":

@@ -102,6 +102,11 @@ def kv_noise(
             f"{model.config.model_type} has layers that keep a state, whose cache is not measured here",
             hint="leave out what measures the cache",
         )
+    if model.config.full_heads is not None:
+        raise ConfigError(
+            f"{model.config.model_type} has heads of two sizes, whose cache is not measured here",
+            hint="leave out what measures the cache",
+        )
     width, is_latent = cached_vector(model.config)
     parts: tuple[Part, ...] = ("latents",) if is_latent else ("keys", "values")
     sizes = {form.name: form.bytes_per_value(width, latent=is_latent) for form in forms}

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from llmkit.errors import at_place
 from llmkit.model.finite import check_finite
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 from llmkit.quant.embedding_moments import embedding_moments
 from llmkit.quant.grid import Grid
 from llmkit.quant.heads import own_logits, tied_like

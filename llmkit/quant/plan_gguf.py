@@ -149,7 +149,7 @@ def _role(name: str, types: Mapping[str, str]) -> str:
     """The name that `types` has a tensor of a file under: fused gates and ups are ups there."""
     if name in types:
         return name
-    other = name.replace("ffn_gate", "ffn_up")
+    other = name.replace("ffn_gate_up", "ffn_up").replace("ffn_gate", "ffn_up")
     if other not in types:
         raise ConfigError(f"no type is known for {name}", hint="ask for a plain one: --tensor")
     return other

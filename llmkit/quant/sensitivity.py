@@ -15,7 +15,8 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence
 from llmkit.quant.feedback import output_energy

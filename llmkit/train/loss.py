@@ -93,9 +93,12 @@ def loss_sum(model: Transformer, batch: Batch, routing: RoutingTape | None = Non
 
 
 def nats_sum(logits: Tensor, targets: Tensor, parts: LogitParts | None = None) -> Tensor:
-    """Cross-entropy of logits (B, T, V), summed over the targets (B, T) that carry loss."""
+    """Cross-entropy of logits (B, T, V), summed over the targets (B, T) that carry loss.
+
+    Their gradient takes the logits' place.
+    """
     if parts is None:
-        return nats(logits.view(-1, logits.shape[-1]), targets.reshape(-1)).sum()
+        return nats(logits.view(-1, logits.shape[-1]), targets.reshape(-1), used_up=True).sum()
     log_z, chosen = target_terms(logits, targets, parts)
     return (log_z - chosen).masked_fill(targets.flatten() == IGNORED, 0.0).sum()
 

@@ -90,7 +90,7 @@ def target_nats(model: Transformer, batch: Batch, routing: RoutingTape | None = 
     """Cross-entropy in nats, summed over the targets that carry loss: `loss_sum` in less memory."""
 
     def score(rows: Tensor, targets: Tensor) -> Tensor:
-        return nats(model.logits(rows), targets).unsqueeze(1)
+        return nats(model.logits(rows), targets, used_up=True).unsqueeze(1)
 
     places = learnt_places(batch)
     rows = learnt_hidden(model, batch, places, routing)

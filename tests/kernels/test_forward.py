@@ -7,7 +7,8 @@ import pytest
 from layers_by_hand import BLOCK, Array, ByHand, E, K, Shape, V, make, query_scales
 from numpy.typing import NDArray
 
-from llmkit.kernels.forward import BranchSum, KeptMemory, NewPositions
+from llmkit.kernels.forward import BranchSum, NewPositions
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.forward_weights import NormKind, Residual, Scoring
 from llmkit.kernels.memory import ValueType
@@ -89,7 +90,7 @@ def passes(
     layers = range(len(model.layers))
     store = np.zeros((len(layers), 2, 12 * BLOCK, K, E), np.float32)  # layer, keys or values
     keys, values = ([store[layer, half].ctypes.data for layer in layers] for half in (0, 1))
-    memory = KeptMemory(keys, values, ValueType.FLOAT32, BLOCK)
+    memory = KeptMemory(keys, values, ValueType.FLOAT32, BLOCK, (K * E, K))
     done, found = [0, 0], []
     for counts in steps:
         spans = [np.arange(at, at + count) for at, count in zip(done, counts, strict=True)]
@@ -177,7 +178,7 @@ def test_nothing_wanted_is_nothing_scored() -> None:
     random = np.random.default_rng(1)
     model = make(random, Shape(windows=(0,), angles=(0,)))
     store = np.zeros((2, BLOCK, K, E), np.float32)
-    memory = KeptMemory(*([half.ctypes.data] for half in store), ValueType.FLOAT32, BLOCK)
+    memory = KeptMemory(*([half.ctypes.data] for half in store), ValueType.FLOAT32, BLOCK, (K * E, K))
     new = NewPositions([3], [0], [0], [0, 1], [1], [])
     none = model.native.forward(new, model.angles, memory, np.zeros((1, 1, 1), np.int32))
     assert none.shape == (0, V) and store[:, 0].any() and not store[:, 1:].any()

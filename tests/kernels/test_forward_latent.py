@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmkit.kernels.forward import Angles, Embedding, KeptMemory, NativeModel, NewPositions, Sizes
+from llmkit.kernels.forward import Angles, Embedding, NativeModel, NewPositions, Sizes
 from llmkit.kernels.forward_latent import LatentStructs, LatentWeights
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.forward_structs import Activation, LatentStruct
 from llmkit.kernels.forward_weights import LayerWeights, NormWeights
 from llmkit.kernels.memory import ValueType, rows_of
@@ -142,7 +143,7 @@ def passes(
 ) -> Array:
     """Scores after every position of two texts, pass by pass, each pass text by text."""
     store = np.zeros((8 * BLOCK, C + R), np.uint16 if kind is ValueType.BFLOAT16 else np.float32)
-    memory = KeptMemory([store.ctypes.data], [store.ctypes.data], kind, BLOCK)
+    memory = KeptMemory([store.ctypes.data], [store.ctypes.data], kind, BLOCK, (C + R, 1))
     native, angles = model.native, Angles([model.cos_sin])
     done, found = [0, 0], []
     for counts in steps:
@@ -216,7 +217,7 @@ def long_pass(
     tables = np.zeros((1, len(held), max(held) // block), np.int32)
     for row, (count, end) in enumerate(zip(held, ends, strict=True)):
         tables[0, row, : count // block] = np.arange((end - count) // block, end // block)
-    memory = KeptMemory([store.ctypes.data], [store.ctypes.data], ValueType.FLOAT32, int(block))
+    memory = KeptMemory([store.ctypes.data], [store.ctypes.data], ValueType.FLOAT32, int(block), (C + R, 1))
     step = NewPositions(
         ids=np.concatenate(texts).tolist(),
         rows=[row for count in held for row in range(count - new, count)],

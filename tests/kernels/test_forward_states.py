@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from layers_by_hand import Array, act, mlp, normal
 
-from llmkit.kernels.forward import Angles, Embedding, KeptMemory, NativeModel, NewPositions, Sizes
+from llmkit.kernels.forward import Angles, Embedding, NativeModel, NewPositions, Sizes
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.forward_states import KeptStates, StateSizes, StateWeights
 from llmkit.kernels.forward_structs import Activation
 from llmkit.kernels.forward_weights import LayerWeights, NormWeights
@@ -153,7 +154,7 @@ class OneLayer:
         """Scores of two texts, whose states are in slots 2 and 1, pass by pass; and all states."""
         states = np.zeros((SLOTS + len(copies), self.sizes.floats), np.float32)
         kept = KeptStates([states.ctypes.data], self.sizes.floats)
-        memory = KeptMemory([0], [0], ValueType.FLOAT32, 4, states=kept)
+        memory = KeptMemory([0], [0], ValueType.FLOAT32, 4, (0, 0), states=kept)
         done, found = [0, 0], []
         for counts in steps:
             ends = [at + count for at, count in zip(done, counts, strict=True)]

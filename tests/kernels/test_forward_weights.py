@@ -34,14 +34,16 @@ def test_a_layer_says_null_for_what_it_lacks_and_counts_every_matrix_it_has() ->
     )  # fmt: skip
     layers = [
         LayerWeights(**attention, gate_up=packed(8, 3), down=packed(3, 4), q_norm=NormWeights(ONES, ONES)),
-        LayerWeights(**attention, experts=experts, sinks=ONES, window=5, angles=-1),
+        LayerWeights(**attention, experts=experts, sinks=ONES, window=5, angles=-1, heads=(2, 6, 4), owner=0),
     ]
     assert [len(list(layer.matrices)) for layer in layers] == [6, 4 + 1 + 4 + 2]
-    structs = LayerStructs(layers)
+    structs = LayerStructs(layers, (1, 3, 2))
     dense, sparse = (LayerStruct * 2).from_address(structs.address)
     assert dense.q_norm.weight == dense.q_norm.bias == ONES.ctypes.data
     assert (dense.experts, dense.sinks, dense.before_mlp.weight, dense.window) == (None, None, None, 0)
     assert (dense.gate_up.rows, dense.down.cols, sparse.gate_up.data) == (8, 4, None)
+    assert (dense.kv_heads, dense.head_dim, dense.rotary_dim, dense.owner, dense.scalar) == (1, 3, 2, 0, 1.0)
+    assert (sparse.kv_heads, sparse.head_dim, sparse.rotary_dim, sparse.owner) == (2, 6, 4, 0)
     assert (sparse.sinks, sparse.window, sparse.angles) == (ONES.ctypes.data, 5, -1)
     told = ExpertsStruct.from_address(sparse.experts)
     assert (told.num_experts, told.per_token, told.intermediate, told.shared_intermediate) == (2, 1, 4, 5)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config
 from llmkit.model.transformer import Transformer
 
 SIZES: dict[str, Any] = {

@@ -2,9 +2,9 @@
 
 import torch
 
-from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
-from llmkit.model.held import Held
+from llmkit.model.held import Both, Held
+from llmkit.model.layer_sizes import head_sizes
 from llmkit.model.layout import Span
 from llmkit.model.recurrent.held import HeldState
 
@@ -20,14 +20,15 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        def positions() -> Held:
+        def positions(layer: int) -> Held:
             if config.latent is not None:
                 width = config.latent.kv_lora_rank + config.latent.qk_rope_head_dim
                 return Held(torch.empty(batch, capacity, width, dtype=dtype, device=device))
-            shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
+            heads = head_sizes(config, layer)
+            shape = (batch, heads.num_key_value_heads, capacity, heads.head_dim)
             return Held(*(torch.empty(shape, dtype=dtype, device=device) for _ in range(2)))
 
-        keys = {layer: positions() for layer in config.attention_layers}
+        keys = {layer: positions(layer) for layer in config.attention_layers}
         states = {layer: HeldState(config, batch, dtype, device) for layer in config.state_layers}
         self._keys, self._states = keys.values(), states.values()
         self.layers = [

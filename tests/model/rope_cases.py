@@ -55,4 +55,4 @@ def scaling_fields(kind: str, rotary_dim: int, original: int = 4096) -> dict[str
 def positions_of(**fields: Any) -> Any:
     """What Rope reads of a model, of any family: parts of heads and two bases are not for every one."""
     plain = {"rope_theta": 10_000.0, "rope_scaling": None, "max_position_embeddings": 64}
-    return SimpleNamespace(**{**plain, "sliding_rope_theta": None, **fields})
+    return SimpleNamespace(**{**plain, "sliding_rope_theta": None, "full_heads": None, **fields})

@@ -12,7 +12,7 @@ from llama_cpp import llama_cpp_logits
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.write import write_gguf
 from llmkit.model.absorb import absorbed
-from llmkit.model.config_parts import MultipliersConfig
+from llmkit.model.config_states import MultipliersConfig
 from llmkit.model.gguf.save import gguf_model
 from llmkit.model.transformer import Transformer
 

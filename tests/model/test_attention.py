@@ -18,7 +18,7 @@ Make = Callable[..., ModelConfig]
 
 def _attention(config: ModelConfig) -> Attention:
     torch.manual_seed(0)
-    module = Attention(config)
+    module = Attention(config, 0)
     for name, parameter in module.named_parameters():
         torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.3)
     return module
@@ -136,10 +136,10 @@ def test_pairs_side_by_side_are_turned_as_pairs_in_two_halves_are(make_config: M
 @torch.no_grad()
 def test_each_head_has_a_sink_and_other_families_none(make_config: Make) -> None:
     assert make_config("gpt_oss").attention_sinks
-    module = Attention(make_config("gpt_oss"))
+    module = Attention(make_config("gpt_oss"), 0)
     assert module.sinks is not None
     assert module.sinks.shape == (4,)
-    assert Attention(make_config()).sinks is None
+    assert Attention(make_config(), 0).sinks is None
     x = torch.randn(1, 4, 32)
     module.o_proj.bias.zero_()
     module.sinks.fill_(60.0)

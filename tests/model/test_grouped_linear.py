@@ -93,20 +93,31 @@ def test_rows_that_are_rounded_up_read_nothing_of_the_experts_behind_them(biased
     assert not of_weight[1].any() and of_weight[2].isnan().all()
 
 
-@pytest.mark.parametrize(("dtype", "seen"), [(torch.bfloat16, {32}), (torch.float32, {1, 3, 5})])
-def test_in_bfloat16_products_on_a_cpu_have_few_numbers_of_rows(
-    dtype: torch.dtype, seen: set[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_bfloat16_products_on_a_cpu_have_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     found, product = set(), torch.mm
 
     def noted(left: Tensor, right: Tensor, **changes: Tensor) -> Tensor:
-        found.add(len(left))
+        found.add(tuple(left.shape))
         return product(left, right, **changes)
 
     monkeypatch.setattr(torch, "mm", noted)
-    rows, weight, _ = _given(dtype)
-    grouped_linear(rows, weight, None, OWNER, COUNTS).sum().backward()
-    assert found - {0, O} == seen  # O of gradients of weights, whose rows are those of the stack
+
+    def shapes(dtype: torch.dtype) -> set[tuple[int, ...]]:
+        found.clear()
+        weight = torch.randn(2, O, D).to(dtype).requires_grad_()
+        for count in range(1, 512, 5):
+            counts = torch.tensor([count, 512 - count])
+            rows = torch.randn(512, D).to(dtype).requires_grad_()
+            grouped_linear(
+                rows, weight, None, torch.arange(2).repeat_interleave(counts), counts
+            ).sum().backward()
+        return {shape for shape in found if all(shape)}
+
+    rows = {32, 64, 128, 256, 512}
+    summed = {32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512}
+    expected = {(count, width) for count in rows for width in (D, O)} | {(O, count) for count in summed}
+    assert shapes(torch.bfloat16) == expected
+    assert len(shapes(torch.float32)) > 300
 
 
 def test_pytorch_finds_nothing_wrong_with_the_operation() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.model.config_parts import MOST_LAYERS
+from llmkit.model.config_checks import MOST_LAYERS
 from llmkit.model.keys import Keys
 
 

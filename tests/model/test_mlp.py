@@ -54,7 +54,7 @@ def test_a_plain_mlp_has_no_gate(make_config: Make) -> None:
     config = make_config(
         "gpt2", hidden_size=4, num_attention_heads=1, intermediate_size=2, hidden_act="relu2"
     )
-    mlp = build_mlp(config)
+    mlp = build_mlp(config, config.intermediate_size)
     assert isinstance(mlp, PlainMLP)
     with torch.no_grad():
         for parameter in mlp.parameters():
@@ -69,5 +69,5 @@ def test_a_plain_mlp_has_no_gate(make_config: Make) -> None:
 
 
 def test_the_config_chooses(make_config: Make) -> None:
-    assert isinstance(build_mlp(make_config()), GatedMLP)
-    assert isinstance(build_mlp(make_config("gpt2")), PlainMLP)
+    assert isinstance(build_mlp(make_config(), 8), GatedMLP)
+    assert isinstance(build_mlp(make_config("gpt2"), 8), PlainMLP)

@@ -5,14 +5,14 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from copy import copy, deepcopy
+from copy import copy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from family_models import CASES, SIZES
+from family_models import CASES, their_config
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig, LatentConfig
@@ -34,9 +34,7 @@ def test_a_presets_tensors_are_the_networks_in_its_order(name: str) -> None:
 @pytest.mark.parametrize("case", range(len(CASES)), ids=[family for family, _ in CASES])
 def test_tensors_of_every_family_are_the_networks_in_its_order(case: int, transformers: ModuleType) -> None:
     family, changes = CASES[case]
-    known = transformers.CONFIG_MAPPING[family]()
-    asked = {name: value for name, value in SIZES.items() if hasattr(known, name)} | changes
-    theirs = transformers.CONFIG_MAPPING[family](**deepcopy(asked))
+    theirs = their_config(family, changes)
     config = ModelConfig.from_hf(json.loads(theirs.to_json_string(use_diff=False)))
     assert list(tensor_shapes(config).items()) == _of_the_network(config)
 

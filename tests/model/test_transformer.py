@@ -16,7 +16,8 @@ from llmkit.formats.streams import open_input
 from llmkit.model.config import ModelConfig
 from llmkit.model.load import load_model
 from llmkit.model.save import save_model
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 from tests.model.kv_cache import KVCache
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}

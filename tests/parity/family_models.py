@@ -62,6 +62,18 @@ LLAMA4 = {
     **{"num_local_experts": 8, "intermediate_size_mlp": 48, "attention_chunk_size": 16},
     **{"floor_scale": 6, "attn_scale": 0.3},
 }
+GEMMA4 = {
+    **{"global_head_dim": 32, "num_global_key_value_heads": 1, "hidden_size_per_layer_input": 0, **WINDOW},
+}
+GEMMA4_SMALL = {  # E2B
+    **{**GEMMA4, "hidden_size_per_layer_input": 12, "vocab_size_per_layer_input": 96},
+    **{"num_hidden_layers": 8, "num_kv_shared_layers": 2},  # the sixth and the last see everything
+    **{"use_double_wide_mlp": True, "final_logit_softcapping": 4.0},
+}
+GEMMA4_EXPERTS = {
+    **{**GEMMA4, "enable_moe_block": True, "num_experts": 8, "top_k_experts": 3, "attention_k_eq_v": True},
+    "moe_intermediate_size": 24,
+}
 ONE_BRANCH = {
     **{"layers_block_type": ["mamba", "mlp", "attention", "mlp", "mamba"], "mamba_num_heads": 8},
     **{"mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 12, "chunk_size": 32},
@@ -170,6 +182,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
             },
         },
     ),
+    ("gemma4_text", {**GEMMA4, "attention_k_eq_v": True}),
+    ("gemma4_text", GEMMA4_SMALL),
+    ("gemma4_text", {**GEMMA4_EXPERTS, **UNTIED}),
     ("phi3", {}),
     ("phi3", {**LONG, **MHA}),
     ("phi3", {**WINDOW, "partial_rotary_factor": 0.75}),
@@ -374,13 +389,21 @@ class Pair:
     theirs: nn.Module
 
 
-def make_pair(family: str, changes: dict[str, Any], folder: Path, seed: int = 0) -> Pair:
-    """A model with every number at random, made and saved by transformers, and opened by llmkit."""
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+def their_config(family: str, changes: dict[str, Any], sizes: dict[str, Any] = SIZES) -> Any:
+    """transformers' config of a small model: `sizes` that the family has, but for `changes`."""
+    from transformers import CONFIG_MAPPING
 
     known = CONFIG_MAPPING[family]()
-    asked = {name: value for name, value in SIZES.items() if hasattr(known, name)} | changes
-    config = CONFIG_MAPPING[family](**deepcopy(asked))  # which writes into the objects it is given
+    known.allow_global_per_layer_attribute_access = True  # of Gemma 4, whose layers' heads differ
+    asked = {name: value for name, value in sizes.items() if hasattr(known, name)} | changes
+    return CONFIG_MAPPING[family](**deepcopy(asked))  # which writes into the objects it is given
+
+
+def make_pair(family: str, changes: dict[str, Any], folder: Path, seed: int = 0) -> Pair:
+    """A model with every number at random, made and saved by transformers, and opened by llmkit."""
+    from transformers import AutoModelForCausalLM
+
+    config = their_config(family, changes)
     theirs = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -55,6 +55,15 @@ NEMOTRON_3 = {
     **{"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "intermediate_size": 32},
     **{"moe_shared_expert_intermediate_size": 40, "routed_scaling_factor": 2.5},
 }
+GEMMA4 = {
+    **{**WINDOW, "head_dim": 16, "global_head_dim": 32, "num_global_key_value_heads": 1},
+    **{"hidden_size_per_layer_input": 0, "moe_intermediate_size": 32},
+}
+GEMMA4_SMALL = {
+    **{**GEMMA4, "hidden_size_per_layer_input": 32, "vocab_size_per_layer_input": 96},
+    **{"num_hidden_layers": 8, "num_kv_shared_layers": 2, "use_double_wide_mlp": True},
+    "final_logit_softcapping": 4.0,
+}
 DELTA = {
     **{"head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 16},
     "linear_value_head_dim": 16,
@@ -89,7 +98,7 @@ QUERIES = {
         "llama_4_scaling_beta": 0.5,
     },
 }
-GELU_TABLE = ("gpt2", "phi", "gpt_neox", "starcoder2", "gemma", "gemma2", "gemma3_text")
+GELU_TABLE = ("gpt2", "phi", "gpt_neox", "starcoder2", "gemma", "gemma2", "gemma3_text", "gemma4_text")
 """Families whose GELU llama.cpp looks up in a table of float16."""
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("llama", {}),
@@ -117,6 +126,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("gemma", {}),
     ("gemma2", {**WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 5.0}),
     ("gemma3_text", {**WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window_pattern": 2}),
+    ("gemma4_text", {**GEMMA4, "attention_k_eq_v": True}),
+    ("gemma4_text", GEMMA4_SMALL),
+    ("gemma4_text", {**GEMMA4, "enable_moe_block": True, "num_experts": 8, "top_k_experts": 3}),
     ("phi3", {}),
     ("phi3", LONG),
     ("phi3", {"partial_rotary_factor": 0.75, "sliding_window": 200}),
@@ -237,6 +249,7 @@ def random_model(config: ModelConfig, seed: int = 0) -> Transformer:
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             tensor.normal_(0.0, 0.2, generator=generator)
-            if tensor.dim() == 1 and "norm" in name and name.endswith("weight") and not config.norm_plus_one:
+            factor = tensor.dim() == 1 and "norm" in name and name.endswith("weight")
+            if (factor and not config.norm_plus_one) or name.endswith(("scale", "scalar")):
                 tensor.add_(1.0)
     return model

@@ -16,15 +16,25 @@ from llmkit.engine.request import Request
 from llmkit.engine.text import GIVEN_TOKENS
 from llmkit.kernels.library import available
 
-from .family_models import CASES, DYNAMIC, Pair, make_pair
+from .family_models import CASES, DYNAMIC, GEMMA4_SMALL, Pair, make_pair
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 FAMILIES = {
     **{"llama": 0, "gpt2": CASES.index(("gpt2", {}))},
     **{
         name: next(number for number, (family, _) in enumerate(CASES) if family == name)
-        for name in ("mixtral", "qwen3", "gemma2", "gemma3_text", "deepseek_v3", "gpt_oss", "llama4_text")
+        for name in (
+            "mixtral",
+            "qwen3",
+            "gemma2",
+            "gemma3_text",
+            "gemma4_text",
+            "deepseek_v3",
+            "gpt_oss",
+            "llama4_text",
+        )
     },
+    "gemma4_text, shared": CASES.index(("gemma4_text", GEMMA4_SMALL)),
     "llama, dynamic": CASES.index(("llama", DYNAMIC)),
     "phi3, longrope": next(n for n, (family, changes) in enumerate(CASES) if "longrope" in str(changes)),
 }

@@ -1,6 +1,5 @@
 """What is estimated of a config, and what llmkit's own network of that config has: for every family."""
 
-from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -15,19 +14,13 @@ from llmkit.model.families.table import FAMILIES
 from llmkit.model.transformer import Transformer
 from tests.model.kv_cache import KVCache
 
-from .family_models import CASES, SIZES
+from .family_models import CASES, their_config
 
 IDS = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 
 
 def _config(family: str, changes: dict[str, Any]) -> ModelConfig:
-    from transformers import CONFIG_MAPPING
-
-    known = CONFIG_MAPPING[family]()
-    asked = {name: value for name, value in SIZES.items() if hasattr(known, name)} | changes
-    return ModelConfig.from_hf(
-        CONFIG_MAPPING[family](**deepcopy(asked)).to_dict()
-    )  # it changes rope_parameters
+    return ModelConfig.from_hf(their_config(family, changes).to_dict())
 
 
 @pytest.mark.parametrize(("family", "changes"), CASES, ids=IDS)
@@ -52,7 +45,9 @@ def test_an_estimate_lets_go_of_what_sliding_layers_do_not_see(family: str, chan
     config = _config(family, changes)
     found: Architecture = architecture_of(config)
     kept = cache_bytes(found, CacheSettings(kv_dtype="float32"), context=37).total
-    outside = max(0, 37 - (config.sliding_window or 37)) * len(config.sliding_layers)
+    outside = max(0, 37 - (config.sliding_window or 37)) * len(
+        {*config.sliding_layers} & {*config.attention_layers}
+    )
     each = 2 * config.num_key_value_heads * config.head_dim * 4
     assert kept == contiguous_cache_bytes(found, "float32", context=37) - outside * each
 

@@ -4,13 +4,12 @@ The models are those of family_models.py, made from their config alone.
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from family_models import CASES, DYNAMIC, LONG, SIZES
+from family_models import CASES, DYNAMIC, LONG, their_config
 from torch import Tensor
 
 from llmkit.engine.module_weights import pack_model
@@ -37,17 +36,14 @@ COUNTED = [f"{family}-{number}" for number, (family, _) in enumerate(CASES)]
 
 def make_model(family: str, changes: dict[str, Any]) -> Transformer:
     """A model of the family, every number of it drawn."""
-    from transformers import CONFIG_MAPPING
-
-    known = CONFIG_MAPPING[family]()
-    asked = {name: value for name, value in SIZES.items() if hasattr(known, name)} | changes
-    theirs = CONFIG_MAPPING[family](**deepcopy(asked)).to_dict()
+    theirs = their_config(family, changes).to_dict()
     model = Transformer(ModelConfig.from_hf({**theirs, "model_type": family})).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             tensor.normal_(0.0, 0.05 if "correction_bias" in name else 0.2, generator=generator)
-            if "norm" in name and name.endswith("weight") and not model.config.norm_plus_one:
+            factor = "norm" in name and name.endswith("weight") and not model.config.norm_plus_one
+            if factor or name.endswith(("scale", "scalar")):
                 tensor.add_(1.0)
     return model
 

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 

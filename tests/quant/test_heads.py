@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from llmkit.model.transformer import TiedHead
+from llmkit.model.tied_head import TiedHead
 from llmkit.quant.heads import own_logits, tied_like
 from tests.quant.small_models import model
 

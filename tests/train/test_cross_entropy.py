@@ -49,6 +49,28 @@ def test_nothing_but_the_logits_is_kept_for_the_way_back() -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gradient_of_logits_that_are_used_up_lies_in_their_place_bit_for_bit(dtype: torch.dtype) -> None:
+    given, targets, weights = _logits(dtype)
+    (expected,) = torch.autograd.grad(nats(given, targets), given, weights)
+    logits = given * 1
+    place = logits.data_ptr()
+    (found,) = torch.autograd.grad(nats(logits, targets, used_up=True), logits, weights)
+    assert torch.equal(found, expected)
+    assert found.data_ptr() == place
+
+
+@needs_kernels
+def test_who_keeps_logits_that_are_used_up_is_told() -> None:
+    given, targets, weights = _logits(torch.float32)
+    logits = given * 1
+    kept = logits.square().sum()
+    nats(logits, targets, used_up=True).backward(weights)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        kept.backward()
+
+
+@needs_kernels
 def test_a_target_that_is_no_id_is_missing_or_narrow_is_refused() -> None:
     for wrong in ([0, 301], [0, -1]):
         with pytest.raises(IndexError, match="none of 301 ids"):

@@ -10,7 +10,7 @@ from typer import Option
 from llmkit.commands.values import parse_count, parse_size
 from llmkit.errors import ConfigError, at_place
 from llmkit.estimate.config import UNKNOWN_CONTEXT, Optimizer, Precision, Recompute
-from llmkit.model.config_parts import MOST_LAYERS
+from llmkit.model.config_checks import MOST_LAYERS
 
 _CACHE_ALIASES = {"q8": "q8_0", "q4": "q4_0", "f16": "float16", "bf16": "bfloat16", "f32": "float32"}
 """What llama.cpp and vLLM call them, or people for short."""

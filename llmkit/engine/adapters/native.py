@@ -15,11 +15,13 @@ from llmkit.kernels.coded import Order
 from llmkit.kernels.forward_adapters import ADDITIONS, AdapterStructs, LowRankWeights
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_parts import LatentConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.recurrent.key_heads import inputs_by_head, rates_by_head
 from llmkit.model.shapes import mixer_name
 
 _MLP = {name: (f"mlp.{name}_proj", None) for name in ("gate", "up", "down")}
+_SHARED = {name: (f"mlp.shared_expert.{name}_proj", None) for name in _MLP}
 _LAYER = re.compile(r"(model\.layers\.(\d+))\.(.+)")
 Places = Mapping[str, tuple[str, Order | None]]
 """Of each product that is added to the module of a layer, and which of its rows; None: all."""
@@ -54,8 +56,15 @@ def _is_added_to(module: str, config: ModelConfig) -> bool:
 
 def _places(config: ModelConfig, layer: int) -> Places:
     if config.lone_mlps is None:
-        return {**_MLP, **_mixer(config, layer)}
-    return _MLP if layer in config.lone_mlps else _mixer(config, layer)
+        return {**_mlp(config, layer), **_mixer(config, layer)}
+    return _mlp(config, layer) if layer in config.lone_mlps else _mixer(config, layer)
+
+
+def _mlp(config: ModelConfig, layer: int) -> Places:
+    """Of experts the one that all tokens use."""
+    if config.experts is None or layer not in config.experts.layers:
+        return _MLP
+    return _SHARED if config.experts.shared_intermediate_size else {}
 
 
 def _mixer(config: ModelConfig, layer: int) -> Places:
@@ -63,7 +72,7 @@ def _mixer(config: ModelConfig, layer: int) -> Places:
         states = {"state_in": ("mamba.in_proj", None), "state_out": ("mamba.out_proj", None)}
         return {**_attention(config), **states}
     if layer not in config.state_layers:
-        return _attention(config)
+        return _attention(config) if config.latent is None else _latent_attention(config, config.latent)
     if config.delta is not None:
         return {**_rule(config.delta), "o": ("linear_attn.out_proj", None)}
     name = mixer_name(config, layer)
@@ -92,6 +101,23 @@ def _attention(config: ModelConfig) -> Places:
         asked, gates = queries_and_gates(config)
         places |= {"q": ("self_attn.q_proj", asked), "attention_gate": ("self_attn.q_proj", gates)}
     return places
+
+
+def _latent_attention(config: ModelConfig, latent: LatentConfig) -> Places:
+    """Queries, by way of a rank or straight; what is kept, and the keys and values that are made of it."""
+
+    def turned(size: int, head_dim: int) -> Order | None:
+        return half_by_half(config, np.arange(size), head_dim=head_dim) if config.rope_interleaved else None
+
+    row = latent.kv_lora_rank + latent.qk_rope_head_dim
+    asked = turned(config.num_attention_heads * config.head_dim, config.head_dim)
+    places: dict[str, tuple[str, Order | None]] = {
+        "q": ("self_attn.q_b_proj" if latent.q_lora_rank else "self_attn.q_proj", asked),
+        "k": ("self_attn.kv_a_proj_with_mqa", turned(row, row)),
+        "v": ("self_attn.kv_b_proj", None),
+        "o": ("self_attn.o_proj", None),
+    }
+    return places | ({"attention_gate": ("self_attn.q_a_proj", None)} if latent.q_lora_rank else {})
 
 
 def _weights(adapter: Adapter, layer: str, place: tuple[str, Order | None] | None) -> LowRankWeights | None:

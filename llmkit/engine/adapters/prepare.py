@@ -29,8 +29,8 @@ def prepare_adapter(
         strength: what its scale is multiplied with.
 
     Raises:
-        UsageError: it changes what nothing is added to at run time: embeddings, the head, whole modules, a
-            product that is not the modules' own; or DoRA, where the base's weights are given up.
+        UsageError: it changes what nothing is added to at run time: embeddings, the head, whole modules; or
+            DoRA, where the base's weights are given up.
         DataError: it is another model's.
     """
     if weights.whole:
@@ -55,7 +55,7 @@ def _addition(
     one: LowRank,
     strength: float,
 ) -> Addition:
-    if not place.startswith("model.layers.") or place.endswith(".kv_b_proj"):
+    if not place.startswith("model.layers."):
         raise UsageError(
             f"adapter {name!r}: changes {place}, to which nothing is added at run time", hint=_MERGE
         )

@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmkit.engine.adapters.values import Adapter, Addition
+from llmkit.engine.adapters.values import Adapter
+from llmkit.model.adapters.addition import added
+from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.transformer import Transformer
 
 Rows = slice | Tensor
+_KEYS_AND_VALUES = ".kv_b_proj"
+"""Ends the names of what reads all that texts keep, not only their new positions, or is not called at all."""
 
 
 class ModuleAdditions:
@@ -24,10 +28,17 @@ class ModuleAdditions:
         self._model = model
         self._hooked: set[str] = set()
         self._groups: list[tuple[Adapter, Rows]] = []
+        self._latent: dict[str, LatentAttention] = {}
+        """Those whose keys and values are made otherwise, by the name of what makes them."""
 
     def add_adapter(self, adapter: Adapter) -> None:
         """Stand behind its modules too."""
-        for name in adapter.additions.keys() - self._hooked:
+        for name in adapter.additions.keys() - self._hooked - self._latent.keys():
+            if name.endswith(_KEYS_AND_VALUES):
+                attention = self._model.get_submodule(name.removesuffix(_KEYS_AND_VALUES))
+                assert isinstance(attention, LatentAttention)
+                self._latent[name] = attention
+                continue
             self._model.get_submodule(name).register_forward_hook(partial(self._add, name))
             self._hooked.add(name)
 
@@ -35,10 +46,16 @@ class ModuleAdditions:
     def of(self, texts: Sequence[tuple[Adapter | None, int]]) -> Iterator[None]:
         """Within it, passes are of these texts: each one's adapter, and how many of its positions are new."""
         self._groups = groups_of(texts, self._model.model.embed_tokens.weight.device) if self._hooked else []
+        for name, attention in self._latent.items():
+            attention.additions = [
+                None if adapter is None else adapter.additions.get(name) for adapter, _ in texts
+            ]
         try:
             yield
         finally:
             self._groups = []
+            for attention in self._latent.values():
+                attention.additions = ()
 
     def _add(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         """inputs: (1, T, in) first; output: (1, T, out), which nobody else has yet."""
@@ -47,23 +64,6 @@ class ModuleAdditions:
             if addition is not None:
                 x, y = inputs[0][0], output[0]
                 y[rows] = added(addition, x[rows], y[rows], getattr(module, "bias", None)).to(y.dtype)
-
-
-def added(addition: Addition, x: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
-    """A product with its addition, in float32 as peft's.
-
-    Args:
-        addition: of the product's module.
-        x: (n, in).
-        y: (n, out), with the bias.
-        bias: (out,), or none.
-    """
-    more = x.float() @ addition.a.T @ addition.b
-    if addition.factors is None:
-        return y.float() + more
-    if bias is None:
-        return addition.factors * y.float() + more
-    return addition.factors * (y.float() - bias.float()) + more + bias.float()
 
 
 def groups_of(

@@ -16,7 +16,7 @@ from llmkit.engine.cuda.batch import PagedBatch
 from llmkit.engine.store import KVStore
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
-from llmkit.model.cache import HeldLayer
+from llmkit.model.held import HeldLayer
 from llmkit.model.layout import Layout
 from llmkit.model.positions import query_scale
 from llmkit.model.transformer import Transformer
@@ -46,7 +46,9 @@ class PagedSelfAttention(Attention):
     def forward(self, x: Tensor, layout: Layout, cache: HeldLayer | None = None) -> Tensor:
         """x: (1, T, D). Returns (1, T, D)."""
         assert isinstance(layout, PagedLayout)
-        q, k = self._normed(self.q_proj(x), self.k_proj(x))  # (1, H, T, E), (1, K, T, E)
+        assert self.k_proj is not None and self.v_proj is not None
+        q = self._normed(self.q_proj(x), self.q_norm)  # (1, H, T, E)
+        k = self._normed(self.k_proj(x), self.k_norm)  # (1, K, T, E)
         v = self.v_proj(x).view(x.shape[1], -1, self.head_dim)  # (T, K, E)
         rotation = None
         if layout.cos is not None and layout.sin is not None:

@@ -80,6 +80,8 @@ def why_not_paged(config: ModelConfig) -> str | None:
     """What of a model keeps its texts from going through a pass together; None where nothing does."""
     if config.latent is not None:
         return "latent attention has no keys and values to page"
+    if config.full_heads is not None:
+        return "layers have heads of their own"
     if config.state_layers or config.lone_mlps or config.attention_gate:
         return "layers keep states, or heads have gates"
     if config.chunked_window and config.sliding_layers:

@@ -15,7 +15,7 @@ from llmkit.kernels.forward_states import StateWeights
 from llmkit.kernels.memory import Floats, rows_of
 from llmkit.kernels.packed import PackedFormat, pack
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, Mamba2Config
+from llmkit.model.config_states import DeltaConfig, Mamba2Config
 from llmkit.model.recurrent.key_heads import inputs_by_head, rates_by_head
 
 

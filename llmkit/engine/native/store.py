@@ -3,13 +3,16 @@
 Shapes: P positions of the pool, K key/value heads, E head_dim, W kv_lora_rank + qk_rope_head_dim.
 """
 
+from functools import partial
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.engine.block_store import ARRAYS, block_kinds
+from llmkit.engine.block_store import ARRAYS, block_kinds, part_of_row
 from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.engine.native.states import NativeStates
-from llmkit.kernels.forward import KeptMemory
+from llmkit.kernels.forward_memory import KeptMemory
 from llmkit.kernels.memory import ValueType, fresh_bytes
 from llmkit.model.config import ModelConfig
 
@@ -56,9 +59,13 @@ class NativeStore:
         ]
         self._by_block = [one.view(np.uint8).reshape(num_blocks, -1) for one in self.arrays]
         each = len(block_kinds(config, dtype, 1))
+        offset = partial(_offset, config, groups, dtype)
         addresses = [one.ctypes.data for one in self.arrays]
         keys, *others = (
-            [0 if place < 0 else addresses[place * each + number] for place in groups.place_of]
+            [
+                0 if place < 0 else addresses[place * each + number] + offset(layer, number)
+                for layer, place in enumerate(groups.place_of)
+            ]
             for number in range(each)
         )
         values, *scales = others or (keys,)  # of latents both are made
@@ -68,6 +75,7 @@ class NativeStore:
             values,
             _TYPES[dtype],
             block_tokens,
+            (prod(self.kinds[0].shape), self.kinds[-1].shape[0]) if self.kinds else (0, 0),
             (scales[0], scales[1]) if scales else None,
             groups.group_of,
             None if self.states is None else self.states.kept,
@@ -87,3 +95,11 @@ class NativeStore:
     def write_block(self, number: int, block: int, content: NDArray[np.uint8]) -> None:
         """See `BlockStore`."""
         self._by_block[number][block] = content
+
+
+def _offset(config: ModelConfig, groups: LayerGroups, dtype: str, layer: int, number: int) -> int:
+    """Bytes from the beginning of a row to what is a layer's."""
+    if config.full_heads is None:
+        return 0
+    first, _ = part_of_row(config, layer, groups.slot(layer), number)
+    return first * ARRAYS["float32" if number > 1 else dtype].itemsize

@@ -15,6 +15,7 @@ from llmkit.kernels.forward import Sizes
 from llmkit.kernels.forward_weights import NormKind, NormWeights, Residual
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
+from llmkit.model.layer_sizes import head_sizes
 from llmkit.model.position_tables import sinusoids
 from llmkit.model.stored_numbers import as_dtype, as_float32
 
@@ -97,6 +98,7 @@ def sizes_of(config: ModelConfig, dtype: str, *, vocabulary: int) -> Sizes:
         gated=config.gated_mlp,
         norm_kind=NormKind.LAYER if config.norm == "layer" else NormKind.RMS,
         norm_all_heads=config.qk_norm == "projection",
+        norm_values=config.value_norm,
         norm_turned=config.qk_norm in ("rotated", "unweighted"),
         chunked=config.chunked_window,
         grows_unrotated=config.query_growth_unrotated,
@@ -105,12 +107,24 @@ def sizes_of(config: ModelConfig, dtype: str, *, vocabulary: int) -> Sizes:
         scale=config.score_scale,
         softcap=config.attn_logit_softcapping or 0.0,
         # rounded to the dtype of the embeddings, as the modules do
-        embedding_scale=as_float32(as_dtype(np.array([config.embedding_scale], np.float32), dtype)).item(),
+        embedding_scale=rounded_to(dtype, config.embedding_scale),
         residual_scale=config.residual_scale,
         gate_scale=1.0 if config.multipliers is None else config.multipliers.mlp_gate,
         logit_scale=config.logit_scale,
         logit_cap=config.final_logit_softcapping or 0.0,
     )
+
+
+def rounded_to(dtype: str, number: float) -> float:
+    """A number as a dtype has it."""
+    return as_float32(as_dtype(np.array([number], np.float32), dtype)).item()
+
+
+def heads_of(config: ModelConfig, layer: int) -> tuple[int, int, int]:
+    """kv_heads, head_dim and rotary_dim of a layer."""
+    kv_heads, head_dim = head_sizes(config, layer)
+    has_all = config.full_heads is not None and layer not in config.sliding_layers
+    return kv_heads, head_dim, head_dim if has_all else config.rotary_dim
 
 
 def added_positions(vectors: Vectors) -> Floats | None:

@@ -16,13 +16,28 @@ from llmkit.engine.native.latent import latent_attention
 from llmkit.engine.native.matrices import Matrices, Weights
 from llmkit.engine.native.parts import ACTIVATIONS
 from llmkit.engine.native.state_layers import state_weights
-from llmkit.engine.native.vectors import added_positions, angles_of, queries_and_gates, sizes_of
+from llmkit.engine.native.vectors import (
+    added_positions,
+    angles_of,
+    heads_of,
+    queries_and_gates,
+    rounded_to,
+    sizes_of,
+)
 from llmkit.kernels.forward import Embedding, NativeModel
+from llmkit.kernels.forward_own import OwnEmbeddings
 from llmkit.kernels.forward_structs import Activation
-from llmkit.kernels.forward_weights import ExpertWeights, LayerWeights, Scoring
+from llmkit.kernels.forward_weights import (
+    ExpertWeights,
+    LayerWeights,
+    NormWeights,
+    OwnInputWeights,
+    Scoring,
+)
 from llmkit.kernels.memory import Floats, rows_of
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack
 from llmkit.model.config import ModelConfig
+from llmkit.model.layer_sizes import kv_owner
 from llmkit.model.rope_tables import RopeTables
 from llmkit.model.shapes import mixer_name
 
@@ -86,9 +101,10 @@ def pack_weights(
     layers = [packer.layer(number) for number in range(config.num_hidden_layers)]
     last_norm = vectors.norm("model.norm")
     assert last_norm is not None
+    own = packer.own_embeddings()
     sizes = sizes_of(config, dtype, vocabulary=head.num_rows)  # of a part fewer
     head_bias = vectors.take("lm_head.bias")
-    native = NativeModel(sizes, embedding, layers, last_norm, head, head_bias)
+    native = NativeModel(sizes, embedding, layers, last_norm, head, head_bias, own)
     return PackedModel(config, native, dtype, ranks)
 
 
@@ -113,6 +129,7 @@ class _Packer(Matrices):
         )
         mixed, biases = self._mixer(number, mixer)
         feed, feed_biases = self._feed(mlp)
+        scalar, owner = vectors.take(f"{layer}.layer_scalar"), kv_owner(config, number)
         return LayerWeights(
             before_attention=before,
             after_attention=after,
@@ -126,7 +143,35 @@ class _Packer(Matrices):
             angles=angles_of(config, number),
             mix_scale=1.0 if config.multipliers is None else config.multipliers.attention,
             feed_scale=1.0 if config.multipliers is None else config.multipliers.mlp_out,
+            heads=heads_of(config, number),
+            owner=None if owner == number else owner,
+            own_input=self._own_input(f"{layer}.own_input"),
+            scalar=1.0 if scalar is None else scalar.item(),
         )
+
+    def own_embeddings(self) -> OwnEmbeddings | None:
+        """Of all layers, where they have some."""
+        config, own = self.config, "model.own_inputs"
+        if config.own_inputs is None:
+            return None
+        table = f"{own}.embed_tokens.weight"
+        norm = self.vectors.norm(f"{own}.norm")
+        assert norm is not None
+        return OwnEmbeddings(
+            self.pack(table) if table in self.weights.codes else rows_of(self.weights.take(table)),
+            self.pack(f"{own}.projection.weight"),
+            norm,
+            rounded_to(self.weights.dtype, config.own_inputs.width**0.5),
+            config.hidden_size**-0.5,
+        )
+
+    def _own_input(self, module: str) -> OwnInputWeights | None:
+        if self.config.own_inputs is None:
+            return None
+        gate, projection = (self.pack(f"{module}.{name}.weight") for name in ("gate", "projection"))
+        norm = self.vectors.norm(f"{module}.norm")
+        assert norm is not None
+        return OwnInputWeights(gate, projection, norm)
 
     def _mixer(self, number: int, module: str) -> tuple[dict[str, Any], tuple[Floats | None, ...]]:
         """What a layer reads other positions by, and the biases of q, k, v, o and of attention's gate."""
@@ -150,8 +195,9 @@ class _Packer(Matrices):
         parts = {
             "q_norm": vectors.head_norm(number, "q_norm"),
             "k_norm": vectors.head_norm(number, "k_norm"),
-            **{"q": q, "attention_gate": gate, "k": self.pack(f"{k}.weight", turned=True)},
-            **{"v": self.pack(f"{v}.weight"), "o": self.pack(f"{o}.weight")},
+            **{"q": q, "attention_gate": gate, "o": self.pack(f"{o}.weight")},
+            "k": self.pack(f"{k}.weight", turned=True) if f"{k}.weight" in self.weights.shapes else None,
+            "v": self.pack(f"{v}.weight") if f"{v}.weight" in self.weights.shapes else None,
             "sinks": vectors.take(f"{module}.sinks"),
         }
         k_bias = vectors.take(f"{k}.bias", turned=True)
@@ -195,6 +241,17 @@ class _Packer(Matrices):
             self.vectors.take(f"{mlp}.down_proj.bias"),
         )
 
+    def _beside(self, mlp: str) -> dict[str, Any]:
+        """What experts have beside an MLP."""
+        scale = self.vectors.take(f"{mlp}.gate.scale")
+        if scale is None:
+            return {}
+        names = {"before_experts": "norm_read", "after_shared": "norm_mlp", "after_experts": "norm_experts"}
+        norms = {part: self.vectors.norm(f"{mlp}.{name}") for part, name in names.items()}
+        before_router = NormWeights(scale * np.float32(self.config.hidden_size**-0.5))
+        scales = self.vectors.take(f"{mlp}.gate.per_expert_scale")
+        return {**norms, "before_router": before_router, "expert_scales": scales}
+
     def _experts(self, mlp: str) -> ExpertWeights:
         """A router and its experts."""
         config = self.config.experts
@@ -218,6 +275,7 @@ class _Packer(Matrices):
             gate_up_bias=take(f"{mlp}.experts.gate_up_proj_bias"),
             down_bias=take(f"{mlp}.experts.down_proj_bias"),
             **parts,
+            **self._beside(mlp),
             shared_gate=gate is not None,
             per_token=config.num_experts_per_tok,
             scoring=Scoring.SIGMOID if config.scoring == "sigmoid" else Scoring.SOFTMAX,

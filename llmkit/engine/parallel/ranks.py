@@ -8,7 +8,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from llmkit.model.part import Part
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 
 
 class Ranks(Protocol):

@@ -35,7 +35,7 @@ def read_gemma3n(keys: Keys, prefix: str) -> Architecture:
     P, A = _own_and_altup(keys)
     biased, tied = keys.flag("attention_bias"), keys.flag("tie_word_embeddings", True)
     kinds, window = every(5, 512)(keys, L)
-    caches = shared_caches(keys, kinds, [plain_cache(sizes, kind, window) for kind in kinds], 15)
+    caches = shared_caches([plain_cache(sizes, kind, window) for kind in kinds], _owners(keys, kinds))
 
     sheet = Sheet(prefix or "model.")
     sheet.tensor("embed_tokens.weight", (V, D), "embed_tokens", "embeddings")
@@ -58,17 +58,16 @@ def _own_and_altup(keys: Keys) -> tuple[int, int]:
     return keys.whole("hidden_size_per_layer_input", default=256), keys.whole("altup_num_inputs", default=4)
 
 
-def shared_caches(
-    keys: Keys, kinds: Sequence[Kind], caches: Sequence[LayerCache], default: int
-) -> tuple[LayerCache, ...]:
-    """The last num_kv_shared_layers read what the last earlier layer of their kind keeps.
-
-    Raises:
-        ConfigError: so many that a kind is left without keys and values.
-    """
-    owners = len(kinds) - keys.count("num_kv_shared_layers", default)
+def _owners(keys: Keys, kinds: Sequence[Kind]) -> int:
+    """Layers that keep keys and values; the others read those of earlier ones."""
+    owners = len(kinds) - keys.count("num_kv_shared_layers", 15)
     if owners < 1 or not set(kinds[owners:]) <= set(kinds[:owners]):
         keys.wrong("num_kv_shared_layers", "a number that leaves a layer of each kind with keys and values")
+    return owners
+
+
+def shared_caches(caches: Sequence[LayerCache], owners: int) -> tuple[LayerCache, ...]:
+    """Those behind the first `owners` layers read what the last earlier layer of their kind keeps."""
     return (*caches[:owners], *(replace(cache, kind="shared") for cache in caches[owners:]))
 
 

@@ -10,8 +10,6 @@ N experts.
 Source: the class in transformers 5.24.
 """
 
-from collections.abc import Mapping, Sequence
-
 from msgspec.structs import replace
 
 from llmkit.estimate.architecture import Architecture, LayerCache
@@ -25,8 +23,15 @@ from llmkit.estimate.families.gemma3n import (
 from llmkit.estimate.families.mlp import write_gated
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Defaults, Reader, Sizes, assemble, plain_cache, read_sizes
+from llmkit.model.config_parts import HeadSizes
+from llmkit.model.families.gemma4 import (
+    ExpertSizes,
+    gemma4_experts,
+    gemma4_heads,
+    gemma4_kinds,
+    gemma4_owners,
+)
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import Kind, every
 
 DEFAULTS = Defaults(max_positions=131_072, heads=8, kv_heads=4, head_dim=256, vocab_size=262_144, tied=True)
 
@@ -42,8 +47,8 @@ def read_gemma4(keys: Keys, prefix: str) -> Architecture:
     P = keys.count("hidden_size_per_layer_input", 256)
     F, doubled = keys.whole("intermediate_size"), keys.flag("use_double_wide_mlp")
     biased, one_matrix = keys.flag("attention_bias"), keys.flag("attention_k_eq_v")
-    tied, experts = keys.flag("tie_word_embeddings", True), _experts(keys)
-    caches = _caches(keys, sizes, one_matrix=one_matrix)
+    tied, experts = keys.flag("tie_word_embeddings", True), gemma4_experts(keys)
+    caches = _caches(keys, sizes)
     shared = [cache.kind == "shared" for cache in caches]
     widths = [2 * F if doubled and reads else F for reads in shared]
 
@@ -60,69 +65,34 @@ def read_gemma4(keys: Keys, prefix: str) -> Architecture:
         if P:
             write_own(layer, D, P)
         if experts is not None:
-            _write_experts(layer, D, *experts)
+            _write_experts(layer, D, experts)
     sheet.norm("norm", D)
     if not tied:
         Sheet(tensors=sheet.tensors).linear("lm_head", V, D, "lm_head", "head")
-    used = 0 if experts is None else experts[1] * experts[2]
+    used = 0 if experts is None else experts.used * experts.width
     return assemble(keys, sizes, sheet, caches, tied=tied, mlp_width=max(*widths, used))
 
 
-def _experts(keys: Keys) -> tuple[int, int, int] | None:
-    """How many there are, how many a token uses, and their width."""
-    if not keys.flag("enable_moe_block"):
-        keys.known("num_experts", "top_k_experts", "moe_intermediate_size")
-        return None
-    count, used = keys.whole("num_experts"), keys.whole("top_k_experts")
-    if used > count:
-        keys.wrong("top_k_experts", f"at most the number of experts, {count}")
-    return count, used, keys.whole("moe_intermediate_size")
-
-
-def _caches(keys: Keys, sizes: Sizes, *, one_matrix: bool) -> tuple[LayerCache, ...]:
+def _caches(keys: Keys, sizes: Sizes) -> tuple[LayerCache, ...]:
     """What each layer keeps; the last num_kv_shared_layers read what an earlier one of their kind has."""
-    kinds, window = every(6, 512)(keys, sizes.layers)
-    kinds = (*kinds[:-1], "full")  # the class sees to it that the last sees everything
+    kinds, window = gemma4_kinds(keys, sizes.layers)
+    owners = gemma4_owners(keys, kinds)
+    heads = gemma4_heads(keys, kinds, HeadSizes(sizes.kv_heads, sizes.head_dim), sizes.heads)
     caches = [
-        plain_cache(one, kind, window)
-        for one, kind in zip(_sizes_of_layers(keys, sizes, kinds, one_matrix=one_matrix), kinds, strict=True)
+        plain_cache(replace(sizes, kv_heads=one.num_key_value_heads, head_dim=one.head_dim), kind, window)
+        for one, kind in zip(heads, kinds, strict=True)
     ]
-    return shared_caches(keys, kinds, caches, 0)
+    return shared_caches(caches, owners)
 
 
-def _sizes_of_layers(keys: Keys, sizes: Sizes, kinds: Sequence[Kind], *, one_matrix: bool) -> list[Sizes]:
-    """With the heads of each layer: published files say those of layers that see everything, and transformers
-    writes them layer by layer."""
-    head_dim, kv_heads = keys.optional("global_head_dim"), keys.optional("num_global_key_value_heads")
-    of_full = {"head_dim": head_dim or 512, "num_key_value_heads": kv_heads if one_matrix else None}
-    told, is_told = _told(keys), "per_layer_config" in keys.config
-    found = []
-    for layer, kind in enumerate(kinds):
-        own = told.get(layer, {}) if is_told else of_full if kind == "full" else {}
-        inner = Keys(own, f"{keys.source}: per_layer_config {layer}")
-        width = inner.whole("head_dim", default=sizes.head_dim)
-        count = inner.whole("num_key_value_heads", default=sizes.kv_heads)
-        if sizes.heads % count:
-            inner.wrong("num_key_value_heads", f"a divisor of num_attention_heads, {sizes.heads}")
-        found.append(replace(sizes, head_dim=width, kv_heads=count))
-    return found
-
-
-def _told(keys: Keys) -> dict[int, Mapping[str, object]]:
-    """What per_layer_config says, by the number of the layer, which is filled up with zeros there: 05."""
-    told = keys.object("per_layer_config")
-    if not all(name.isdigit() and isinstance(one, Mapping) for name, one in told.items()):
-        keys.wrong("per_layer_config", "an object of objects, by the numbers of layers")
-    return {int(name): one for name, one in told.items()}
-
-
-def _write_experts(layer: Sheet, hidden: int, count: int, used: int, width: int) -> None:
+def _write_experts(layer: Sheet, hidden: int, experts: ExpertSizes) -> None:
+    count, width = experts.number, experts.width
     layer.tensor("router.scale", (hidden,), "other", "router")
     layer.tensor("router.per_expert_scale", (count,), "other", "router")
     layer.linear("router.proj", count, hidden, "router", "router")
     for name, shape in (("gate_up_proj", (2 * width, hidden)), ("down_proj", (hidden, width))):
         stack = (count, *shape)
-        layer.tensor(f"experts.{name}", stack, name, "experts", linear=True, active=used / count)
+        layer.tensor(f"experts.{name}", stack, name, "experts", linear=True, active=experts.used / count)
     for norm in ("post_feedforward_layernorm_1", "post_feedforward_layernorm_2"):
         layer.norm(norm, hidden)
     layer.norm("pre_feedforward_layernorm_2", hidden)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Reader, Sizes, assemble
-from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.keys import Keys
 
 

@@ -10,7 +10,7 @@ from llmkit.estimate.families.mamba import mamba2_cache, write_mamba2
 from llmkit.estimate.families.mlp import Mlp
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
-from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.families.falcon_h1 import Multipliers, SideBySide
 from llmkit.model.families.mamba import MambaLayers
 from llmkit.model.keys import Keys

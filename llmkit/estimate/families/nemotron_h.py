@@ -8,7 +8,8 @@ from llmkit.estimate.families.experts import Experts, write_router
 from llmkit.estimate.families.mamba import mamba2_cache, write_mamba2
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Reader, Sizes, assemble, plain_cache
-from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.families.nemotron_h import OneBranchLayers
 from llmkit.model.keys import Keys
 

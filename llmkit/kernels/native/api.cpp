@@ -111,7 +111,7 @@ LLMKIT_API bool llmkit_learn_rotation(const LearntRotation* a) {
 
 LLMKIT_API bool llmkit_keep(const float* from, void* to, float* scales, const int32_t* places, int64_t rows,
                             int32_t heads, int32_t head_dim, int32_t type) {
-  Keep keep{from, to, scales, places, rows, heads, head_dim, type};
+  Keep keep{from, to, scales, places, rows, heads, head_dim, type, static_cast<int64_t>(heads) * head_dim, heads};
   return region([&](Worker& worker, char*) { kernels()->keep(worker, keep); }, rows * heads * head_dim);
 }
 

@@ -39,10 +39,12 @@ LK void put_slope(const CrossEntropy& a, int64_t at, float value) {
   else ((uint16_t*)a.slopes)[at] = to_bf16(value);
 }
 
+// Slopes may take the logits' place.
 static void row_slopes(const CrossEntropy& a, int64_t row) {
   int64_t at = row * a.cols, whole = a.cols / kLanes * kLanes;
   bool counts = a.targets[row] >= 0;
   float factor = counts ? a.factor[row] : 0.0f, highest = a.terms[2 * row], rest = a.terms[2 * row + 1];
+  float chosen = counts ? logit(a, at + a.targets[row]) : 0.0f;
   for (int64_t c = 0; c < whole; c += kLanes) {
     F slope = zero();
     if (counts) {
@@ -53,9 +55,7 @@ static void row_slopes(const CrossEntropy& a, int64_t row) {
   }
   for (int64_t c = whole; c < a.cols; c++)
     put_slope(a, at + c, counts ? exp_one(logit(a, at + c) - highest - rest) * factor : 0.0f);
-  if (!counts) return;
-  int64_t target = at + a.targets[row];
-  put_slope(a, target, (exp_one(logit(a, target) - highest - rest) - 1.0f) * factor);
+  if (counts) put_slope(a, at + a.targets[row], (exp_one(chosen - highest - rest) - 1.0f) * factor);
 }
 
 static void cross_entropy(Worker& worker, const CrossEntropy& a) {

@@ -3,6 +3,7 @@
 // Between Python calls, or kernels called one by one, a small model's token would spend longer than in the kernels.
 #include "forward_experts.h"
 #include "forward_latent.h"
+#include "forward_own.h"
 #include "forward_states.h"
 #include "region.h"
 
@@ -25,23 +26,26 @@ struct Run {
   void embed() const {
     for (int32_t n = worker.index; n < p.tokens; n += worker.size) {
       float* out = stream() + static_cast<int64_t>(n) * m.hidden;
-      if (m.embedding_type == kCoded) kernel.coded_row(*static_cast<const Weight*>(m.embedding), p.ids[n], out);
-      int64_t from = static_cast<int64_t>(p.ids[n]) * m.hidden;
+      table_row(m.embedding, m.embedding_type, m.hidden, p.ids[n], out);
       const float* added = m.added ? m.added + static_cast<int64_t>(p.rows[n]) * m.hidden : nullptr;
-      for (int32_t i = 0; i < m.hidden; i++) {
-        float value;
-        if (m.embedding_type == kCoded) {
-          value = out[i];
-        } else if (m.embedding_type == kBfloat16) {
-          uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(m.embedding)[from + i]) << 16;
-          memcpy(&value, &bits, 4);
-        } else {
-          value = static_cast<const float*>(m.embedding)[from + i];
-        }
-        out[i] = value * m.embedding_scale + (added ? added[i] : 0.0f);
-      }
+      for (int32_t i = 0; i < m.hidden; i++) out[i] = out[i] * m.embedding_scale + (added ? added[i] : 0.0f);
     }
     barrier(worker);
+  }
+
+  // A row of an embedding in float32.
+  void table_row(const void* table, int32_t type, int64_t cols, int32_t id, float* out) const {
+    int64_t from = static_cast<int64_t>(id) * cols;
+    if (type == kCoded) {
+      kernel.coded_row(*static_cast<const Weight*>(table), id, out);
+    } else if (type == kBfloat16) {
+      for (int64_t i = 0; i < cols; i++) {
+        uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(table)[from + i]) << 16;
+        memcpy(out + i, &bits, 4);
+      }
+    } else {
+      memcpy(out, static_cast<const float*>(table) + from, sizeof(float) * static_cast<size_t>(cols));
+    }
   }
 
   Prepared prepare(int32_t format, const float* x, int64_t rows, int64_t cols) const {
@@ -68,44 +72,47 @@ struct Run {
   }
 
   // Queries or keys: their norm and their rotation, mostly in this order.
-  void turn(float* x, const Norm& over, int32_t heads, int32_t angles) const {
-    int64_t width = static_cast<int64_t>(heads) * m.head_dim;
+  void turn(float* x, const Norm& over, int32_t heads, const Layer& l) const {
+    int64_t width = static_cast<int64_t>(heads) * l.head_dim;
+    int32_t angles = l.angles;
     auto normed = [&] {
       if (m.norm_all_heads)
         norm(x, over, x, p.tokens, width);
       else
-        norm(x, over, x, static_cast<int64_t>(p.tokens) * heads, m.head_dim);
+        norm(x, over, x, static_cast<int64_t>(p.tokens) * heads, l.head_dim);
     };
     if (!m.norm_turned) normed();
     if (angles >= 0) {
-      kernel.rotary(worker, Rotary{x, p.cosine[angles], p.sine[angles], p.rows, p.tokens, width, heads, m.head_dim,
-                                   m.rotary_dim});
+      kernel.rotary(worker, Rotary{x, p.cosine[angles], p.sine[angles], p.rows, p.tokens, width, heads, l.head_dim,
+                                   l.rotary_dim});
       barrier(worker);
     }
     if (m.norm_turned) normed();
   }
 
   // Queries count for more the further on they stand.
-  void grow(float* q) const {
-    int64_t width = static_cast<int64_t>(m.heads) * m.head_dim;
+  void grow(float* q, int64_t width) const {
     for (int32_t row = worker.index; row < p.tokens; row += worker.size)
       for (int64_t i = 0; i < width; i++) q[row * width + i] *= p.query_scales[row];
     barrier(worker);
   }
 
   // New keys and values into the memory that texts keep.
-  void keep(const float* from, void* to, float* scales, int32_t group) const {
-    const int32_t* places = p.places + static_cast<int64_t>(group) * p.tokens;
-    kernel.keep(worker, Keep{from, to, scales, places, p.tokens, m.kv_heads, m.head_dim, p.kv_type});
+  void keep(const float* from, void* to, float* scales, int32_t number) const {
+    const int32_t* places = p.places + static_cast<int64_t>(p.group_of[number]) * p.tokens;
+    const Layer& l = m.layers[number];
+    Keep keep{from, to, scales, places, p.tokens, l.kv_heads, l.head_dim, p.kv_type, p.kv_row, p.scale_row};
+    kernel.keep(worker, keep);
   }
 
   // What the new positions of `count` texts from `first` on take home of their texts.
   void attend(int32_t number, const float* q, float* out, int32_t first, int32_t count) const {
     const Layer& l = m.layers[number];
-    Attention a = attention_of(m, p);
-    a.q = q, a.out = out, a.k = p.keys[number], a.v = p.values[number];
-    if (p.key_scales) a.k_scale = p.key_scales[number], a.v_scale = p.value_scales[number];
-    a.block_table += (static_cast<int64_t>(p.group_of[number]) * p.texts + first) * p.table_stride;
+    int32_t owner = l.owner;
+    Attention a = attention_of(m, l, p);
+    a.q = q, a.out = out, a.k = p.keys[owner], a.v = p.values[owner];
+    if (p.key_scales) a.k_scale = p.key_scales[owner], a.v_scale = p.value_scales[owner];
+    a.block_table += (static_cast<int64_t>(p.group_of[owner]) * p.texts + first) * p.table_stride;
     a.query_start += first, a.lengths += first, a.sequences = count;
     a.window = l.window, a.sinks = l.sinks;
     kernel.attend(worker, a, at(plan.partial), worker.own);
@@ -151,13 +158,23 @@ struct Run {
     barrier(worker);
   }
 
+  // `adapt` within a layer.
+  auto adapts(int32_t number) const {
+    return [this, number](Addition addition, const float* x, int64_t stride, int64_t cols,
+                          std::initializer_list<Product> products) { adapt(number, addition, x, stride, cols, products); };
+  }
+
+  // (tokens, cols) once more.
+  void copy_rows(const float* from, float* to, int64_t cols) const {
+    for (int64_t row = worker.index; row < p.tokens; row += worker.size)
+      memcpy(to + row * cols, from + row * cols, sizeof(float) * static_cast<size_t>(cols));
+    barrier(worker);
+  }
+
   // The stream as it is, where the branch would go: an adapter that rescales a product must know what it was added to.
   const float* copy_stream() const {
-    float* copy = at(plan.branch);
-    for (int64_t row = worker.index; row < p.tokens; row += worker.size)
-      memcpy(copy + row * m.hidden, stream() + row * m.hidden, static_cast<size_t>(m.hidden) * 4);
-    barrier(worker);
-    return copy;
+    copy_rows(stream(), at(plan.branch), m.hidden);
+    return at(plan.branch);
   }
 
   // A branch's last product, of the rows x, onto the stream.
@@ -184,14 +201,21 @@ struct Run {
     if (l.latent) return LatentRun<Run>{*this, l, *l.latent, number}.look(x);
     Prepared prepared = prepare(l.q.format, x, p.tokens, m.hidden);
     multiply(l.q, prepared, at(plan.q), l.q_bias, false);
+    if (l.owner != number) return look_at(l, number, x);
     if (l.k.format != l.q.format) prepared = prepare(l.k.format, x, p.tokens, m.hidden);
     multiply(l.k, prepared, at(plan.k), l.k_bias, false);
-    if (l.v.format != l.k.format) prepared = prepare(l.v.format, x, p.tokens, m.hidden);
-    multiply(l.v, prepared, at(plan.v), l.v_bias, false);
-    adapt(number, kAddQ, x, m.hidden, m.hidden,
-          {{at(plan.q), l.q.rows, l.q.rows, l.q_bias},
-           {at(plan.k), l.k.rows, l.k.rows, l.k_bias},
-           {at(plan.v), l.v.rows, l.v.rows, l.v_bias}});
+    if (l.v.data) {
+      if (l.v.format != l.k.format) prepared = prepare(l.v.format, x, p.tokens, m.hidden);
+      multiply(l.v, prepared, at(plan.v), l.v_bias, false);
+      adapt(number, kAddQ, x, m.hidden, m.hidden,
+            {{at(plan.q), l.q.rows, l.q.rows, l.q_bias},
+             {at(plan.k), l.k.rows, l.k.rows, l.k_bias},
+             {at(plan.v), l.v.rows, l.v.rows, l.v_bias}});
+    } else {
+      adapt(number, kAddQ, x, m.hidden, m.hidden,
+            {{at(plan.q), l.q.rows, l.q.rows, l.q_bias}, {at(plan.k), l.k.rows, l.k.rows, l.k_bias}});
+      copy_rows(at(plan.k), at(plan.v), l.k.rows);
+    }
     if (l.attention_gate.data) {
       if (l.attention_gate.format != l.v.format)
         prepared = prepare(l.attention_gate.format, x, p.tokens, m.hidden);
@@ -199,28 +223,61 @@ struct Run {
       adapt(number, kAddAttentionGate, x, m.hidden, m.hidden,
             {{at(plan.gates), l.attention_gate.rows, l.attention_gate.rows, l.attention_gate_bias}});
     }
-    turn(at(plan.q), l.q_norm, m.heads, l.angles);
-    if (p.query_scales && !(m.grows_unrotated && l.angles >= 0)) grow(at(plan.q));
-    turn(at(plan.k), l.k_norm, m.kv_heads, l.angles);
-    int32_t group = p.group_of[number];
-    keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr, group);
-    keep(at(plan.v), p.values[number], p.value_scales ? p.value_scales[number] : nullptr, group);
+    turn(at(plan.q), l.q_norm, m.heads, l);
+    if (p.query_scales && !(m.grows_unrotated && l.angles >= 0)) grow(at(plan.q), l.q.rows);
+    turn(at(plan.k), l.k_norm, l.kv_heads, l);
+    if (m.norm_values) {
+      int64_t rows = static_cast<int64_t>(p.tokens) * l.kv_heads, cols = l.head_dim;
+      kernel.rms_norm(worker, RmsNorm{at(plan.v), nullptr, at(plan.v), rows, cols, cols, cols, m.epsilon, 0.0f});
+      barrier(worker);
+    }
+    keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr, number);
+    keep(at(plan.v), p.values[number], p.value_scales ? p.value_scales[number] : nullptr, number);
     barrier(worker);
     attend(number, at(plan.q), at(plan.attended), 0, p.texts);
   }
 
+  // Queries of a layer that reads the keys and values of an earlier one.
+  void look_at(const Layer& l, int32_t number, const float* x) const {
+    adapt(number, kAddQ, x, m.hidden, m.hidden, {{at(plan.q), l.q.rows, l.q.rows, l.q_bias}});
+    turn(at(plan.q), l.q_norm, m.heads, l);
+    attend(number, at(plan.q), at(plan.attended), 0, p.texts);
+  }
+
+  // Experts beside an MLP, which reads x.
+  void feed_both(const Layer& l, int32_t number, const float* x) const {
+    const Experts& e = *l.experts;
+    ExpertsRun experts{kernel, m, e, plan, worker, memory, p.tokens};
+    float* branch = at(plan.branch);
+    experts.choose(norm(stream(), e.before_router, at(plan.read), p.tokens, m.hidden));
+    experts.sort();
+    experts.compute(norm(stream(), e.before_experts, at(plan.read), p.tokens, m.hidden));
+    experts.add_up(nullptr, branch, 1.0f, false);
+    norm(branch, e.after_experts, branch, p.tokens, m.hidden);
+    experts.compute_shared(x, adapts(number));
+    float* shared = at(plan.shared);
+    norm(shared, e.after_shared, shared, p.tokens, m.hidden);
+    Join both{};
+    both.extra = shared, both.out = branch, both.rows = p.tokens, both.cols = m.hidden;
+    both.scale = 1.0f, both.accumulate = true;
+    kernel.join(worker, both);
+    barrier(worker);
+    join(l.after_mlp, m.residual_scale * l.feed_scale);
+  }
+
   void feed(const Layer& l, int32_t number, const float* x) const {
+    if (l.experts && l.experts->before_router.weight) return feed_both(l, number, x);
     if (l.experts) {
       ExpertsRun experts{kernel, m, *l.experts, plan, worker, memory, p.tokens};
       bool direct = !l.after_mlp.weight && !sum;
       float scale = m.residual_scale * l.feed_scale;
-      experts.run(x, direct ? stream() : at(plan.branch), direct ? scale : 1.0f, direct);
+      experts.run(x, direct ? stream() : at(plan.branch), direct ? scale : 1.0f, direct, adapts(number));
       if (!direct) join(l.after_mlp, scale);
       return;
     }
     Prepared prepared = prepare(l.gate_up.format, x, p.tokens, m.hidden);
     float* gate = at(plan.inner);
-    int64_t size = m.intermediate, width = l.gate_up.rows;
+    int64_t size = l.down.cols, width = l.gate_up.rows;
     multiply(l.gate_up, prepared, gate, l.gate_up_bias, false);
     const float* up = m.gated ? gate + size : nullptr;
     if (m.gated)
@@ -264,11 +321,51 @@ struct Run {
     if (!l.gate_up.data && !l.experts) return;
     if (m.residual == kSerial) x = norm(stream(), l.before_mlp, at(plan.normed), p.tokens, m.hidden);
     feed(l, number, x);
+    if (l.own_input) OwnRun<Run>{*this}.add(*l.own_input, number);
+    if (l.scalar == 1.0f) return;
+    kernel.cap(worker, Cap{stream(), static_cast<int64_t>(p.tokens) * m.hidden, l.scalar, 0.0f});
+    barrier(worker);
   }
 
   void run() const {
     embed();
-    for (int32_t layer = 0; layer < m.num_layers; layer++) run_layer(layer);
+    if (m.own_inputs) OwnRun<Run>{*this}.make();
+    int32_t layer = 0;
+    while (layer < m.num_layers && m.layers[layer].owner == layer) run_layer(layer++);
+    if (layer == m.num_layers || p.num_wanted == p.tokens || p.query_scales) return finish(layer);
+    if (!p.num_wanted) return;
+    Pass fewer = only_wanted();
+    Run{kernel, m, fewer, plan, sum, worker, memory}.finish(layer);
+  }
+
+  // The pass without positions that nobody asks for: none has to go through layers that leave no keys and values. Those
+  // asked for are the last of their texts.
+  Pass only_wanted() const {
+    int32_t *rows = reinterpret_cast<int32_t*>(memory + plan.fewer), *wanted = rows + p.num_wanted;
+    int32_t* starts = wanted + p.num_wanted;
+    if (worker.index == 0) {
+      int64_t own = m.own_inputs ? static_cast<int64_t>(m.own_inputs->width) * m.num_layers : 0;
+      for (int32_t text = 0, done = starts[0] = 0; text < p.texts; starts[++text] = done)
+        while (done < p.num_wanted && p.wanted[done] < p.query_start[text + 1]) done++;
+      for (int32_t n = 0; n < p.num_wanted; n++) {
+        rows[n] = p.rows[p.wanted[n]], wanted[n] = n;
+        move_row(stream(), p.wanted[n], n, m.hidden);
+        move_row(at(plan.own), p.wanted[n], n, own);
+      }
+    }
+    barrier(worker);
+    Pass fewer = p;
+    fewer.tokens = p.num_wanted, fewer.rows = rows, fewer.wanted = wanted, fewer.query_start = starts;
+    return fewer;
+  }
+
+  void move_row(float* x, int64_t from, int64_t to, int64_t cols) const {
+    memmove(x + to * cols, x + from * cols, sizeof(float) * static_cast<size_t>(cols));
+  }
+
+  // The layers from one on, and the scores.
+  void finish(int32_t layer) const {
+    for (; layer < m.num_layers; layer++) run_layer(layer);
     if (!p.num_wanted) return;
     float* last = at(plan.last);
     for (int32_t row = worker.index; row < p.num_wanted; row += worker.size)

@@ -33,6 +33,10 @@ struct Experts {
   int32_t scoring, normalised, num_groups, top_groups, group_scores;  // group_scores: best ones that make a group's
   int32_t activation;
   int32_t weighs_inputs;                          // weights multiply what experts read; chosen by logits
+  // The shared expert is the layer's MLP; router and experts read the stream, each through a norm, and what MLP and
+  // experts give goes through one each (Gemma 4). Without a weight: they read what the layer's norm gives.
+  Norm before_router, before_experts, after_shared, after_experts;
+  const float* expert_scales;                     // (X) of weights, or null
   float scaling, limit;
 };
 
@@ -72,12 +76,27 @@ struct Latent {
   float epsilon;                        // of both norms
 };
 
+// What a layer adds of its own embedding: projection(activation(gate(stream)) * own), through a norm.
+struct OwnInput {
+  Weight gate, projection;  // (P, D), (D, P)
+  Norm norm;                // (D)
+};
+
+// Embeddings of every layer's own (Gemma 4).
+struct OwnInputs {
+  const void* table;        // (tokens, layers P) rows of table_type, as Model's embedding
+  Weight projection;        // (layers P, D)
+  Norm norm;                // (P)
+  int32_t table_type, width;  // P
+  float table_scale, stream_scale;
+};
+
 // Without `o` it is an MLP alone; without gate_up and experts it has none. With a state and q it has both side by side:
 // they read the same, and both branches are added.
 struct Layer {
   Norm before_attention, after_attention, before_mlp, after_mlp;
   Norm q_norm, k_norm;  // over a head, or over all of them
-  Weight q, k, v, o, gate_up, down;  // gate_up: the gate's rows, then up's; without a gate up's alone
+  Weight q, k, v, o, gate_up, down;  // without v, values are what k gives; gate_up: the gate's rows, then up's; without a gate up's alone
   Weight attention_gate;             // (H E, D): what each head takes home counts sigmoid of it; or none
   const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_up_bias, *down_bias, *attention_gate_bias;
   const float* sinks;      // (H)
@@ -85,16 +104,21 @@ struct Layer {
   const Experts* experts;  // in place of gate_up and down
   const State* state;      // in place of q, k, v and the gate, or beside them
   const Latent* latent;    // in place of v
+  const OwnInput* own_input;  // or null
   int32_t window;          // positions that a query sees; 0: all before it
   int32_t angles;          // which of the pass's tables rotates; -1: none
+  int32_t kv_heads, head_dim, rotary_dim;
+  int32_t owner;           // the layer whose keys and values are read; where that is another, there is no k
   float mix_scale, feed_scale;  // what attention's branch and the MLP's are multiplied with, beside residual_scale
+  float scalar;            // of what the layer leaves
 };
 
 constexpr int kAngleTables = 2;
 
 // The products of a layer that an adapter may add to, in the order of its additions. Where a state is kept, the first
 // are those of its inputs and of its gate, V is that of rates and the attention gate that of decays; beside attention
-// it has two of its own.
+// it has two of its own. With latents K is what is kept, V all heads' keys and values of it, (H (N + U)) head by head,
+// and the attention gate q_a. Of experts only the shared one is added to.
 enum Addition : int32_t {
   kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAddAttentionGate, kAddStateIn, kAddStateOut, kAdditions
 };
@@ -103,11 +127,13 @@ struct Model {
   const void* embedding;      // (V, D) rows of embedding_type; kCoded: a Weight
   const float* added;         // (positions, D) what is added to them, or null
   const Layer* layers;
+  const OwnInputs* own_inputs;  // or null
   Norm last_norm;
   Weight head;
   const float* head_bias;
   int32_t num_layers, hidden, heads, kv_heads, head_dim, rotary_dim, intermediate, vocabulary;
   int32_t activation, gated, norm_kind, norm_all_heads, residual, embedding_type;
+  int32_t norm_values;  // values go through a norm without a weight
   int32_t norm_turned;  // queries and keys go through their norms behind their rotation
   int32_t chunked;      // windows stand side by side
   int32_t grows_unrotated;  // query_scales are for layers without a table of angles
@@ -126,9 +152,9 @@ struct Pass {
   const float* cosine[kAngleTables];  // (rows, rotary_dim / 2)
   const float* sine[kAngleTables];
   const float* query_scales;         // what queries are multiplied with behind their rotation, or null
-  void* const* keys;                 // one a layer: (positions of all texts, K, E) of kv_type
+  void* const* keys;                 // one a layer: (positions of all texts, kv_row) of kv_type, K E of it the layer's
   void* const* values;
-  float* const* key_scales;          // kCodes8: one a layer, (positions of all texts, K); null otherwise
+  float* const* key_scales;          // kCodes8: one a layer, (positions of all texts, scale_row); null otherwise
   float* const* value_scales;
   const int32_t* group_of;           // (num_layers) whose places and tables a layer has
   const int32_t* block_tables;       // (groups, texts, table_stride)
@@ -137,9 +163,10 @@ struct Pass {
   const int32_t* state_copies;       // slots that get what states are after each position; negative: none; or null
   const int32_t* query_start;        // (texts + 1)
   const int32_t* lengths;            // (texts) positions with the new ones
-  const int32_t* wanted;             // (num_wanted) positions to be scored
+  const int32_t* wanted;             // (num_wanted) positions to be scored, the last of their texts
   float* logits;                     // (num_wanted, V)
   int64_t table_stride, state_stride;
+  int64_t kv_row, scale_row;         // numbers and scales of a position in memory
   int32_t tokens, texts, num_wanted, kv_type, block_size;
   int32_t most_rank;    // of the adapters
   int32_t has_factors;  // whether any of their additions has

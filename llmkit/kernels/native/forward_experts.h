@@ -116,15 +116,21 @@ struct ExpertsRun {
   }
 
   // The shared expert's result in plan.shared.
-  void compute_shared(const float* fed) const {
+  template <class Adapt>
+  void compute_shared(const float* fed, Adapt adapt) const {
     float* inner = floats(plan.inner);
     int64_t size = e.shared_intermediate, width = e.shared_gate_up.rows;
     const float* up = m.gated ? inner + size : nullptr;
     Prepared prepared = kernel.lay_out(e.shared_gate_up.format, tokens, m.hidden, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, fed, m.hidden, m.hidden);
     barrier(worker);
-    kernel.multiply(worker, e.shared_gate_up, prepared, Output{inner, width, e.shared_gate_up_bias, false}, worker.own);
+    const float *bias = e.shared_gate_up_bias, *up_bias = bias ? bias + size : nullptr;
+    kernel.multiply(worker, e.shared_gate_up, prepared, Output{inner, width, bias, false}, worker.own);
     barrier(worker);
+    if (m.gated)
+      adapt(kAddGate, fed, m.hidden, m.hidden, {{inner, width, size, bias}, {inner + size, width, size, up_bias}});
+    else
+      adapt(kAddUp, fed, m.hidden, m.hidden, {{inner, width, size, bias}});
     kernel.gated(worker, Gated{inner, up, inner, tokens, size, width, width, width, m.activation, 0.0f, nullptr});
     barrier(worker);
     prepared = kernel.lay_out(e.shared_down.format, tokens, size, memory + plan.prepared);
@@ -133,16 +139,23 @@ struct ExpertsRun {
     Output out{floats(plan.shared), m.hidden, e.shared_down_bias, false};
     kernel.multiply(worker, e.shared_down, prepared, out, worker.own);
     barrier(worker);
+    adapt(kAddDown, inner, width, size, {{floats(plan.shared), m.hidden, m.hidden, e.shared_down_bias}});
   }
 
-  // The sum for each token of what its experts gave, weighed, onto (or into) `out`.
-  void run(const float* fed, float* out, float scale, bool accumulate) const {
+  // Each token's own, and what all use, onto (or into) `out`. adapt(addition, rows, their stride, columns, products)
+  // adds what adapters change of products.
+  template <class Adapt>
+  void run(const float* fed, float* out, float scale, bool accumulate, Adapt adapt) const {
     choose(fed);
     sort();
     compute(fed);
-    if (e.shared_intermediate) compute_shared(fed);
+    if (e.shared_intermediate) compute_shared(fed, adapt);
+    add_up(e.shared_intermediate ? floats(plan.shared) : nullptr, out, scale, accumulate);
+  }
+
+  // The sum for each token of what its experts gave, weighed, and of `shared`, if there is any.
+  void add_up(const float* shared, float* out, float scale, bool accumulate) const {
     const float* gates = e.shared_gate ? floats(plan.scores) + e.num_experts : nullptr;
-    const float* shared = e.shared_intermediate ? floats(plan.shared) : nullptr;
     kernel.join(worker, Join{floats(plan.rows), ints(plan.places), floats(plan.weights), shared, gates, out, tokens,
                              m.hidden, router_rows(), e.per_token, scale, accumulate});
     barrier(worker);

@@ -17,6 +17,7 @@ struct LatentRun {
   const Plan& plan = run.plan;
   Worker& worker = run.worker;
   int64_t key = latent.plain + latent.rotated, width = latent.kept + latent.rotated, H = m.heads;
+  int64_t made = latent.plain + latent.value;  // of a head, out of what is kept
   float* q = run.at(plan.q);  // (tokens, H, key)
 
   void norm(float* x, const float* weight, int64_t cols, int64_t stride) const {
@@ -33,17 +34,47 @@ struct LatentRun {
     barrier(worker);
   }
 
+  // What a text's adapter adds to what makes keys and values, or null.
+  const LowRank* change_of(int32_t text) const {
+    const LowRank* adapter = p.adapters ? p.adapters[text] : nullptr;
+    if (!adapter) return nullptr;
+    const LowRank* one = adapter + static_cast<int64_t>(number) * kAdditions + kAddV;
+    return one->a ? one : nullptr;
+  }
+
+  // each(addition, position): of so many new positions from `row` on those whose text has one.
+  template <class Each>
+  void each_changed(int64_t row, int64_t rows, Each each) const {
+    if (!p.adapters) return;
+    int32_t text = 0;
+    for (int64_t at = row; at < row + rows; at++) {
+      while (p.query_start[text + 1] <= at) text++;
+      if (const LowRank* one = change_of(text)) each(*one, at);
+    }
+  }
+
+  // y, what W made of what is kept of a position, with the addition; `first`: of W's rows.
+  void change(const LowRank& one, const float* kept, float* y, int64_t first, int64_t count) const {
+    if (one.factors)
+      for (int64_t i = 0; i < count; i++) y[i] *= one.factors[first + i];
+    run.kernel.low_rank_row(
+        LowRankRow{kept, one.a, one.b + first, y, latent.kept, latent.kept, H * made, count, one.rank});
+  }
+
   // Queries, and what is kept of the new positions.
   void project(const float* x) const {
     const Weight& first = latent.q_a.data ? latent.q_a : l.q;
     float *rows = run.at(plan.k), *low = run.at(plan.low);
     Prepared prepared = run.prepare(l.k.format, x, p.tokens, m.hidden);
     run.multiply(l.k, prepared, rows, l.k_bias, false);
+    run.adapt(number, kAddK, x, m.hidden, m.hidden, {{rows, width, width, l.k_bias}});
     if (first.format != l.k.format) prepared = run.prepare(first.format, x, p.tokens, m.hidden);
     if (latent.q_a.data) {
       run.multiply(first, prepared, low, latent.q_a_bias, false);
+      run.adapt(number, kAddAttentionGate, x, m.hidden, m.hidden, {{low, first.rows, first.rows, latent.q_a_bias}});
       norm(low, latent.q_norm, first.rows, first.rows);
       run.multiply(l.q, run.prepare(l.q.format, low, p.tokens, l.q.cols), q, l.q_bias, false);
+      run.adapt(number, kAddQ, low, l.q.cols, l.q.cols, {{q, l.q.rows, l.q.rows, l.q_bias}});
     } else {
       run.multiply(l.q, prepared, q, l.q_bias, false);
       run.adapt(number, kAddQ, x, m.hidden, m.hidden, {{q, l.q.rows, l.q.rows, l.q_bias}});
@@ -53,18 +84,19 @@ struct LatentRun {
     rotate(rows, 1, width);
     const int32_t* places = p.places + static_cast<int64_t>(p.group_of[number]) * p.tokens;
     run.kernel.keep(worker, Keep{rows, p.keys[number], nullptr, places, p.tokens, 1, static_cast<int32_t>(width),
-                                 p.kv_type});
+                                 p.kv_type, p.kv_row, p.scale_row});
     barrier(worker);
   }
 
   // y = x W^T for some rows, by one worker alone: a head's matrix is small, and another worker has another head.
-  void product(const Weight& w, const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows) const {
+  void product(const Weight& w, const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows,
+               bool accumulate = false) const {
     Team team;
     Worker alone{&team, 0, 1, worker.own};
     Prepared prepared = run.kernel.lay_out(w.format, rows, w.cols, worker.own + aligned(run.kernel.multiply_bytes()));
     run.kernel.prepare(alone, prepared, kFloat32, x, x_stride, w.cols);
     team.cursor = 0;
-    run.kernel.multiply(alone, w, prepared, Output{y, y_stride, nullptr, false}, worker.own);
+    run.kernel.multiply(alone, w, prepared, Output{y, y_stride, nullptr, accumulate}, worker.own);
   }
 
   // each(head, row, rows): some of the new positions from `first` to `end`, in one head.
@@ -85,13 +117,26 @@ struct LatentRun {
     each_head(from, to, [&](int64_t head, int64_t row, int64_t rows) {
       const float* x = q + (row * H + head) * key;
       float* y = wide + (row * H + head) * width;
-      product(latent.into[head], x, H * key, y, H * width, rows);
+      if (p.adapters)
+        for (int64_t r = 0; r < rows; r++) memset(y + r * H * width, 0, sizeof(float) * static_cast<size_t>(C));
+      each_changed(row, rows, [&](const LowRank& one, int64_t at) {  // q . (f W + B A) c = ((f q) W + (q B) A) . c
+        float* asked = q + (at * H + head) * key;
+        const float* out = one.b + head * made;
+        run.kernel.low_rank_row(LowRankRow{asked, out, one.a, wide + (at * H + head) * width, latent.plain, H * made, C, C,
+                                           one.rank});
+        if (one.factors)
+          for (int64_t i = 0; i < latent.plain; i++) asked[i] *= one.factors[head * made + i];
+      });
+      product(latent.into[head], x, H * key, y, H * width, rows, p.adapters != nullptr);
       for (int64_t r = 0; r < rows; r++)
         memcpy(y + r * H * width + C, x + r * H * key + latent.plain, sizeof(float) * latent.rotated);
     });
     run.attend(number, wide, mixed, first, end - first);
     each_head(from, to, [&](int64_t head, int64_t row, int64_t rows) {
       product(latent.values[head], mixed + (row * H + head) * C, H * C, out + (row * H + head) * U, H * U, rows);
+      each_changed(row, rows, [&](const LowRank& one, int64_t at) {
+        change(one, mixed + (at * H + head) * C, out + (at * H + head) * U, head * made + latent.plain, U);
+      });
     });
   }
 
@@ -113,7 +158,7 @@ struct LatentRun {
   }
 
   // Keys and values of `heads` heads from `head` on: (held, heads, key) and (held, heads, value).
-  void expand_heads(const Prepared& prepared, int64_t head, int64_t heads) const {
+  void expand_heads(const Prepared& prepared, const LowRank* one, int64_t head, int64_t heads) const {
     int64_t U = latent.value, held = prepared.batch;
     float *keys = run.at(plan.keys), *values = run.at(plan.values), *rows = run.at(plan.rows_kept);
     for (int64_t i = 0; i < heads; i++) {
@@ -122,9 +167,15 @@ struct LatentRun {
       barrier(worker);
       run.kernel.multiply(worker, latent.values[head + i], prepared, Output{values + i * U, heads * U, nullptr, false},
                           worker.own);
-      for (int64_t at = worker.index; at < held; at += worker.size)  // the same for all heads
-        memcpy(keys + (at * heads + i) * key + latent.plain, rows + at * width + latent.kept,
-               sizeof(float) * static_cast<size_t>(latent.rotated));
+      if (one) barrier(worker);
+      for (int64_t at = worker.index; at < held; at += worker.size) {
+        const float* kept = rows + at * width;
+        float *k = keys + (at * heads + i) * key, *v = values + (at * heads + i) * U;
+        memcpy(k + latent.plain, kept + latent.kept, sizeof(float) * static_cast<size_t>(latent.rotated));  // all heads'
+        if (!one) continue;
+        change(*one, kept, k, (head + i) * made, latent.plain);
+        change(*one, kept, v, (head + i) * made + latent.plain, U);
+      }
       barrier(worker);
     }
   }
@@ -136,7 +187,7 @@ struct LatentRun {
     int64_t at_once = heads_at_once(m, latent, prepared.batch), from = p.query_start[text];
     for (int64_t head = 0; head < H; head += at_once) {
       int64_t heads = H - head < at_once ? H - head : at_once;
-      expand_heads(prepared, head, heads);
+      expand_heads(prepared, change_of(text), head, heads);
       Attention a = expanded_attention(m, latent, heads);
       a.q = q + (from * H + head) * key, a.out = run.at(plan.attended) + (from * H + head) * latent.value;
       a.k = run.at(plan.keys), a.v = run.at(plan.values), a.query_start = starts, a.lengths = p.lengths + text;

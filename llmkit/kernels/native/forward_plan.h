@@ -13,6 +13,8 @@ namespace {
 struct Plan {
   size_t x, normed, fed, q, k, v, attended, branch, inner, last, prepared, partial, own_bytes, total;
   size_t narrow;  // of adapters
+  size_t fewer;   // of positions asked for: their rows, and where texts begin among them
+  size_t own, own_gate, read;  // own embeddings, a layer's gate, and what experts beside an MLP read
   size_t gates;   // of attention, or of a state
   size_t mixed, convolved, rates;  // of states
   size_t low, wide, blended, rows_kept, kept_prepared, keys, values;  // of latents
@@ -49,27 +51,50 @@ size_t prepared_apart_bytes(const Kernels& kernel, int32_t format, int64_t rows,
   return kernel.prepared_bytes(format, rows, cols) + each * static_cast<size_t>(used);
 }
 
+// The widest of a model's layers with heads.
+struct HeadRoom {
+  int64_t queries = 0, keys = 0;  // numbers of a token
+  size_t partial = 0, tile = 0;   // of attention
+};
+
 // With latents, all heads read one key as wide as what is kept, and of it the first numbers as its value.
-Attention attention_of(const Model& m, const Pass& p) {
+Attention attention_of(const Model& m, const Layer& l, const Pass& p) {
   Attention a;
   memset(&a, 0, sizeof a);
-  const Latent* latent = m.layers[0].latent;
-  a.heads = m.heads, a.kv_heads = latent ? 1 : m.kv_heads;
-  a.key_dim = latent ? latent->kept + latent->rotated : m.head_dim, a.value_dim = latent ? latent->kept : m.head_dim;
-  int64_t row = static_cast<int64_t>(a.kv_heads) * a.key_dim;
+  const Latent* latent = l.latent;
+  a.heads = m.heads, a.kv_heads = latent ? 1 : l.kv_heads;
+  a.key_dim = latent ? latent->kept + latent->rotated : l.head_dim, a.value_dim = latent ? latent->kept : l.head_dim;
+  int64_t row = p.kv_row;
   a.block_table = p.block_tables, a.query_start = p.query_start, a.lengths = p.lengths;
   a.q_stride = static_cast<int64_t>(m.heads) * a.key_dim, a.out_stride = static_cast<int64_t>(m.heads) * a.value_dim;
   a.k_block = a.v_block = p.block_size * row, a.k_token = a.v_token = row, a.k_head = a.v_head = a.key_dim;
-  a.scale_block = static_cast<int64_t>(p.block_size) * a.kv_heads, a.scale_token = a.kv_heads, a.scale_head = 1;
+  a.scale_block = p.block_size * p.scale_row, a.scale_token = p.scale_row, a.scale_head = 1;
   a.table_stride = p.table_stride, a.kv_type = p.kv_type, a.block_size = p.block_size;
   a.sequences = p.texts, a.scale = m.scale, a.softcap = m.softcap, a.chunked = m.chunked;
   return a;
 }
 
+HeadRoom head_room(const Kernels& kernel, const Model& m, const Pass& p) {
+  HeadRoom room;
+  int32_t heads = 0, dim = 0;  // of the layer before: most are alike
+  for (int32_t number = 0; number < m.num_layers; number++) {
+    const Layer& l = m.layers[number];
+    if (number && l.kv_heads == heads && l.head_dim == dim) continue;
+    heads = l.kv_heads, dim = l.head_dim;
+    Attention a = attention_of(m, l, p);  // without a window, which only makes it smaller
+    int64_t queries = static_cast<int64_t>(m.heads) * l.head_dim, keys = static_cast<int64_t>(a.kv_heads) * a.key_dim;
+    room.queries = queries > room.queries ? queries : room.queries;
+    room.keys = keys > room.keys ? keys : room.keys;
+    room.partial = most(room.partial, kernel.attention_partial_bytes(a));
+    room.tile = most(room.tile, kernel.attention_tile_bytes(a));
+  }
+  return room;
+}
+
 Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   const Latent* latent = m.layers[0].latent;
-  Attention a = attention_of(m, p);  // without a window, which only makes it smaller
-  int64_t n = p.tokens, kv = static_cast<int64_t>(a.kv_heads) * a.key_dim;
+  HeadRoom heads = head_room(kernel, m, p);
+  int64_t n = p.tokens;
   Plan plan;
   size_t at = 0, prepared = 0, apart = 0;
   auto take = [&](size_t bytes) { size_t here = at; at += aligned(bytes); return here; };
@@ -80,16 +105,21 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
 
   ExpertRoom room;
   StateRoom states;
-  int64_t inner = (m.gated ? 2 : 1) * static_cast<int64_t>(m.intermediate);
+  int64_t inner = 0;
+  bool has_beside = false;
   for (int32_t number = 0; number < m.num_layers; number++) {
     const Layer& l = m.layers[number];
     for (const Weight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate_up, &l.down, &l.attention_gate}) prepares(*w);
+    inner = l.gate_up.rows > inner ? l.gate_up.rows : inner;
     if (l.latent) prepares(l.latent->q_a);
+    if (l.own_input)
+      for (const Weight* w : {&l.own_input->gate, &l.own_input->projection}) prepares(*w);
     if (l.state)
       for (const Weight* w : {&l.state->inputs, &l.state->gate, &l.state->rates, &l.state->out}) prepares(*w);
     make_room(states, l);
     if (!l.experts) continue;
     const Experts& e = *l.experts;
+    has_beside |= e.before_router.weight != nullptr;
     for (const Weight* w : {&e.router, &e.shared_gate_up, &e.shared_down}) prepares(*w);
     room = ExpertRoom{e.num_experts, e.per_token, e.intermediate, e.shared_intermediate};
     int64_t rows = n * e.per_token;
@@ -102,16 +132,17 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.x = floats(n * m.hidden);
   plan.normed = floats(n * m.hidden);
   plan.fed = m.residual == kParallel ? floats(n * m.hidden) : plan.normed;
-  plan.q = floats(n * m.heads * m.head_dim);
-  plan.k = floats(n * kv);
-  plan.v = latent ? 0 : floats(n * kv);
-  int64_t attended = static_cast<int64_t>(m.heads) * (latent ? latent->value : m.head_dim);
+  plan.q = floats(n * heads.queries);
+  plan.k = floats(n * heads.keys);
+  plan.v = latent ? 0 : floats(n * heads.keys);
+  int64_t attended = latent ? static_cast<int64_t>(m.heads) * latent->value : heads.queries;
   plan.attended = floats(n * (states.read > attended ? states.read : attended));
   plan.gates = floats(n * states.gates);
   plan.mixed = floats(n * states.mixed);
   plan.convolved = floats(n * states.convolved);
   plan.rates = floats(n * states.rates);
   if (latent) {
+    Attention a = attention_of(m, m.layers[0], p);
     ExpandedRoom expanded = expanded_room(m, *latent, p);
     plan.low = floats(n * latent->q_a.rows);
     plan.wide = floats(n * a.q_stride);
@@ -138,9 +169,16 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.expert_inner = floats(rows * 2 * room.intermediate);
   plan.expert_prepared = take(apart);
   plan.shared = room.shared_intermediate ? floats(n * m.hidden) : 0;
-  plan.partial = take(kernel.attention_partial_bytes(a));
+  const OwnInputs* own = m.own_inputs;
+  if (own) prepares(own->projection);
+  plan.own = floats(own ? n * own->width * m.num_layers : 0);
+  plan.fewer = take(sizeof(int32_t) * (2 * static_cast<size_t>(p.num_wanted) + p.texts + 1));
+  plan.own_gate = floats(own ? n * own->width : 0);
+  plan.read = floats(has_beside ? n * m.hidden : 0);
+  plan.partial = take(heads.partial);
   size_t choosing = sizeof(float) * 3 * static_cast<size_t>(room.num_experts);
-  plan.own_bytes = aligned(most(most(kernel.multiply_bytes(), kernel.attention_tile_bytes(a)), choosing));
+  plan.own_bytes = aligned(most(most(kernel.multiply_bytes(), heads.tile), choosing));
+  if (own) plan.own_bytes = most(plan.own_bytes, aligned(sizeof(float) * static_cast<size_t>(own->width) * m.num_layers));
   if (latent) plan.own_bytes = most(plan.own_bytes, aligned(latent_own_bytes(kernel, m, *latent)));
   plan.total = at;
   return plan;

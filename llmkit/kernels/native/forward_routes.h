@@ -58,7 +58,8 @@ inline void route(const Experts& e, float* scores, int32_t* chosen, float* weigh
   for (int32_t i = 0; i < e.per_token; i++) sum += weights[i] = scores[chosen[i]];
   float factor = e.scaling;
   if (e.normalised) factor /= sum + (e.scoring == kSigmoid ? 1e-20f : 0.0f);  // sigmoids may all be 0
-  for (int32_t i = 0; i < e.per_token; i++) weights[i] *= factor;
+  for (int32_t i = 0; i < e.per_token; i++)
+    weights[i] *= e.expert_scales ? factor * e.expert_scales[chosen[i]] : factor;
 }
 
 }  // namespace

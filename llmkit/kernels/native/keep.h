@@ -30,14 +30,14 @@ static void keep(Worker& worker, const Keep& k) {
   int64_t row = (int64_t)k.heads * k.head_dim;
   for (int64_t n = worker.index; n < k.rows; n += worker.size) {
     const float* from = k.from + n * row;
-    int64_t at = k.places[n] * row;
+    int64_t at = k.places[n] * k.stride;
     if (k.type == kFloat32) memcpy((float*)k.to + at, from, (size_t)row * 4);
     if (k.type == kBfloat16)
       for (int64_t i = 0; i < row; i++) ((uint16_t*)k.to)[at + i] = to_bf16(from[i]);
     if (k.type == kCodes8)
       for (int64_t head = 0; head < k.heads; head++)
         keep_codes(from + head * k.head_dim, (int8_t*)k.to + at + head * k.head_dim,
-                   k.scales + k.places[n] * k.heads + head, k.head_dim);
+                   k.scales + k.places[n] * k.scale_stride + head, k.head_dim);
   }
 }
 

@@ -97,14 +97,15 @@ struct Cap {
   float scale, cap;
 };
 
-// Rows of new keys or values, (rows, heads, head_dim), into memory: (positions, heads, head_dim) of a type.
+// Rows of new keys or values, (rows, heads, head_dim), into memory: heads side by side, of a type.
 struct Keep {
   const float* from;
   void* to;
-  float* scales;          // (positions, heads), kCodes8 only: codes times these are the numbers
+  float* scales;          // kCodes8 only: codes times these, one for each head, are the numbers
   const int32_t* places;  // (rows) positions that they go to
   int64_t rows;
   int32_t heads, head_dim, type;  // kFloat32, kBfloat16 or kCodes8
+  int64_t stride, scale_stride;   // in memory from one position to the next, of numbers and of scales
 };
 
 // What an adapter adds to one product y = W x + bias: b (a x); with factors y is factors * W x + b (a x) + bias.
@@ -132,6 +133,13 @@ struct Adapted {
   int64_t first;  // which of an adapter's additions is the first product's
   int32_t num_texts, most_rank, num_products;
   Product products[3];
+};
+
+// An addition to one row of a head: y += out^T (in x). Rows of `in` and `out` stand so far apart.
+struct LowRankRow {
+  const float *x, *in, *out;  // (cols), (rank, cols), (rank, count)
+  float* y;                   // (count)
+  int64_t cols, in_stride, out_stride, count, rank;
 };
 
 struct ReadMemory {
@@ -169,6 +177,7 @@ struct Kernels {
   void (*gated_norm)(Worker&, const GatedNorm&);
   void (*low_rank_in)(Worker&, const Adapted&);  // then, after a barrier, out
   void (*low_rank_out)(Worker&, const Adapted&);
+  void (*low_rank_row)(const LowRankRow&);  // the caller's own, whoever else is at work
   size_t (*attention_partial_bytes)(const Attention&);
   size_t (*attention_tile_bytes)(const Attention&);
   // `partial` is the team's, `memory` the worker's own. Holds one barrier where a long context is shared out.

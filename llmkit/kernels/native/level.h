@@ -50,6 +50,7 @@ Kernels level_table(const char* name) {
   table.gated_norm = gated_norm;
   table.low_rank_in = low_rank_in;
   table.low_rank_out = low_rank_out;
+  table.low_rank_row = low_rank_row;
   table.attention_partial_bytes = attention_partial_bytes;
   table.attention_tile_bytes = attention_tile_bytes;
   table.attend = attend;

@@ -87,4 +87,18 @@ static void low_rank_out(Worker& worker, const Adapted& a) {
   }
 }
 
+static void low_rank_row(const LowRankRow& a) {
+  for (int64_t from = 0; from < a.rank; from += kRanksAtOnce) {
+    int64_t ranks = a.rank - from < kRanksAtOnce ? a.rank - from : kRanksAtOnce;
+    float inner[kRanksAtOnce];
+    for (int64_t k = 0; k < ranks; k++) dots<1>(a.x, a.in + (from + k) * a.in_stride, a.cols, inner + k);
+    for (int64_t c = 0; c < a.count; c += kLanes) {
+      F sum = load_first(a.y + c, a.count - c);
+      for (int64_t k = 0; k < ranks; k++)
+        sum = fma(set1(inner[k]), load_first(a.out + (from + k) * a.out_stride + c, a.count - c), sum);
+      store_first(a.y + c, sum, a.count - c);
+    }
+  }
+}
+
 }  // namespace

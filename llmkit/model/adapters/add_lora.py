@@ -18,7 +18,8 @@ from llmkit.model.adapters.lora import (
 )
 from llmkit.model.adapters.targets import lora_targets, modules_to_train
 from llmkit.model.adapters.weights import TRAINED_ON, AdapterWeights, LowRank
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 
 _EMBEDDING, _HEAD = "model.embed_tokens", "lm_head"
 

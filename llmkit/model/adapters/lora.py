@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from llmkit.model.adapters.weights import LowRank
 from llmkit.model.quantised.linear import QuantisedLinear
-from llmkit.model.transformer import TiedHead
+from llmkit.model.tied_head import TiedHead
 
 Matrix = nn.Linear | QuantisedLinear | TiedHead
 

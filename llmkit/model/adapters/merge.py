@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from llmkit.model.adapters.add_lora import replace_module
 from llmkit.model.adapters.lora import Adapted, LoraEmbedding, LowRankChange, Retrained, dense_weight
 from llmkit.model.quantised.linear import QuantisedLinear
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 
 _HEAD = "lm_head"
 

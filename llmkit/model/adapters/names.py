@@ -16,7 +16,8 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.families.stored import How
 from llmkit.model.names import Group, groups
 from llmkit.model.shapes import tensor_shapes
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 
 _Value = TypeVar("_Value")
 _WEIGHT = ".weight"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.formats.json_text import is_number
-from llmkit.model.config_parts import Mamba2Config, MultipliersConfig
+from llmkit.model.config_states import Mamba2Config, MultipliersConfig
 from llmkit.model.families.mamba import MAMBA_KEYS, step_limits, written_limits
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys

@@ -4,7 +4,8 @@ experts, or neither."""
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.families.experts import coefficient, training
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys

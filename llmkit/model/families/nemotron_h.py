@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.families.experts import coefficient, training
 from llmkit.model.families.mamba import step_limits, written_limits
 from llmkit.model.families.parts import Fields

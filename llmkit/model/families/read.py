@@ -14,7 +14,7 @@ from llmkit.model.rope_scaling import ORIGINAL, OWN_CONTEXT, is_dynamic
 FORMAT_VERSION = "5.0.0"
 """The transformers release whose folder format is written, recorded as `transformers_version`."""
 WRAPPERS = {
-    **{"gemma3": "gemma3_text", "mistral3": "mistral"},
+    **{"gemma3": "gemma3_text", "gemma4": "gemma4_text", "mistral3": "mistral"},
     **{"llama4": "llama4_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text"},
 }
 """Models that hold a language model as text_config, and its model_type where that does not say it."""

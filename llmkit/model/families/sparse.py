@@ -3,6 +3,7 @@
 from llmkit.model.families import stored
 from llmkit.model.families.experts import DeepSeekExperts, EveryLayer, QwenExperts
 from llmkit.model.families.family import BIAS, QKV_AND_O, Family, rms, sizes
+from llmkit.model.families.gemma4 import GEMMA4
 from llmkit.model.families.hunyuan import HUNYUAN, HunYuanExperts
 from llmkit.model.families.latent import LatentHeads, LatentRope
 from llmkit.model.families.llama4 import LLAMA4
@@ -173,6 +174,7 @@ SPARSE: dict[str, Family] = {
         ),
         stored.GPT_OSS,
     ),
+    "gemma4_text": Family("Gemma4ForCausalLM", GEMMA4, stored.GEMMA4, tied=True),
     "llama4_text": Family(
         "Llama4ForCausalLM",
         (

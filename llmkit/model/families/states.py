@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.errors import ConfigError
-from llmkit.model.config_parts import DeltaConfig, ShortConvConfig
+from llmkit.model.config_states import DeltaConfig, ShortConvConfig
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
 from llmkit.model.layer_kinds import conv_but_some, layer_words, layers_of, linear_but_every

@@ -195,6 +195,25 @@ LLAMA4 = (
         for x in ("gate_up", "down")
     ),
 )
+_OWN = {"embed_tokens": "embed_tokens_per_layer", "projection": "per_layer_model_projection"}
+GEMMA4 = (
+    *(renamed(f"model.own_inputs.{ours}", f"model.{theirs}") for ours, theirs in _OWN.items()),
+    renamed("model.own_inputs.norm", "model.per_layer_projection_norm"),
+    renamed(f"{_LAYER}.own_input.gate", f"{_LAYER}.per_layer_input_gate"),
+    renamed(f"{_LAYER}.own_input.projection", f"{_LAYER}.per_layer_projection"),
+    renamed(f"{_LAYER}.own_input.norm", f"{_LAYER}.post_per_layer_input_norm"),
+    renamed(f"{_LAYER}.mlp.gate", f"{_LAYER}.router.proj"),
+    renamed(f"{_LAYER}.mlp.gate.scale", f"{_LAYER}.router.scale"),
+    renamed(f"{_LAYER}.mlp.gate.per_expert_scale", f"{_LAYER}.router.per_expert_scale"),
+    *(renamed(f"{_LAYER}.mlp.experts.{x}_proj", f"{_LAYER}.experts.{x}_proj") for x in ("gate_up", "down")),
+    *(
+        renamed(f"{_LAYER}.mlp.shared_expert.{x}_proj", f"{_LAYER}.mlp.{x}_proj")
+        for x in ("gate", "up", "down")
+    ),
+    renamed(f"{_LAYER}.mlp.norm_read", f"{_LAYER}.pre_feedforward_layernorm_2"),
+    renamed(f"{_LAYER}.mlp.norm_mlp", f"{_LAYER}.post_feedforward_layernorm_1"),
+    renamed(f"{_LAYER}.mlp.norm_experts", f"{_LAYER}.post_feedforward_layernorm_2"),
+)
 GPT_OSS = (
     renamed(f"{_LAYER}.mlp.gate", f"{_LAYER}.mlp.router"),
     renamed(f"{_LAYER}.mlp.experts.gate_up_proj", f"{_LAYER}.mlp.experts.gate_up_proj", "stack_in_turns"),

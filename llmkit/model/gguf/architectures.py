@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import MultipliersConfig
+from llmkit.model.config_states import MultipliersConfig
 
 Windows = Literal["none", "periodic", "listed"]
 """
@@ -64,7 +64,8 @@ class GgufArchitecture:
 _TANH = ("gelu_pytorch_tanh", "gelu_new")
 _GELU = ("gelu_new", "gelu_pytorch_tanh")
 _ROUTED = {"scoring": "sigmoid", "selection_bias": True, "group_score": "best_two"}
-_QWEN_EXPERTS = {"norm_topk_prob": True, "shared_gate": True}
+_TOPK = {"norm_topk_prob": True}
+_QWEN_EXPERTS = {**_TOPK, "shared_gate": True}
 _NO_BIAS = {"output_bias": False}
 _TIED = {"tie_word_embeddings": True, **_NO_BIAS}
 _BIASED = {"attention_bias": True, "output_bias": True}
@@ -80,12 +81,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         "mistral3", permuted=True, windows="listed", seen_windows=False, factor_tensors=True
     ),
     "mixtral": GgufArchitecture(
-        "llama",
-        experts={"norm_topk_prob": True},
-        permuted=True,
-        windows="listed",
-        seen_windows=False,
-        factor_tensors=True,
+        "llama", experts=_TOPK, permuted=True, windows="listed", seen_windows=False, factor_tensors=True
     ),
     "qwen2": GgufArchitecture("qwen2", windows="listed", seen_windows=False, heads_fill_width=True),
     "qwen3": GgufArchitecture("qwen3", windows="listed", seen_windows=False, needs=_NO_BIAS),
@@ -98,11 +94,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         heads_fill_width=True,
     ),
     "qwen3_moe": GgufArchitecture(
-        "qwen3moe",
-        experts={"norm_topk_prob": True},
-        windows="listed",
-        seen_windows=False,
-        needs=_NO_BIAS,
+        "qwen3moe", experts=_TOPK, windows="listed", seen_windows=False, needs=_NO_BIAS
     ),
     "olmoe": GgufArchitecture(
         "olmoe", experts={"norm_topk_prob": False}, needs_every_key=True, needs=_NO_BIAS, needs_head=True
@@ -111,6 +103,14 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "gemma2": GgufArchitecture("gemma2", activations=_TANH, windows="periodic", window_period=2, needs=_TIED),
     "gemma3_text": GgufArchitecture(
         "gemma3", activations=_TANH, windows="periodic", window_period=6, needs=_NO_BIAS
+    ),
+    "gemma4_text": GgufArchitecture(
+        "gemma4",
+        activations=_TANH,
+        experts={"norm_topk_prob": True, "beside_mlp": True},
+        windows="listed",
+        factor_tensors=True,
+        needs={"attention_bias": False, **_NO_BIAS},
     ),
     "phi3": GgufArchitecture(
         "phi3",
@@ -147,7 +147,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
     "cohere2": GgufArchitecture("cohere2", windows="periodic", window_period=4, needs=_TIED),
     "nemotron": GgufArchitecture("nemotron", activations=("relu2",), needs_head=True, heads_fill_width=True),
     "hunyuan_v1_dense": GgufArchitecture("hunyuan-dense", needs=_NO_BIAS),
-    "hunyuan_v1_moe": GgufArchitecture("hunyuan-moe", experts={"norm_topk_prob": True}, needs=_NO_BIAS),
+    "hunyuan_v1_moe": GgufArchitecture("hunyuan-moe", experts=_TOPK, needs=_NO_BIAS),
     "granitemoehybrid": GgufArchitecture("granite", permuted=True, factor_tensors=True),
     "gpt2": GgufArchitecture("gpt2", {"position": "learned"}, _GELU, joined_qkv=True),
     "gpt_neox": GgufArchitecture(
@@ -219,9 +219,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
         needs=_BARE,
         needs_shared_expert=True,
     ),
-    "granitemoe": GgufArchitecture(
-        "granitemoe", experts={"norm_topk_prob": True}, permuted=True, factor_tensors=True
-    ),
+    "granitemoe": GgufArchitecture("granitemoe", experts=_TOPK, permuted=True, factor_tensors=True),
     "llama4_text": GgufArchitecture(
         "llama4",
         experts={"scoring": "sigmoid", "weighs_inputs": True},
@@ -243,9 +241,7 @@ ARCHITECTURES: dict[str, GgufArchitecture] = {
 """By model_type; all else being equal, files are read as the first of those with their architecture."""
 
 WITH_STATES: dict[str, GgufArchitecture] = {
-    "granitemoehybrid": GgufArchitecture(
-        "granitehybrid", experts={"norm_topk_prob": True}, permuted=True, factor_tensors=True
-    )
+    "granitemoehybrid": GgufArchitecture("granitehybrid", experts=_TOPK, permuted=True, factor_tensors=True)
 }
 """By model_type: what llama.cpp calls families that have another architecture where layers keep a state."""
 

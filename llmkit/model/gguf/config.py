@@ -15,6 +15,7 @@ from llmkit.model.families.table import FAMILIES
 from llmkit.model.gguf.architectures import KNOWN, GgufArchitecture, families_of
 from llmkit.model.gguf.delta import DELTA_ARCHITECTURES, read_delta
 from llmkit.model.gguf.experts import has_shared_expert, is_sigmoid, read_experts
+from llmkit.model.gguf.gemma4 import GEMMA4, gemma4_heads, gemma4_others, gemma4_rope, gemma4_sizes
 from llmkit.model.gguf.heads import convolved_heads, latent_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.llama4 import llama4_attention
@@ -166,6 +167,8 @@ def _sizes(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, A
     layers = keys.whole("block_count") - _ahead(keys)
     if keys.architecture in ONE_BRANCH:
         feed = read_lone_mlps(keys, layers)
+    elif keys.architecture == GEMMA4:
+        feed = gemma4_sizes(keys, layers)
     else:  # files of models with experts alone may leave it out
         width = keys.optional("expert_feed_forward_length")
         feed = {"intermediate_size": keys.whole("feed_forward_length", width)}
@@ -198,6 +201,8 @@ def _heads(
         found |= read_delta(keys, heads, fields["num_hidden_layers"], _ahead(keys))
     elif keys.architecture in MAMBA_ARCHITECTURES:
         found |= read_mamba(keys, heads, fields["num_hidden_layers"], fields.get("lone_mlps") or ())
+    elif keys.architecture == GEMMA4:
+        found |= gemma4_heads(keys, shapes, fields["num_hidden_layers"]) | gemma4_others(keys, shapes)
     else:
         found["num_key_value_heads"] = keys.whole("attention.head_count_kv", heads)
     if keys.architecture == SIDE_BY_SIDE:
@@ -270,6 +275,8 @@ def _windows(keys: GgufKeys, architecture: GgufArchitecture, fields: Mapping[str
 
 
 def _rope(keys: GgufKeys, fields: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
+    if (full := fields.get("full_heads")) is not None:
+        return gemma4_rope(keys, full, tables)
     latent = fields.get("latent")
     theta = float(keys.number("rope.freq_base", 10_000.0))
     width = keys.whole("rope.dimension_count", fields["head_dim"])

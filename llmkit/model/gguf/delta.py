@@ -6,7 +6,7 @@ Source: ggml-org/llama.cpp `conversion/qwen.py`, and `src/models` for what is ta
 from typing import Any
 
 from llmkit.formats.gguf.values import MetadataValue, Typed
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.gguf.heads import key_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.ssm import StateKeys, read_ssm, ssm_metadata

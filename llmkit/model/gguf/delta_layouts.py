@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from llmkit.model.arrays import Array, compact, joined
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.gguf.decays import decays, logarithms
 from llmkit.model.recurrent.key_heads import inputs_by_head
 from llmkit.model.shapes import Shape

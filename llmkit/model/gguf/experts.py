@@ -9,8 +9,8 @@ from llmkit.model.gguf.keys import GgufKeys
 
 _GATING: dict[Scoring, int] = {"softmax": 1, "sigmoid": 2}
 """gguf-py's ExpertGatingFuncType."""
-_GRANITE, _GRANITE_MOE = "granitehybrid", "granitemoe"
-"""Of the first files have experts or none, of the second a shared one or none."""
+_GRANITE, _GRANITE_MOE, _GEMMA4 = "granitehybrid", "granitemoe", "gemma4"
+"""Of the first and the last, files have experts or none, of the second a shared one or none."""
 _WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss", _GRANITE_MOE, _GRANITE, "minimax-m2")
 """Architectures whose experts are as wide as the MLP would be; gpt-oss has the key for it all the same."""
 _NEMOTRON = "nemotron_h_moe"
@@ -65,7 +65,7 @@ def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict
 def read_experts(
     keys: GgufKeys, architecture: GgufArchitecture, fields: dict[str, Any]
 ) -> ExpertsConfig | None:
-    """The experts of a file; None where its architecture, or a hybrid Granite, has none.
+    """The experts of a file; None where its architecture, or the file, has none.
 
     Args:
         keys: of the file.
@@ -75,7 +75,8 @@ def read_experts(
     Raises:
         ConfigError: a key is missing or wrong.
     """
-    if architecture.experts is None or (architecture.name == _GRANITE and not keys.whole("expert_count", 0)):
+    may_lack = architecture.name in (_GRANITE, _GEMMA4)
+    if architecture.experts is None or (may_lack and not keys.whole("expert_count", 0)):
         return None
     name, layers = architecture.name, fields["num_hidden_layers"]
     width = keys.whole(
@@ -103,6 +104,8 @@ def read_experts(
             "num_groups": keys.whole("expert_group_count", 1) or 1,
             "topk_groups": keys.whole("expert_group_used_count", 1) or 1,
         }
+    if name == _GEMMA4:
+        found["shared_intermediate_size"] = fields["intermediate_size"]
     if name == _ERNIE:
         shared = width * keys.whole("expert_shared_count", 0)
         found["shared_intermediate_size"] = keys.whole("expert_shared_feed_forward_length", shared)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from llmkit.model.config_parts import LatentConfig, ShortConvConfig
+from llmkit.model.config_parts import LatentConfig
+from llmkit.model.config_states import ShortConvConfig
 from llmkit.model.gguf.keys import GgufKeys
 
 

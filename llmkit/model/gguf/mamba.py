@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmkit.formats.gguf.values import MetadataValue, Typed
-from llmkit.model.config_parts import Mamba2Config, MultipliersConfig
+from llmkit.model.config_states import Mamba2Config, MultipliersConfig
 from llmkit.model.gguf.heads import key_heads
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.ssm import StateKeys, read_ssm, ssm_metadata

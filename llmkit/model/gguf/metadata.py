@@ -18,6 +18,7 @@ from llmkit.model.gguf.architectures import GgufArchitecture, gguf_architecture
 from llmkit.model.gguf.config import ARCHITECTURE, OWN_TIED, OWN_TYPE, gguf_model_config
 from llmkit.model.gguf.delta import delta_metadata
 from llmkit.model.gguf.experts import experts_metadata
+from llmkit.model.gguf.gemma4 import gemma4_metadata, gemma4_tables
 from llmkit.model.gguf.mamba import mamba_metadata, one_branch_metadata
 from llmkit.model.gguf.rope import growth_metadata, rope_metadata, rope_tables, same_scaling
 
@@ -78,6 +79,9 @@ def gguf_shape(config: ModelConfig, tensors: Iterable[GgufTensorInfo]) -> GgufSh
             architecture.name, config.rope_theta, config.rope_scaling, config.max_position_embeddings
         )
         tables = rope_tables(config.rope_scaling, config.rope_theta, width)
+    if config.full_heads is not None:
+        metadata |= gemma4_metadata(config)
+        tables = gemma4_tables(config.full_heads)
     metadata[OWN_TYPE] = config.model_type
     if architecture.needs_head and config.tie_word_embeddings:
         metadata[OWN_TIED] = True

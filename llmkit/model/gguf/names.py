@@ -15,6 +15,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.gguf.architectures import GgufArchitecture, gguf_architecture
 from llmkit.model.gguf.curves import is_of_curve
 from llmkit.model.gguf.delta_layouts import DeltaLayout, delta_tensors
+from llmkit.model.gguf.gemma4 import GEMMA4, OUTSIDE, gemma4_name
 from llmkit.model.gguf.mamba_layouts import MambaLayout, mamba_tensor
 from llmkit.model.shapes import Shape
 
@@ -33,11 +34,8 @@ layout: as `DeltaLayout` or `MambaLayout` says.
 
 _MODULES = {
     **{"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"},
-    **{
-        "self_attn.o_proj": "attn_output",
-        "self_attn.q_norm": "attn_q_norm",
-        "self_attn.k_norm": "attn_k_norm",
-    },
+    **{"self_attn.o_proj": "attn_output"},
+    **{f"self_attn.{one}_norm": f"attn_{one}_norm" for one in ("q", "k")},
     **{"self_attn.q_a_proj": "attn_q_a", "self_attn.q_a_layernorm": "attn_q_a_norm"},
     **{"self_attn.q_b_proj": "attn_q_b", "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa"},
     **{"self_attn.kv_a_layernorm": "attn_kv_a_norm", "self_attn.kv_b_proj": "attn_kv_b"},
@@ -57,7 +55,7 @@ _PARAMETERS = {
 """Tensors of a layer that are no module's weight or bias."""
 _OUTSIDE = {
     **{"model.embed_tokens": "token_embd", "model.embed_positions": "position_embd"},
-    "lm_head": "output",
+    **{"lm_head": "output", **OUTSIDE},
 }
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
@@ -203,6 +201,8 @@ def _group(
         outside = architecture.last_norm if module == "model.norm" else _OUTSIDE[module]
         return GgufGroup((name,), (f"{outside}.{kind}",), _norm_how(config, module, kind))
     layer, inner = in_layer.groups()
+    if architecture.name == GEMMA4 and (theirs := gemma4_name(layer, inner)) is not None:
+        return GgufGroup((name,), (theirs,))
     if inner.startswith(_DELTA):
         return _delta(config, name, layer, inner.removeprefix(_DELTA), present)
     if inner.startswith(_MAMBA):
@@ -212,7 +212,7 @@ def _group(
     if inner.startswith("mlp.experts.gate_up_proj"):
         kind = "bias" if inner.endswith("_bias") else "weight"
         fused = f"blk.{layer}.ffn_gate_up_exps.{kind}"
-        if present is not None and fused in present:
+        if architecture.name == GEMMA4 if present is None else fused in present:
             return GgufGroup((name,), (fused,))
         stacks = tuple(f"blk.{layer}.{one}.{kind}" for one in ("ffn_gate_exps", "ffn_up_exps"))
         return GgufGroup((name,), stacks, "halves")

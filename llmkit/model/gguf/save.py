@@ -30,7 +30,7 @@ FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 """general.file_type, llama.cpp's LLAMA_FTYPE."""
 _EXACT = (
     *("ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "exp_probs_b", "attn_sinks", "conv"),
-    *("ssm_conv1d", "ssm_a", "ssm_d"),
+    *("ssm_conv1d", "ssm_a", "ssm_d", "per_layer_model_proj"),
 )
 """Tensors that stay float32, beside norms, biases and other single rows: llama.cpp asks for that."""
 PLAIN_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.dtypes import wide
 from llmkit.model.here import here
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_states import DeltaConfig
 
 Order = NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ShortConvConfig
+from llmkit.model.config_states import ShortConvConfig
 from llmkit.model.recurrent.conv import CausalConv
 from llmkit.model.recurrent.layer import Recurrent
 

@@ -66,6 +66,11 @@ def attribute_logit(model: Transformer, ids: Tensor, target: Target) -> Attribut
             f"{model.config.model_type} has layers that keep a state, which are not taken apart into heads",
             hint="--ablate takes out one head of attention at a time",
         )
+    if model.config.layer_scalar:
+        raise UsageError(
+            f"{model.config.model_type} scales what each layer leaves, which is not taken apart into heads",
+            hint="--ablate takes out one head of attention at a time",
+        )
     seen = _run(model, ids[: target.position + 1])
     direction, head_bias = _direction(model, seen.final, target.id)
     norm = model.model.norm

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from llmkit.errors import UsageError
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
-from llmkit.model.cache import Both
 from llmkit.model.config import ModelConfig
-from llmkit.model.held import Held
+from llmkit.model.held import Both, Held
 from llmkit.model.latent_attention import LatentAttention
+from llmkit.model.layer_sizes import check_alone, head_sizes
 from llmkit.model.layout import Layout, layout_mask
 from llmkit.model.positions import query_scale
 from llmkit.model.recurrent.held import HeldState
@@ -132,7 +132,9 @@ def check_attention(config: ModelConfig) -> None:
 
     Raises:
         UsageError: it is one.
+        ConfigError: its layers read more than what the one before leaves.
     """
+    check_alone(config)
     if not config.attention_layers:
         raise UsageError(
             "no layer of this model has attention: there are no heads to look at",
@@ -183,7 +185,7 @@ def _captured(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -
 def _advance(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -> None:
     """Take the stream, (1, T, D), through a layer, in place."""
     T = x.shape[1]
-    held = None if run >= T else _cache(decoder, block, x)
+    held = None if run >= T else _cache(decoder, block, index, x)
     for start in range(0, T, run):
         rows = x[:, start : start + run]
         layout = _layout(decoder, index, start, rows.shape[1], T, masked=True)
@@ -193,15 +195,16 @@ def _advance(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) ->
             keys.length += rows.shape[1]
 
 
-def _cache(decoder: Decoder, block: Block, x: Tensor) -> Held | HeldState | Both:
+def _cache(decoder: Decoder, block: Block, index: int, x: Tensor) -> Held | HeldState | Both:
     """Room for one layer's keys and values of every position, for its state, or for both."""
     config, T = decoder.config, x.shape[1]
+    heads = head_sizes(config, index)
     if block.mixer_name != "self_attn":
         return HeldState(config, 1, x.dtype, x.device)
     if isinstance(block.self_attn, LatentAttention):
         latent = block.self_attn.latent
         return Held(x.new_empty(1, T, latent.kv_lora_rank + latent.qk_rope_head_dim))
-    held = Held(*(x.new_empty(1, config.num_key_value_heads, T, config.head_dim) for _ in range(2)))
+    held = Held(*(x.new_empty(1, heads.num_key_value_heads, T, heads.head_dim) for _ in range(2)))
     return Both(held, HeldState(config, 1, x.dtype, x.device)) if block.has_both else held
 
 

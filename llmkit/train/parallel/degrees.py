@@ -101,6 +101,12 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
         raise ConfigError(
             f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
         )
+    for name, size in (("tp", degrees.tp), ("cp", degrees.cp), ("pp", degrees.pp)):
+        if size > 1 and model.full_heads is not None:
+            raise ConfigError(
+                f"--{name} {size}: {model.model_type} has heads by the kind of layer, which are not divided",
+                hint="--fsdp divides any model",
+            )
     for name, size in (("tp", degrees.tp), ("cp", degrees.cp)):
         if size > 1 and (model.delta or model.short_conv or model.mamba or model.lone_mlps):
             raise ConfigError(

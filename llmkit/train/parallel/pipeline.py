@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
 from llmkit.model.positions import span_positions
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 from llmkit.train.balance import Balancer
 from llmkit.train.loss import Batch
 from llmkit.train.objective import NextToken

@@ -20,7 +20,8 @@ from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.mlp import GatedMLP, PlainMLP
 from llmkit.model.norm import RMSNorm
 from llmkit.model.quantised.float8_linear import Float8Linear, Largest
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.tied_head import TiedHead
+from llmkit.model.transformer import Transformer
 from llmkit.train.parallel.collectives import all_reduce
 from llmkit.train.parallel.logit_parts import LogitParts
 from llmkit.train.parallel.parallel_linear import (
@@ -95,6 +96,7 @@ def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
     attention, mlp, group = layer.self_attn, layer.mlp, mesh.get_group()
     if isinstance(attention, Attention):
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
+            assert linear is not None  # `check_degrees` lets no model come here whose layers share them
             cut_outputs(linear, mesh)
         _gather_before(attention, group)
         if attention.sinks is not None:

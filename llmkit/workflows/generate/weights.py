@@ -18,6 +18,7 @@ from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.kernels.coded_gguf import GROUPINGS
 from llmkit.model.config import ModelConfig
+from llmkit.model.layer_sizes import side_by_side
 from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import read_plain_tensors
 from llmkit.model.stored_numbers import ARRAY_DTYPES
@@ -116,8 +117,9 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
 
 def _block(config: ModelConfig, kv_dtype: str, groups: LayerGroups) -> int:
     """Bytes of a block, which has room for a group of layers; none where all of them keep a state."""
-    layers = max(1, len(config.attention_layers))
-    return (_kept(config, kv_dtype, blocks=1) - _state(config, kv_dtype)) * groups.layers_in_block // layers
+    places = sum(1 / side_by_side(config, layer) for layer in config.attention_layers)
+    grows = _kept(config, kv_dtype, blocks=1) - _state(config, kv_dtype)
+    return round(grows * groups.layers_in_block / max(1, places))
 
 
 def _held_state(config: ModelConfig, kv_dtype: str, *, natively: bool) -> int:

@@ -21,6 +21,7 @@ from llmkit.workflows.run.memory import (
     RunMemory,
     activation_bytes,
     attention_scratch_bytes,
+    experts_beside_bytes,
     has_experts_alone,
 )
 from llmkit.workflows.run.setup import Setup
@@ -62,7 +63,18 @@ def memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, stage
         held += passing
     if setup.degrees.is_split:
         held = max(held, _FLOAT * architecture_of(model).parameters)
-    return _runtime_bytes(setup, config) + held + _muon_bytes(setup, model, stage)
+    return (
+        _runtime_bytes(setup, config) + held + _muon_bytes(setup, model, stage) + _beside_bytes(setup, model)
+    )
+
+
+def _beside_bytes(setup: Setup, model: ModelConfig) -> int:
+    """What products of experts take beside, where they cost more than their weights and rows."""
+    on_cpu = setup.device.type == "cpu" and setup.recipe.dtype == "bfloat16"
+    if not on_cpu or model.experts is None or not has_experts_alone(model, setup.degrees):
+        return 0
+    parameters = architecture_of(model).parameters
+    return experts_beside_bytes(model.experts, parameters, setup.micro_batch_rows * setup.recipe.seq_len)
 
 
 def checkpoint_file_bytes(setup: Setup, model: ModelConfig) -> int:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_attention_bytes
 from llmkit.kernels.memory import ValueType
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import LatentConfig
+from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.learnt.operations import HAS_KERNELS
-from llmkit.model.recurrent.chunks import CHUNK
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.parallel.own_part import layers_of
+from llmkit.workflows.run.kept import layers_bytes, mlp_values
 
 RUNTIME_BYTES = {"cpu": 325 << 20, "cuda": 0}
 """Python and PyTorch themselves, where their memory is the model's."""
@@ -28,8 +28,10 @@ _ALLOCATOR = {"rms": 1.2, "layer": 1.0}
 """Held over kept, by what norms layers have: measured. What is freed between two tensors that stay is no room
 for a larger one; GPT-2's layers keep tensors of one width and its fourfold, and gradients find room there.
 Where layers compute again, large blocks go back at once (`freed_memory_kept`): as much is held as is kept."""
-_EXPERT_STREAM = 2
-"""Rows of hidden_size that are kept for each expert of a token: what goes in and what comes out."""
+_EXPERTS_ALONE = 1.1
+"""The same where one process has all experts of a model."""
+_PRIMITIVE_BYTES = 550 << 10
+"""What oneDNN keeps for one shape of a bfloat16 product: measured with mallinfo2, 538 to 569 KiB."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ def activation_bytes(
 ) -> int:
     """What a process holds for what a forward pass keeps for the backward pass.
 
-    The layers' part, and at the end the logits and their gradient; or the logits and their logarithms of
-    probabilities in float32, and with bfloat16 the logits in both.
+    The layers' part, and at the end the logits, whose place their gradient takes; in a pipeline both. Where
+    their loss is PyTorch's: logits and their logarithms of probabilities in float32, and with bfloat16 the
+    logits in both.
 
     Args:
         model: its shape.
@@ -78,8 +81,12 @@ def activation_bytes(
     """
     half = dtype == "bfloat16"
     head = tokens if head_tokens is None else min(tokens, head_tokens)
-    of_one = (10 if wide_logits or degrees.tp > 1 or not native else 4) if half else 8
-    logits = head * model.vocab_size * of_one // degrees.tp
+    logits = (
+        head
+        * model.vocab_size
+        * _logit_bytes(half=half, native=native and not wide_logits and degrees.tp == 1, apart=degrees.pp > 1)
+    )
+    logits //= degrees.tp
     if degrees.pp > 1:  # the pipeline holds on to them
         logits = round(1.5 * logits) if stage == degrees.pp - 1 else 0
     kept = layers_bytes(model, dtype, native=native)
@@ -89,7 +96,7 @@ def activation_bytes(
         read, whole = _read_bytes(model, half=half)
         kept = whole + (kept - read) // degrees.tp
     layers = len(layers_of(stage, degrees.pp, model.num_hidden_layers))
-    wasted = 1.0 if has_experts_alone(model, degrees) else _ALLOCATOR[model.norm]
+    wasted = _EXPERTS_ALONE if has_experts_alone(model, degrees) else _ALLOCATOR[model.norm]
     own = wasted * (under_way * kept * layers // model.num_hidden_layers)
     if recomputing != "none":
         at_work = kept // model.num_hidden_layers  # one layer, whole
@@ -99,76 +106,34 @@ def activation_bytes(
     return round(tokens * own) + logits
 
 
+def _logit_bytes(*, half: bool, native: bool, apart: bool) -> int:
+    """What one logit takes with its gradient: native, in its place, unless somebody holds on to it."""
+    if native:
+        return (2 if half else 4) * (2 if apart else 1)
+    return 10 if half else 8
+
+
 def has_experts_alone(model: ModelConfig, degrees: Degrees) -> bool:
     """Whether one process has all experts of a model: their gradients, large blocks, find room in what is
-    freed meanwhile, and nothing is wasted. Measured."""
+    freed meanwhile. Measured."""
     return model.sparse is not None and degrees.world == 1
 
 
-def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) -> int:
-    """What autograd keeps of a token in all layers.
+def experts_beside_bytes(experts: ExpertsConfig, parameters: int, tokens: int) -> int:
+    """What a process with all experts holds beside in bfloat16 on a CPU.
 
-    In values of D, hidden_size: norms' inputs and outputs, queries before and after their norm and rotation,
-    what attention gives, twice (once where kernels have rotated queries); of keys and values likewise. Of the
-    MLP four values of F, intermediate_size, three where `silu_gated` makes them, or two where it has no gate.
-    Norms keep float32 in bfloat16 arithmetic too, and so do normalised queries.
-    With experts, F is that of all that a token uses, and their inputs and outputs are kept k times beside.
+    Copies of the weights, which elsewhere find room in what is wasted, and oneDNN's primitives: one for each
+    number of rows in a product of `grouped_linear`.
+
+    Args:
+        experts: of the model.
+        parameters: of the model.
+        tokens: of a micro-batch.
     """
-    half = dtype == "bfloat16"
-    kv = 2 * model.num_key_value_heads * model.head_dim
-    if model.latent is not None:
-        attention = _latent_bytes(model, model.latent, half=half, native=native)
-    elif model.qk_norm != "none":
-        attention = 32 * model.hidden_size + 6 * kv
-    elif model.norm == "rms":
-        attention = (24 if half else 28) * model.hidden_size + (2 if half else 4) * kv
-    else:
-        attention = (20 if half else 24) * model.hidden_size + (2 if half else 4) * kv
-    if model.latent is None and model.norm == "rms" and native:
-        attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
-    gated = 3 if native and model.hidden_act == "silu" else 4
-    if model.lone_mlps is not None:  # each behind one norm, and no positions are rotated
-        attention = (6 if half else 8) * model.hidden_size + (2 if half else 4) * kv
-        mixed = 8 * model.num_hidden_layers * model.hidden_size
-        mixed += 4 * len(model.state_layers) * _state_values(model)
-        mixed += len(model.attention_layers) * attention
-        return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
-    mixed = len(model.attention_layers) * attention
-    mixed += len(model.state_layers) * (12 * model.hidden_size + 4 * _state_values(model))
-    if half and model.experts is not None and model.experts.shared_intermediate_size:
-        mixed += len(model.experts.layers) * 4 * model.hidden_size  # that the shared one's gate and up read
-    return mixed + (2 if half else 4) * _mlp_values(model, gated=gated)
-
-
-def _latent_bytes(model: ModelConfig, latent: LatentConfig, *, half: bool, native: bool) -> int:
-    """What autograd keeps of a token in latent attention and both norms of its layer.
-
-    Beside inputs and outputs of norms, the two narrow ones too: of each head its query and key, joined of two
-    parts; what kv_b_proj gave, of which the value is a piece, and what attention gave. PyTorch's takes values
-    as wide as keys, and what it gave is laid out anew.
-    """
-    key, value = model.head_dim, latent.v_head_dim
-    if native and not (key % HEAD_DIM_STEP or value % HEAD_DIM_STEP):
-        head = 2 * key + latent.qk_nope_head_dim + 2 * value
-    else:
-        head = 2 * key + 2 * max(key, value) + value
-    heads = model.num_attention_heads * head + latent.qk_rope_head_dim
-    narrow = latent.q_lora_rank + latent.kv_lora_rank
-    return 16 * model.hidden_size + (10 if half else 8) * narrow + (2 if half else 4) * heads
-
-
-def _state_values(model: ModelConfig) -> int:
-    """What autograd keeps of a token in a layer of state, beside a norm's, in rows of documents: numbers of
-    products, a convolution's inputs as often as it looks back, and the chunk of a rule or state space."""
-    if (mamba := model.mamba) is not None:
-        heads, keys = mamba.num_heads, mamba.num_groups * mamba.state_size
-        chunk = (3 * heads + mamba.num_groups) * CHUNK + 2 * mamba.width * mamba.state_size // CHUNK
-        return chunk + mamba.kernel * mamba.convolved + 13 * mamba.width + 7 * keys + 10 * heads
-    if (delta := model.delta) is None:
-        return 0 if model.short_conv is None else (6 + model.short_conv.kernel) * model.hidden_size
-    heads, keys = delta.num_value_heads, delta.num_value_heads * delta.key_head_dim
-    chunk = 6 * heads * CHUNK + keys * delta.value_head_dim // CHUNK
-    return chunk + 9 * keys + 15 * delta.value_width + 12 * delta.key_width
+    most = 4 * tokens * experts.num_experts_per_tok // experts.num_experts  # rows of one expert
+    pieces = (most // 32).bit_length()  # of 32, 64, ...
+    sums = 4 * min(4, pieces)  # four an octave; the busiest has some sixteen times the rows of the idlest
+    return 2 * parameters + 2 * (2 * pieces + sums) * _PRIMITIVE_BYTES
 
 
 def attention_scratch_bytes(
@@ -234,21 +199,6 @@ def _recomputed_bytes(
     kept = layers * 4 * model.hidden_size // pieces
     if recomputing == "selective":
         kv = 2 * model.num_key_value_heads * model.head_dim
-        cut = layers * (2 * model.hidden_size + kv) + _mlp_values(model, gated=4) // 2
+        cut = layers * (2 * model.hidden_size + kv) + mlp_values(model, gated=4) // 2
         kept += width * (cut // pieces + layers * 2 * model.hidden_size)
     return kept
-
-
-def _mlp_values(model: ModelConfig, *, gated: int) -> int:
-    """What the MLPs of all layers keep for each token, one with a gate so many values of its width."""
-    experts = model.experts
-    kept = gated if model.gated_mlp else 2
-    dense = kept * model.intermediate_size
-    mlps = model.num_hidden_layers if model.lone_mlps is None else len(model.lone_mlps)
-    if experts is None:
-        return mlps * dense
-    k = experts.num_experts_per_tok
-    inside = (4 if model.gated_mlp else 2) * k * experts.intermediate_size
-    inside += kept * experts.shared_intermediate_size
-    sparse = inside + _EXPERT_STREAM * k * model.hidden_size
-    return (mlps - len(experts.layers)) * dense + len(experts.layers) * sparse

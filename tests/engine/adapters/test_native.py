@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from adapters_by_hand import GREEDY, adapter, merged, prompt, write
-from family_models import SIZES
+from family_models import SIZES, their_config
 
 from llmkit.engine.adapters.native import why_not_added_natively
 from llmkit.engine.adapters.prepare import prepare_adapter
@@ -47,11 +47,7 @@ def asked() -> list[Request]:
 
 
 def of_family(family: str, changes: dict[str, Any]) -> Transformer:
-    from transformers import CONFIG_MAPPING
-
-    known = CONFIG_MAPPING[family]()
-    sizes = {name: value for name, value in SIZES.items() if hasattr(known, name)} | {"vocab_size": 40}
-    theirs = CONFIG_MAPPING[family](**sizes, **changes).to_dict()
+    theirs = their_config(family, changes, {**SIZES, "vocab_size": 40}).to_dict()
     model = Transformer(ModelConfig.from_hf({**theirs, "model_type": family})).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from coded_models import coded_gguf
 from gguf_models import GROUPS, LATENT, case_config, random_model
 from llama_cpp import llama_cpp_logits
 
+from llmkit.engine.adapters.prepare import prepare_adapter
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.drafts import PromptLookup
 from llmkit.engine.engine import Engine, EngineConfig
@@ -21,7 +22,6 @@ from llmkit.engine.native.latent import latent_attention
 from llmkit.engine.native.vectors import Vectors
 from llmkit.engine.native.weights import pack_weights
 from llmkit.engine.request import Request
-from llmkit.errors import UsageError
 from llmkit.formats.gguf.write import write_gguf
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack
@@ -120,25 +120,30 @@ def test_a_ragged_batch_with_guesses_and_common_beginnings_has_the_scores_of_the
             assert one.score.logprob == pytest.approx(other.score.logprob, abs=2e-4)
 
 
-@pytest.mark.parametrize("module", ["q_proj", "o_proj"])
-def test_an_adapter_adds_to_queries_that_come_straight_from_the_stream_and_to_the_last_product(
-    module: str,
+@pytest.mark.parametrize("native", [True, False], ids=["native", "torch"])
+@pytest.mark.parametrize("changes", [{}, {"q_lora_rank": None}], ids=["through a rank", "straight"])
+def test_texts_of_adapters_of_every_product_have_the_scores_of_the_merged_models(
+    changes: dict[str, Any], native: bool
 ) -> None:
-    model = make_model(q_lora_rank=None)
-    added = adapter(model, 1, only=module)
-    engine = Engine(pack_model(model), EngineConfig(positions=200))
-    engine.adapters.load("one", added)
-    asked = Request(prompt(0, 21), SamplingConfig(max_tokens=12, temperature=0.0, ignore_eos=True))
-    plain, found = write(engine, [asked, replace(asked, adapter="one")])
-    (expected,) = write(Engine(merged(model, added)), [asked])
-    assert [one.id for one in found] == [one.id for one in expected] != [one.id for one in plain]
-
-
-def test_an_adapter_that_changes_latents_themselves_is_refused_by_its_name() -> None:
-    model = make_model()
-    engine = Engine(pack_model(model), EngineConfig(positions=200))
-    with pytest.raises(UsageError, match=r"adds nothing to model\.layers\.0\.self_attn\.kv_a_proj_with_mqa"):
-        engine.adapters.load("one", adapter(model, 1, only="kv_a_proj_with_mqa"))
+    model = make_model(**changes)
+    adapters = {"lora": adapter(model, 1, rank=5), "dora": adapter(model, 2, dora=True)}
+    engine = Engine(pack_model(model) if native else model, EngineConfig(positions=400, block_tokens=4))
+    merged_models = {None: model}
+    for name, one in adapters.items():
+        assert "model.layers.1.self_attn.kv_b_proj" in one.modules
+        engine.adapters.add(prepare_adapter(model, name, one))
+        merged_models[name] = merged(model, one)
+    greedy = SamplingConfig(max_tokens=8, temperature=0.0, ignore_eos=True, logprobs=1)
+    asked = [Request(prompt(0, 21), greedy, adapter=name) for name in ("lora", None, "dora", "lora")]
+    asked.append(Request(prompt(0, 34), greedy, adapter="lora"))  # goes on where another has been
+    found = write(engine, asked)
+    for one, text in zip(asked, found, strict=True):
+        (expected,) = write(Engine(merged_models[one.adapter]), [replace(one, adapter=None)])
+        assert [drawn.id for drawn in text] == [drawn.id for drawn in expected]
+        for drawn, other in zip(text, expected, strict=True):
+            assert drawn.score is not None and other.score is not None
+            assert drawn.score.logprob == pytest.approx(other.score.logprob, abs=2e-4)
+    assert len({tuple(drawn.id for drawn in text) for text in found[:3]}) == 3
 
 
 def test_a_query_reads_latents_as_it_reads_the_keys_that_are_made_of_them() -> None:

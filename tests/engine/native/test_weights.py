@@ -22,7 +22,8 @@ from llmkit.formats.quantised import bnb_4bit
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
-from llmkit.model.config_parts import DeltaConfig, ExpertsConfig, Mamba2Config, ShortConvConfig
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config, ShortConvConfig
 from llmkit.model.load import load_model
 from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.quantised.nf4 import nf4

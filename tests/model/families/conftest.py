@@ -47,6 +47,9 @@ def minimal() -> Callable[[str], dict[str, Any]]:
             experts["moe_k"] = experts.pop("num_experts_per_tok")
         if family in (*LOCAL, "olmoe", "hunyuan_v1_moe"):
             experts.pop("moe_intermediate_size")
+        if family == "gemma4_text":
+            experts = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2}
+            experts["moe_intermediate_size"] = 8
         if family == "granitemoehybrid":
             sizes |= {"layer_types": ["mamba", "attention", "mamba", "mamba"]}
         if family == "nemotron_h":

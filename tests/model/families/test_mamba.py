@@ -8,7 +8,7 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.families.mamba import GraniteFeed, MambaLayers, RopeOrNone, step_limits, written_limits
 from llmkit.model.keys import Keys
 

@@ -8,7 +8,8 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import ExpertsConfig, Mamba2Config
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.families.nemotron_h import OneBranchLayers, branches
 from llmkit.model.keys import Keys
 

@@ -37,6 +37,7 @@ APART: dict[str, dict[str, Any]] = {
         **{"scoring": "sigmoid", "weighs_inputs": True, "norm_topk_prob": False, "layers": EVERY},
         **{"intermediate_size": 96, "shared_intermediate_size": 96, "selection_bias": False},
     },
+    "gemma4_text": {"beside_mlp": True, "norm_topk_prob": True, "shared_intermediate_size": 96},
     "gpt_oss": {"router_bias": True, "expert_bias": True, "swiglu_limit": 7.0, "norm_topk_prob": True},
 }
 

@@ -8,7 +8,7 @@ from gguf_models import case_config
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.values import Typed
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.gguf.delta import DELTA_ARCHITECTURES, delta_metadata, read_delta
 from llmkit.model.gguf.keys import GgufKeys
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.gguf.delta_layouts import DeltaHow, DeltaLayout, delta_tensors
 
 SIZES = {"num_key_heads": 2, "num_value_heads": 6, "key_head_dim": 2, "value_head_dim": 3, "kernel": 4}

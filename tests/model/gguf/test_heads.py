@@ -4,7 +4,7 @@ import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
-from llmkit.model.config_parts import ShortConvConfig
+from llmkit.model.config_states import ShortConvConfig
 from llmkit.model.gguf.config import gguf_model_config
 from llmkit.model.gguf.heads import latent_heads
 from llmkit.model.gguf.keys import GgufKeys

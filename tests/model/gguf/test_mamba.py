@@ -6,7 +6,7 @@ import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf.values import Typed
-from llmkit.model.config_parts import Mamba2Config
+from llmkit.model.config_states import Mamba2Config
 from llmkit.model.gguf.keys import GgufKeys
 from llmkit.model.gguf.mamba import (
     MAMBA_ARCHITECTURES,

@@ -28,7 +28,7 @@ def test_every_name_is_one_of_the_architectures(family: str, changes: dict[str, 
             layer = bare.split(".")[1] if bare.startswith("blk.") else None
             pattern = bare if layer is None else bare.replace(f"blk.{layer}.", "blk.{bid}.", 1)
             assert pattern in known, theirs
-            assert kind in ("weight", "bias")
+            assert kind in (("weight", "bias", "scale") if family == "gemma4_text" else ("weight", "bias"))
 
 
 def test_each_of_our_tensors_is_in_one_group_but_the_numbers_that_are_keys() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.config_parts import DeltaConfig, Mamba2Config, MultipliersConfig, ShortConvConfig
+from llmkit.model.config_states import DeltaConfig, Mamba2Config, MultipliersConfig, ShortConvConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 

@@ -1,6 +1,6 @@
 """Whose rows are where: written out by hand for two key heads, each with two value heads."""
 
-from llmkit.model.config_parts import DeltaConfig
+from llmkit.model.config_states import DeltaConfig
 from llmkit.model.recurrent.key_heads import inputs_by_head, rates_by_head
 
 DELTA = DeltaConfig(

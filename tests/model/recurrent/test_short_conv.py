@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from llmkit.model.config_parts import ShortConvConfig
+from llmkit.model.config_states import ShortConvConfig
 from llmkit.model.recurrent.short_conv import ShortConv
 from tests.model.recurrent.conftest import hybrid
 

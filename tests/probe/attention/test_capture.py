@@ -15,6 +15,7 @@ from family_models import (
     DYNAMIC,
     ERNIE,
     FALCON_H1,
+    GEMMA4,
     GROUPS,
     LATENT,
     LITE,
@@ -98,6 +99,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("llama4_text", LLAMA4),
     ("bamba", {**BAMBA, "attn_layer_indices": [0, 1, 2]}),
     ("falcon_h1", {**FALCON_H1, "key_multiplier": 3.0}),
+    ("gemma4_text", {**GEMMA4, "attention_k_eq_v": True}),
     ("nemotron_h", {**ONE_BRANCH, "layers_block_type": ["mlp", "attention", "attention", "mamba"]}),
     ("gpt_oss", {**LOCAL, **WINDOW}),
     ("qwen3_next", {**SHARED, **DELTA, **ONE_STATE}),
@@ -118,8 +120,8 @@ def test_weights_are_those_that_transformers_gives_out(
         # Scores of about one, where float32 tells 1e-6 apart; but heads must not look everywhere alike
         for name, one in (*pair.ours.named_parameters(), *pair.theirs.named_parameters()):
             if not name.endswith("e_score_correction_bias"):  # a parameter of ERNIE's class, a buffer here
-                # GPT-2's norms are small in `make_pair`, and what Nemotron-H's attention reads
-                one.mul_(1.7 if family in ("gpt2", "nemotron_h") else 0.7)
+                # GPT-2's norms are small in `make_pair`, and what Nemotron-H's and Gemma 4's attention reads
+                one.mul_(1.7 if family in ("gpt2", "nemotron_h", "gemma4_text") else 0.7)
         theirs = pair.theirs(ids[None], output_attentions=True).attentions
     layers = list(capture(pair.ours, ids, run=512 if family == "llama" else 16))
     states = pair.ours.config.layers_without_keys

@@ -77,4 +77,4 @@ def test_states_are_counted_as_both_models_reserve_them(tmp_path: Path, kernels:
     proposer = None if speculation is None else speculation._proposer
     assert isinstance(proposer, DraftModel) == (held.draft is not None) == (draft == "small")
     if isinstance(proposer, DraftModel) and held.draft is not None:
-        assert held.draft.cache(3 * 2, 3) == proposer.cache_bytes
+        assert held.draft.cache(3 * 2, 3) == proposer._store.nbytes
