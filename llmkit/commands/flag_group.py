@@ -11,6 +11,7 @@ def with_flag_groups(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose flags are also those of the dataclasses that it takes, each in its group's place.
 
     The fields of such a dataclass are annotated as parameters of commands are, and have defaults.
+    Behind the first such dataclass parameters are by keyword, as typer gives them: a `*` stands before it.
     """
     taken = inspect.signature(command)
     groups: dict[str, Any] = {
@@ -34,7 +35,7 @@ def with_flag_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 def _flags_of(group: Any) -> list[inspect.Parameter]:
     """A parameter for each field, as typer reads them."""
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return [
-        inspect.Parameter(one.name, kind, default=one.default, annotation=one.type) for one in fields(group)
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
+        for one in fields(group)
     ]

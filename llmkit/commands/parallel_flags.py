@@ -54,10 +54,6 @@ class Processes(Replicas):
         return Division(dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp, ep=self.ep, cp=self.cp)
 
 
-ALONE = Processes()
-ONE_REPLICA = Replicas()
-
-
 def start_processes(processes: Replicas) -> None:
     """Start the processes that are asked for, where this is not one of them, and leave with their status.
 
@@ -103,7 +99,7 @@ def refuse_processes(processes: Processes) -> None:
         UsageError: it is divided.
     """
     given = [
-        name.replace("_", "-") for name, value in vars(processes).items() if value != getattr(ALONE, name)
+        name.replace("_", "-") for name, value in vars(processes).items() if value != getattr(Processes, name)
     ]
     if given:
         raise UsageError(

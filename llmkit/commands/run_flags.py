@@ -13,20 +13,18 @@ from llmkit.train.config import ActivationCheckpointing as Recomputed
 from llmkit.train.config import PretrainConfig, Reaction, ScheduleName
 from llmkit.train.config import Resume as ResumeChoice
 
-# How long
-
-Steps = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Updates: the budget. Or:")]
-Epochs = Annotated[float | None, Option(metavar="X", help="passes over the rows (default 1), or:")]
-Tokens = Annotated[int | None, Option(metavar="N", parser=parse_count, help="tokens, repeats counted.")]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """How long a run is: one of these."""
 
-    steps: Steps = PretrainConfig.steps
-    epochs: Epochs = None
-    tokens: Tokens = None
+    steps: Annotated[int | None, Option(metavar="N", parser=parse_count, help="Updates: the budget. Or:")] = (
+        PretrainConfig.steps
+    )
+    epochs: Annotated[float | None, Option(metavar="X", help="passes over the rows (default 1), or:")] = None
+    tokens: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="tokens, repeats counted.")
+    ] = None
 
 
 # From what
@@ -53,60 +51,48 @@ MicroBatchRows = Annotated[
 
 # The optimiser
 
-MinLrRatio = Annotated[float, Option(metavar="X", help="Its share at the end.")]
-Schedule = Annotated[ScheduleName, Option(help="After the warm-up.")]
-WarmupSteps = Annotated[
-    int | None, Option(metavar="N", help="Default: a twentieth of the steps, at most 2000.")
-]
-DecayRatio = Annotated[
-    float | None, Option(metavar="X", help="Last part over which wsd decays; default 0.4.")
-]
-Beta1 = Annotated[float, Option(metavar="X", help="Of AdamW.")]
-Beta2 = Annotated[float, Option(metavar="X", help="Of AdamW.")]
 WeightDecay = Annotated[float, Option(metavar="X", help="On matrices.")]
-Clip = Annotated[float, Option(metavar="X", help="Largest gradient norm; 0: any.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decay:
     """What becomes of the learning rate."""
 
-    min_lr_ratio: MinLrRatio = PretrainConfig.min_lr_ratio
-    schedule: Schedule = PretrainConfig.schedule
-    warmup_steps: WarmupSteps = None
-    decay_ratio: DecayRatio = None
+    min_lr_ratio: Annotated[float, Option(metavar="X", help="Its share at the end.")] = (
+        PretrainConfig.min_lr_ratio
+    )
+    schedule: Annotated[ScheduleName, Option(help="After the warm-up.")] = PretrainConfig.schedule
+    warmup_steps: Annotated[
+        int | None, Option(metavar="N", help="Default: a twentieth of the steps, at most 2000.")
+    ] = None
+    decay_ratio: Annotated[
+        float | None, Option(metavar="X", help="Last part over which wsd decays; default 0.4.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW:
     """The optimiser."""
 
-    beta1: Beta1 = PretrainConfig.beta1
-    beta2: Beta2 = PretrainConfig.beta2
+    beta1: Annotated[float, Option(metavar="X", help="Of AdamW.")] = PretrainConfig.beta1
+    beta2: Annotated[float, Option(metavar="X", help="Of AdamW.")] = PretrainConfig.beta2
     weight_decay: WeightDecay = PretrainConfig.weight_decay
-    clip: Clip = PretrainConfig.clip
-
-
-# Experts
-
-RouterAuxLossCoef = Annotated[
-    float | None, Option(metavar="X", help="Of experts evenly used; default: the model's.")
-]
-RouterZLossCoef = Annotated[
-    float | None, Option(metavar="X", help="Of small router logits; default: the model's.")
-]
-RouterBiasUpdate = Annotated[
-    float | None, Option(metavar="X", help="Step of experts' selection bias; default 0.001.")
-]
+    clip: Annotated[float, Option(metavar="X", help="Largest gradient norm; 0: any.")] = PretrainConfig.clip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Routers:
     """What experts are trained with."""
 
-    router_aux_loss_coef: RouterAuxLossCoef = None
-    router_z_loss_coef: RouterZLossCoef = None
-    router_bias_update: RouterBiasUpdate = None
+    router_aux_loss_coef: Annotated[
+        float | None, Option(metavar="X", help="Of experts evenly used; default: the model's.")
+    ] = None
+    router_z_loss_coef: Annotated[
+        float | None, Option(metavar="X", help="Of small router logits; default: the model's.")
+    ] = None
+    router_bias_update: Annotated[
+        float | None, Option(metavar="X", help="Step of experts' selection bias; default 0.001.")
+    ] = None
 
 
 # Arithmetic and faults
@@ -125,38 +111,34 @@ OnSpike = Annotated[Reaction, Option(help="At one above mean + 6 sigma of the la
 
 EvalEvery = Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")]
 EvalRows = Annotated[int | None, Option(metavar="N", help="Only the first rows of --valid.")]
-SampleEvery = Annotated[int, Option(metavar="STEPS", help="0: no samples.")]
-SampleTokens = Annotated[int, Option(metavar="N", help="Of each sample.")]
-SampleTemperature = Annotated[float, Option(metavar="X", help="0: greedy.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
     """What the model writes between updates, to be looked at."""
 
-    sample_every: SampleEvery = PretrainConfig.sample_every
+    sample_every: Annotated[int, Option(metavar="STEPS", help="0: no samples.")] = PretrainConfig.sample_every
     sample_prompt: Annotated[
         list[str] | None, Option(metavar="TEXT", help="What samples go on from. Repeatable.")
     ] = None
-    sample_tokens: SampleTokens = PretrainConfig.sample_tokens
-    sample_temperature: SampleTemperature = PretrainConfig.sample_temperature
-
-
-CheckpointEvery = Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")]
-Keep = Annotated[int, Option(metavar="N", help="Checkpoints to keep, the last ones.")]
-KeepEvery = Annotated[
-    int | None,
-    Option(metavar="STEPS", parser=parse_count, help="Checkpoints that stay for good, beside these."),
-]
+    sample_tokens: Annotated[int, Option(metavar="N", help="Of each sample.")] = PretrainConfig.sample_tokens
+    sample_temperature: Annotated[float, Option(metavar="X", help="0: greedy.")] = (
+        PretrainConfig.sample_temperature
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
     """When a checkpoint is written, and how long it stays."""
 
-    checkpoint_every: CheckpointEvery = None
-    keep: Keep = PretrainConfig.keep
-    keep_every: KeepEvery = None
+    checkpoint_every: Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")] = None
+    keep: Annotated[int, Option(metavar="N", help="Checkpoints to keep, the last ones.")] = (
+        PretrainConfig.keep
+    )
+    keep_every: Annotated[
+        int | None,
+        Option(metavar="STEPS", parser=parse_count, help="Checkpoints that stay for good, beside these."),
+    ] = None
 
 
 # The run
@@ -171,49 +153,44 @@ FailAbove = Annotated[
     float | None,
     Option(metavar="LOSS", parser=parse_finite, help="Exit 1 when the (validation) loss ends above."),
 ]
-Metrics = Annotated[
-    Path | None, Option(metavar="FILE", help="Metrics here too, beside RUN/metrics.jsonl; - is stdout.")
-]
-Tensorboard = Annotated[
-    Path | None, Option("--tensorboard", metavar="DIR", help="Metrics as TensorBoard's event files too.")
-]
-LogNorms = Annotated[
-    int, Option(metavar="STEPS", help="Norms of each layer in the metrics, every so often; 0: never.")
-]
-Profile = Annotated[
-    str | None, Option(metavar="WAIT:STEPS", help="A Chrome trace in RUN/profile; 10:3: steps 11 to 13.")
-]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
     """What is written down of a run."""
 
-    metrics: Metrics = None
-    tensorboard: Tensorboard = None
-    log_norms: LogNorms = PretrainConfig.log_norms
-    profile: Profile = None
+    metrics: Annotated[
+        Path | None, Option(metavar="FILE", help="Metrics here too, beside RUN/metrics.jsonl; - is stdout.")
+    ] = None
+    tensorboard: Annotated[
+        Path | None, Option("--tensorboard", metavar="DIR", help="Metrics as TensorBoard's event files too.")
+    ] = None
+    log_norms: Annotated[
+        int, Option(metavar="STEPS", help="Norms of each layer in the metrics, every so often; 0: never.")
+    ] = PretrainConfig.log_norms
+    profile: Annotated[
+        str | None, Option(metavar="WAIT:STEPS", help="A Chrome trace in RUN/profile; 10:3: steps 11 to 13.")
+    ] = None
 
 
 # The machine
-
-ActivationCheckpointing = Annotated[
-    Recomputed,
-    Option(help="Compute again in the backward pass: less memory, slower."),
-]
-CompileModel = Annotated[bool, Option("--compile", help="Compile the model: slow start, faster steps.")]
-Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
-Threads = Annotated[int | None, Option(min=1, max=MOST_AT_ONCE, metavar="N", help="CPU threads.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """What computes."""
 
-    compile_model: CompileModel = False
-    activation_checkpointing: ActivationCheckpointing = PretrainConfig.activation_checkpointing
-    device: Device = PretrainConfig.device
-    threads: Threads = PretrainConfig.threads
+    compile_model: Annotated[
+        bool, Option("--compile", help="Compile the model: slow start, faster steps.")
+    ] = False
+    activation_checkpointing: Annotated[
+        Recomputed,
+        Option(help="Compute again in the backward pass: less memory, slower."),
+    ] = PretrainConfig.activation_checkpointing
+    device: Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")] = PretrainConfig.device
+    threads: Annotated[int | None, Option(min=1, max=MOST_AT_ONCE, metavar="N", help="CPU threads.")] = (
+        PretrainConfig.threads
+    )
 
 
 def check_stdout(records: Records, *, as_json: bool, dry_run: bool) -> None:
@@ -227,8 +204,3 @@ def check_stdout(records: Records, *, as_json: bool, dry_run: bool) -> None:
             "--json and --metrics -: both are for stdout",
             hint="--metrics FILE, or leave --json out: the last records say what came of the run",
         )
-
-
-BUDGET, DECAY, ADAMW, ROUTERS = Budget(), Decay(), AdamW(), Routers()
-SAMPLES, CHECKPOINTS, RECORDS, MACHINE = Samples(), Checkpoints(), Records(), Machine()
-"""What the groups are where nothing is given."""

@@ -181,13 +181,6 @@ TokenizerPath = Annotated[
     Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
 ]
 DtypeName = Annotated[Dtype, Option(help="Of weights and arithmetic; auto: as stored.")]
-KVDtypeName = Annotated[
-    KVDtype, Option("--kv-dtype", help="Of the cache; auto: as --dtype. int8 takes about half of bfloat16.")
-]
-RopeScaling = Annotated[
-    str | None,
-    Option(metavar="TYPE:X", help="yarn:4, linear, dynamic, llama3, none.", show_default="the model's"),
-]
 KernelsName = Annotated[
     Kernels,
     Option(
@@ -212,8 +205,14 @@ class Running:
     """Where the model runs, and in which numbers."""
 
     dtype: DtypeName = GenerateConfig.dtype
-    kv_dtype: KVDtypeName = GenerateConfig.kv_dtype
-    rope_scaling: RopeScaling = GenerateConfig.rope_scaling
+    kv_dtype: Annotated[
+        KVDtype,
+        Option("--kv-dtype", help="Of the cache; auto: as --dtype. int8 takes about half of bfloat16."),
+    ] = GenerateConfig.kv_dtype
+    rope_scaling: Annotated[
+        str | None,
+        Option(metavar="TYPE:X", help="yarn:4, linear, dynamic, llama3, none.", show_default="the model's"),
+    ] = GenerateConfig.rope_scaling
     kernels: KernelsName = GenerateConfig.kernels
     weights: WeightsName = GenerateConfig.weights
     device: Device = GenerateConfig.device
@@ -256,14 +255,6 @@ Adapters = Annotated[
         help="A PEFT folder or GGUF file beside the model, X times as strong. Repeatable.",
     ),
 ]
-Draft = Annotated[
-    str,
-    Option("--draft", metavar="lookup|PATH|off", help="Guess ahead: out of the text, or by a smaller model."),
-]
-DraftTokens = Annotated[
-    int | None,
-    Option("--draft-tokens", min=1, metavar="N", help="Guesses at once.", show_default="8; 4 by a model"),
-]
 CacheOffload = Annotated[
     int,
     Option(parser=parse_size, metavar="BYTES", help="Host memory for what the cache has no room for."),
@@ -274,8 +265,16 @@ CacheOffload = Annotated[
 class Speculation:
     """What guesses at tokens ahead."""
 
-    draft: Draft = GenerateConfig.draft
-    draft_tokens: DraftTokens = GenerateConfig.draft_tokens
+    draft: Annotated[
+        str,
+        Option(
+            "--draft", metavar="lookup|PATH|off", help="Guess ahead: out of the text, or by a smaller model."
+        ),
+    ] = GenerateConfig.draft
+    draft_tokens: Annotated[
+        int | None,
+        Option("--draft-tokens", min=1, metavar="N", help="Guesses at once.", show_default="8; 4 by a model"),
+    ] = GenerateConfig.draft_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +287,3 @@ class PromptCache:
     prompt_cache_read_only: Annotated[
         bool, Option("--prompt-cache-read-only", help="Use that file, never write it.")
     ] = False
-
-
-SAMPLING, RUNNING, SPECULATION, PROMPT_CACHE = Sampling(), Running(), Speculation(), PromptCache()
-"""What the groups are where nothing is given."""

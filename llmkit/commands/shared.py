@@ -95,6 +95,14 @@ def print_lines(records: Iterable[Any]) -> None:
     sys.stdout.buffer.flush()
 
 
+def print_all(records: Iterable[Any], as_json: bool, to_text: Callable[[list[Any]], str]) -> None:
+    """Records on stdout: as JSON lines, or all of them as one text for people."""
+    if as_json:
+        print_lines(records)
+    else:
+        print(to_text(list(records)), flush=True)
+
+
 def align(rows: Sequence[tuple[str, ...]], *, right: tuple[int, ...] = ()) -> str:
     """Rows as columns two spaces apart; the columns numbered in `right` are flush right.
 

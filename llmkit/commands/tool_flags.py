@@ -47,9 +47,6 @@ class Calling:
     ] = None
 
 
-NOTHING = Calling()
-
-
 def tool_options(console: Console, calling: Calling) -> "ToolOptions | None":
     """What the flags ask for; None where there is nothing to call.
 

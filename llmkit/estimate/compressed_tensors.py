@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from llmkit.estimate.matrix_formats import Bytewise, MatrixFormat, MicroScaled, Packed
-from llmkit.estimate.quantised_keys import QuantisedKeys, exactly
+from llmkit.estimate.quantised_keys import QuantisedKeys
 from llmkit.estimate.schemes import Quantised, Rule
 from llmkit.estimate.stored import Scheme
 
@@ -40,7 +40,7 @@ def compressed_tensors_scheme(keys: QuantisedKeys) -> Scheme:
 
 
 def _target(keys: QuantisedKeys, key: str, name: str) -> re.Pattern[str]:
-    return keys.regex(key, name[3:] if name.startswith("re:") else rf"{exactly(name)}$")
+    return keys.regex(key, name[3:] if name.startswith("re:") else rf"{re.escape(name)}$")
 
 
 def _format(group: QuantisedKeys, form: Any) -> MatrixFormat:

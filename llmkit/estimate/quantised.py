@@ -19,7 +19,7 @@ from llmkit.estimate.matrix_formats import (
     Mlx,
     Nf4,
 )
-from llmkit.estimate.quantised_keys import QuantisedKeys, exactly, skipped
+from llmkit.estimate.quantised_keys import QuantisedKeys, skipped
 from llmkit.estimate.schemes import Quantised, Rule
 from llmkit.estimate.stored import Scheme
 from llmkit.model.quantised.section import METHODS, quantised_section
@@ -154,7 +154,7 @@ def _mlx_format(keys: QuantisedKeys) -> Mlx:
 
 def _mlx_path(path: str) -> re.Pattern[str]:
     """MLX stacks experts as switch_mlp."""
-    name = exactly(path).replace("switch_mlp", r"experts(?:\.\d+)?")
+    name = re.escape(path).replace("switch_mlp", r"experts(?:\.\d+)?")
     return re.compile(rf"(?:.*\.)?{name}$")
 
 

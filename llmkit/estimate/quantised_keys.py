@@ -65,11 +65,6 @@ class QuantisedKeys(SectionKeys):
         )
 
 
-def exactly(name: str) -> str:
-    """A pattern for one name."""
-    return re.escape(name)
-
-
 def skipped(names: Iterable[str]) -> Iterator[re.Pattern[str]]:
     """Patterns of modules to leave alone, as transformers reads such a list.
 

@@ -105,13 +105,14 @@ def refuse_others(folder: Path, steps: list[Step], known: tuple[str, ...]) -> No
         )
 
 
-def read_whole(folder: Path) -> dict[str, Any]:
-    """What is said of all steps together: prompts, and what scores become; empty where nothing is.
+def read_settings(folder: Path, file: str) -> dict[str, Any]:
+    """What PROMPTS says of all steps together, or TRANSFORMER of how the model is given texts; empty where
+    there is no such file.
 
     Raises:
         DataError: the file is damaged.
     """
-    path = folder / PROMPTS
+    path = folder / file
     return read_json_object(path) if path.is_file() else {}
 
 
@@ -121,7 +122,7 @@ def read_prompts(folder: Path) -> dict[str, str]:
     Raises:
         DataError: a prompt is no text, or the one that always stands there is none of them.
     """
-    path, told = folder / PROMPTS, read_whole(folder)
+    path, told = folder / PROMPTS, read_settings(folder, PROMPTS)
     prompts, default = told.get("prompts") or {}, told.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(one, str) for one in prompts.values()):
         raise DataError(f"{path}: a prompt that is no text", hint='{"prompts": {"query": "Query: "}}')
@@ -133,23 +134,13 @@ def read_prompts(folder: Path) -> dict[str, str]:
     return {**prompts, "": "" if default is None else named[default]}
 
 
-def read_transformer(folder: Path) -> dict[str, Any]:
-    """How the model is given texts; empty where that is not said.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    path = folder / TRANSFORMER
-    return read_json_object(path) if path.is_file() else {}
-
-
 def read_longest(folder: Path) -> int | None:
     """Tokens that the model is given at once; None: as many as it takes.
 
     Raises:
         DataError: it is no number, or the file is damaged.
     """
-    longest = read_transformer(folder).get("max_seq_length")
+    longest = read_settings(folder, TRANSFORMER).get("max_seq_length")
     if longest is None or (type(longest) is int and longest > 0):
         return longest
     raise DataError(

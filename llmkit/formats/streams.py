@@ -152,24 +152,21 @@ def open_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path
             yield raw
 
 
-def look_ahead(
-    stream: BinaryIO, is_enough: Callable[[bytes], bool], most: int = READ_BYTES
-) -> tuple[bytes, io.BufferedReader]:
+def look_ahead(stream: BinaryIO, is_enough: Callable[[bytes], bool]) -> tuple[bytes, io.BufferedReader]:
     """The first bytes of a buffered stream, and a stream that still has them.
 
     A pipe may be slow: what is there at first can be a single byte.
 
     Args:
         stream: as `open_input` gives it.
-        is_enough: whether some bytes tell what is asked; else more are waited for, to the end of the stream.
-        most: bytes after which nothing more is waited for.
+        is_enough: whether some bytes tell what is asked; else more are waited for, up to READ_BYTES.
     """
     buffered = cast(io.BufferedReader, stream)
     head = buffered.peek()
     if not head or is_enough(head):
         return head, buffered
     head = buffered.read1(len(head))
-    while len(head) < most and not is_enough(head) and (more := buffered.read1(READ_BYTES)):
+    while len(head) < READ_BYTES and not is_enough(head) and (more := buffered.read1(READ_BYTES)):
         head += more
     return head, give_back(head, buffered)
 

@@ -22,9 +22,8 @@ from llmkit.formats.sentence_modules import (
     Step,
     read_longest,
     read_prompts,
+    read_settings,
     read_steps,
-    read_transformer,
-    read_whole,
     refuse_others,
     within,
 )
@@ -180,13 +179,13 @@ def _longest(model: Path) -> int | None:
         DataError: it is no number.
     """
     path = model / TRANSFORMER
-    given = read_transformer(model)
+    given = read_settings(model, TRANSFORMER)
     if "message" in within(given, "modality_config", path=path):
         raise ConfigError(
             f"{path}: texts as messages of a chat are not done here",
             hint="a modality_config of text alone, and no chat template",
         )
-    whole = read_whole(model)
+    whole = read_settings(model, PROMPTS)
     for where, told, key in ((path, given, "do_lower_case"), (model / PROMPTS, whole, "truncate_dim")):
         if told.get(key):
             raise ConfigError(

@@ -19,9 +19,8 @@ from llmkit.formats.sentence_modules import (
     TRANSFORMER,
     read_longest,
     read_prompts,
+    read_settings,
     read_steps,
-    read_transformer,
-    read_whole,
     refuse_others,
     within,
 )
@@ -107,7 +106,7 @@ def read_relevance(model: Path) -> Relevance | None:
     if score is None:
         return None
     refuse_others(model, steps, ("Transformer", _SCORE))
-    told, given = score.settings(), read_transformer(model)
+    told, given = score.settings(), read_settings(model, TRANSFORMER)
     yes, no = told.get("true_token_id"), told.get("false_token_id")
     if not _is_id(yes) or not (no is None or _is_id(no)):
         raise DataError(
@@ -121,7 +120,7 @@ def read_relevance(model: Path) -> Relevance | None:
             hint='"format": "flat", and a chat template that takes texts',
         )
     settings = within(given, "processing_kwargs", "chat_template", path=model / TRANSFORMER)
-    activation = str(read_whole(model).get("activation_fn") or _LOGISTIC).rpartition(".")[2]
+    activation = str(read_settings(model, PROMPTS).get("activation_fn") or _LOGISTIC).rpartition(".")[2]
     if activation not in (_LOGISTIC, "Identity"):
         raise ConfigError(
             f"{model / PROMPTS}: activation_fn {activation} is not done here",

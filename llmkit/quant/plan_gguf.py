@@ -1,5 +1,6 @@
 """Plans of GGUF files: the mixtures of llama-quantize, tensor by tensor, with its fallbacks and its sizes."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -96,7 +97,7 @@ def _unit(
     files = {name: tensors[name].shape for name in group.theirs}
     if group.ours[0] == "model.embed_tokens.weight" and config.tie_word_embeddings:
         files |= {name: tensors[name].shape for name in ("output.weight",) if name in tensors}
-    parameters = sum(_numel(ours[name]) for name in group.ours)
+    parameters = sum(math.prod(ours[name]) for name in group.ours)
     first = next(iter(files))
     stored, reason, can_round = tensors[first].type, "", False
     if stored != "F32":
@@ -185,10 +186,3 @@ def _nbytes(shape: Shape, stored: Grid | str) -> int:
     """Of a tensor in a file, padded."""
     nbytes = stored_nbytes(stored if isinstance(stored, str) else stored.name, shape)
     return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
-
-
-def _numel(shape: Shape) -> int:
-    numel = 1
-    for length in shape:
-        numel *= length
-    return numel

@@ -90,6 +90,7 @@ def test_what_needs_no_tensors_loads_no_torch(bench: Workbench) -> None:
     lines = [
         *("tokenize -t tok docs.jsonl", "tokenize -t tok --jsonl docs.jsonl", "tokenize -t tok chat.jsonl"),
         *("show run", "show tok", "show shards", "show docs.jsonl", "show shards --verify"),
+        *("doctor run", "diff run run"),
         *("kv-estimate config.json", "kv-estimate run", "man pack", "completion zsh"),
         *("dedup docs.jsonl", "dedup --by line docs.jsonl", "mix --source a=docs.jsonl -t tok"),
     ]

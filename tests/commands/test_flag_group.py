@@ -21,14 +21,12 @@ class Paint:
     shade: Annotated[str, Option(help="Which.")] = "red"
 
 
-PLAIN = Paint()
-
-
 @with_flag_groups
 def draw(
     name: Annotated[str, Argument(help="What.")],
+    *,
     size: Annotated[int, Option(help="How large.")] = 1,
-    paint: Paint = PLAIN,
+    paint: Paint,
     last: Annotated[bool, Option("--last", help="No more.")] = False,
 ) -> None:
     """Draw it."""
@@ -47,7 +45,7 @@ def run(*words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "paint"), [((), PLAIN), (("-n", "3", "--shade", "blue"), Paint(count=3, shade="blue"))]
+    ("words", "paint"), [((), Paint()), (("-n", "3", "--shade", "blue"), Paint(count=3, shade="blue"))]
 )
 def test_a_group_comes_as_one_with_its_defaults_where_nothing_is_given(
     words: tuple[str, ...], paint: Paint, capsys: pytest.CaptureFixture[str]

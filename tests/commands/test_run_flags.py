@@ -1,5 +1,6 @@
 """The flags that pretrain and finetune share: the same names, values and words in both."""
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,16 @@ def _name(alias: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in alias).lstrip("_")
 
 
-SHARED = [_name(alias) for alias, value in vars(run_flags).items() if hasattr(value, "__metadata__")]
-OWN = {"batch_rows", "on_spike"}
-"""finetune has a default of its own, and says so; pretrain can go back to a checkpoint."""
+GROUPS = [
+    one for one in vars(run_flags).values() if is_dataclass(one) and one.__module__ == run_flags.__name__
+]
+SHARED = sorted(
+    {_name(alias) for alias, value in vars(run_flags).items() if hasattr(value, "__metadata__")}
+    | {one.name for group in GROUPS for one in fields(group)}
+)
+OWN = {"batch_rows", "on_spike", "sample_prompt"}
+"""finetune has a default of its own, and says so; pretrain can go back to a checkpoint; a sample is
+an answer of the one, and of the other a text that goes on."""
 NOT_FOR_EXAMPLES = {"document_mask"}
 """Examples in one row never see each other: that is no choice."""
 

@@ -10,14 +10,8 @@ from llmkit.estimate.architecture_flops import decode_flops, prefill_flops, trai
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import PRESETS
-
-FULL = LayerCache(
-    kind="full", kv_heads=8, key_dim=128, value_dim=128, query_heads=32, score_dim=128, mixed_dim=128
-)
-
-
-def with_caches(model: Architecture, *caches: LayerCache) -> Architecture:
-    return replace(model, caches=caches)
+from tests.estimate.cached import LLAMA_3_8B_LAYER as FULL
+from tests.estimate.cached import with_caches
 
 
 def test_a_token_takes_15_gigaflops_and_4_more_at_8192(llama_3_8b: Architecture) -> None:

@@ -3,7 +3,6 @@
 The rows' numbers were worked out from each model's config outside this package.
 """
 
-from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
@@ -17,21 +16,10 @@ from llmkit.estimate.cache import cache_bytes, contiguous_cache_bytes, largest_b
 from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.dtypes import KV_DTYPES, STORAGE
 from llmkit.model.presets import PRESETS
+from tests.estimate.cached import model_of
 
 PLAIN = CacheSettings()
 GIB = 2**30
-
-
-def model(caches: Iterable[LayerCache]) -> Architecture:
-    """A model of which only the caches are known."""
-    held = tuple(caches)
-    return Architecture(
-        **{"model_type": "test", "hidden_size": 1, "vocab_size": 1, "num_hidden_layers": len(held)},
-        **{"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 1, "mlp_width": 1},
-        **{"max_position_embeddings": None, "tied_head": False, "dtype": "bfloat16"},
-        tensors=(),
-        caches=held,
-    )
 
 
 def heads(kv_heads: int, head_dim: int, window: int = 0, kind: str = "") -> LayerCache:
@@ -42,21 +30,21 @@ def heads(kv_heads: int, head_dim: int, window: int = 0, kind: str = "") -> Laye
 
 def alternating(layers: int, period: int, kv_heads: int, head_dim: int, window: int) -> Architecture:
     """Every period-th layer is full, the others slide."""
-    return model(heads(kv_heads, head_dim, window if (i + 1) % period else 0) for i in range(layers))
+    return model_of(heads(kv_heads, head_dim, window if (i + 1) % period else 0) for i in range(layers))
 
 
-GPT_2 = model([heads(12, 64)] * 12)
-LLAMA_3_8B = model([heads(8, 128)] * 32)
-MISTRAL_7B = model([heads(8, 128, window=4096)] * 32)
+GPT_2 = model_of([heads(12, 64)] * 12)
+LLAMA_3_8B = model_of([heads(8, 128)] * 32)
+MISTRAL_7B = model_of([heads(8, 128, window=4096)] * 32)
 GEMMA_2_2B = alternating(26, 2, 4, 256, window=4096)
 GEMMA_3_27B = alternating(62, 6, 16, 128, window=1024)
 LATENT = LayerCache(kind="latent", latent=512 + 64, query_heads=128)
-DEEPSEEK_V3 = model([LATENT] * 61)
+DEEPSEEK_V3 = model_of([LATENT] * 61)
 # 32 value heads and 16 key heads of 128, a convolution over 4 tokens that keeps 3
 DELTA_NET = LayerCache(kind="state", recurrent=32 * 128 * 128, conv=(2 * 16 * 128 + 32 * 128) * 3)
-QWEN3_NEXT = model([DELTA_NET, DELTA_NET, DELTA_NET, heads(2, 256)] * 12)
+QWEN3_NEXT = model_of([DELTA_NET, DELTA_NET, DELTA_NET, heads(2, 256)] * 12)
 # 35 layers, every fifth full; the last 15 read the caches of others
-GEMMA_3N = model(
+GEMMA_3N = model_of(
     [heads(2, 256, 0 if i % 5 == 4 else 512) if i < 20 else LayerCache(kind="shared") for i in range(35)]
 )
 
@@ -65,18 +53,18 @@ GEMMA_3N = model(
     ("caches", "per_token", "at_32768"),
     [
         pytest.param(GPT_2, 36_864, 1_207_959_552, id="GPT-2"),
-        pytest.param(model([heads(32, 128)] * 32), 524_288, 17_179_869_184, id="Llama-2-7B"),
-        pytest.param(model([heads(40, 128)] * 40), 819_200, 26_843_545_600, id="Llama-2-13B"),
-        pytest.param(model([heads(8, 128)] * 80), 327_680, 10_737_418_240, id="Llama-70B"),
+        pytest.param(model_of([heads(32, 128)] * 32), 524_288, 17_179_869_184, id="Llama-2-7B"),
+        pytest.param(model_of([heads(40, 128)] * 40), 819_200, 26_843_545_600, id="Llama-2-13B"),
+        pytest.param(model_of([heads(8, 128)] * 80), 327_680, 10_737_418_240, id="Llama-70B"),
         pytest.param(LLAMA_3_8B, 131_072, 4_294_967_296, id="Llama-3-8B, Mixtral-8x7B"),
-        pytest.param(model([heads(8, 64)] * 16), 32_768, 1_073_741_824, id="Llama-3.2-1B"),
-        pytest.param(model([heads(3, 64)] * 30), 23_040, 754_974_720, id="SmolLM2-135M"),
+        pytest.param(model_of([heads(8, 64)] * 16), 32_768, 1_073_741_824, id="Llama-3.2-1B"),
+        pytest.param(model_of([heads(3, 64)] * 30), 23_040, 754_974_720, id="SmolLM2-135M"),
         pytest.param(MISTRAL_7B, 131_072, 536_870_912, id="Mistral-7B-v0.1"),
-        pytest.param(model([heads(4, 128)] * 28), 57_344, 1_879_048_192, id="Qwen2.5-7B"),
-        pytest.param(model([heads(8, 128)] * 28), 114_688, 3_758_096_384, id="Qwen3-0.6B"),
-        pytest.param(model([heads(8, 128)] * 36), 147_456, 4_831_838_208, id="Qwen3-8B"),
-        pytest.param(model([heads(4, 128)] * 48), 98_304, 3_221_225_472, id="Qwen3-30B-A3B"),
-        pytest.param(model([heads(1, 64)] * 32), 8_192, 268_435_456, id="Falcon-7B"),
+        pytest.param(model_of([heads(4, 128)] * 28), 57_344, 1_879_048_192, id="Qwen2.5-7B"),
+        pytest.param(model_of([heads(8, 128)] * 28), 114_688, 3_758_096_384, id="Qwen3-0.6B"),
+        pytest.param(model_of([heads(8, 128)] * 36), 147_456, 4_831_838_208, id="Qwen3-8B"),
+        pytest.param(model_of([heads(4, 128)] * 48), 98_304, 3_221_225_472, id="Qwen3-30B-A3B"),
+        pytest.param(model_of([heads(1, 64)] * 32), 8_192, 268_435_456, id="Falcon-7B"),
         pytest.param(GEMMA_2_2B, 106_496, 1_962_934_272, id="Gemma-2-2B"),
         pytest.param(alternating(42, 2, 8, 256, 4096), 344_064, 6_341_787_648, id="Gemma-2-9B"),
         pytest.param(alternating(26, 6, 1, 256, 512), 26_624, 145_752_064, id="Gemma-3-1B"),
@@ -146,7 +134,7 @@ def test_deepseek_v3_is_kept_in_other_dtypes() -> None:
     assert cache_bytes(DEEPSEEK_V3, CacheSettings(kv_dtype="fp8"), context=1).per_token == 61 * 576
     # what the same heads would take expanded: 128 keys of 128 + 64, and 128 values of 128
     expanded = LayerCache(kind="full", kv_heads=128, key_dim=128 + 64, value_dim=128)
-    assert cache_bytes(model([expanded] * 61), PLAIN, context=1).per_token == 4_997_120
+    assert cache_bytes(model_of([expanded] * 61), PLAIN, context=1).per_token == 4_997_120
 
 
 def test_pages_are_whole() -> None:
@@ -190,7 +178,7 @@ def test_vllm_reserves_more_for_a_window_than_the_window() -> None:
     assert cache_bytes(GEMMA_3_27B, PLAIN, context=131_072).total == 11_173_625_856
     # 100 tokens are all there are: 7 blocks, and one more because a window may start inside a block
     page = 16 * 2 * 16 * 128 * 2
-    assert cache_bytes(model([heads(16, 128, window=1024)]), reserved, context=100).total == 8 * page
+    assert cache_bytes(model_of([heads(16, 128, window=1024)]), reserved, context=100).total == 8 * page
 
 
 @pytest.mark.parametrize(
@@ -235,7 +223,7 @@ def test_a_batch_keeps_the_tokens_that_a_count_of_them_finds() -> None:
             for position in range(max(0, context - window), context)
         }
         settings = CacheSettings(shared_prefix=prefix)
-        held = cache_bytes(model([heads(1, 1, window=window)]), settings, context=context, batch=batch)
+        held = cache_bytes(model_of([heads(1, 1, window=window)]), settings, context=context, batch=batch)
         assert held.total == 4 * len(kept)
 
 
@@ -252,22 +240,25 @@ def test_one_sequence_shares_with_no_one(caches: Architecture, block_size: int |
 
 def test_cross_attention_keeps_the_encoders_tokens() -> None:
     whisper = [heads(8, 64), heads(8, 64, window=1500, kind="cross")]
-    held = cache_bytes(model(whisper * 6), PLAIN, context=448)
+    held = cache_bytes(model_of(whisper * 6), PLAIN, context=448)
     assert held.by_kind == {"full": 6 * 448 * 2048, "cross": 6 * 1500 * 2048}
     assert (held.per_token, held.growth, held.state) == (6 * 2048, 6 * 2048, 6 * 1500 * 2048)
     asked = CacheSettings(encoder_tokens=100, block_size=16)
-    assert cache_bytes(model(whisper), asked, context=16).by_kind == {"full": 16 * 2048, "cross": 112 * 2048}
+    assert cache_bytes(model_of(whisper), asked, context=16).by_kind == {
+        "full": 16 * 2048,
+        "cross": 112 * 2048,
+    }
     with pytest.raises(ConfigError, match="encoder's tokens, and how many is not known"):
-        cache_bytes(model([heads(8, 64, kind="cross")]), PLAIN, context=1)
+        cache_bytes(model_of([heads(8, 64, kind="cross")]), PLAIN, context=1)
 
 
 SMALL = [
-    model([heads(2, 4)] * 3),
-    model([heads(2, 4), heads(2, 4, window=7)]),
-    model(
+    model_of([heads(2, 4)] * 3),
+    model_of([heads(2, 4), heads(2, 4, window=7)]),
+    model_of(
         [heads(1, 4), heads(2, 4, window=9, kind="chunked"), LayerCache(kind="state", recurrent=5, conv=3)]
     ),
-    model([LayerCache(kind="latent", latent=6), LayerCache(kind="shared")]),
+    model_of([LayerCache(kind="latent", latent=6), LayerCache(kind="shared")]),
 ]
 SMALL_SETTINGS = [
     PLAIN,
@@ -307,7 +298,7 @@ def test_a_longer_text_never_takes_less(caches: Architecture, settings: CacheSet
 
 
 def test_windows_and_states_alone_have_no_longest_text() -> None:
-    bounded = model([heads(2, 4, window=50), DELTA_NET])
+    bounded = model_of([heads(2, 4, window=50), DELTA_NET])
     state = DELTA_NET.recurrent * 4 + DELTA_NET.conv * 2
     full = state + 50 * 32
     assert largest_context(bounded, PLAIN, full, batch=1) is None
@@ -318,15 +309,15 @@ def test_windows_and_states_alone_have_no_longest_text() -> None:
     assert largest_context(bounded, shared, 4 * full, batch=4) is None
     assert largest_context(bounded, shared, 4 * full - 1, batch=4) == 69
     assert largest_context(bounded, CacheSettings(window_is_full=True), full + 32, batch=1) == 51
-    assert largest_context(model([]), PLAIN, 0, batch=1) is None
-    two = model([heads(2, 4, window=50), heads(2, 4, window=20)])  # the longer one fills last
+    assert largest_context(model_of([]), PLAIN, 0, batch=1) is None
+    two = model_of([heads(2, 4, window=50), heads(2, 4, window=20)])  # the longer one fills last
     assert largest_context(two, PLAIN, (50 + 20) * 32, batch=1) is None
     assert largest_context(two, PLAIN, (40 + 20) * 32, batch=1) == 40
 
 
 def test_reserved_windows_are_full_later() -> None:
     reserved = CacheSettings(block_size=2, max_batched_tokens=10)
-    window = model([heads(2, 4, window=7)])  # 16 tokens at most: 8 blocks and one more
+    window = model_of([heads(2, 4, window=7)])  # 16 tokens at most: 8 blocks and one more
     assert largest_context(window, reserved, 9 * 2 * 32, batch=1) is None
     assert largest_context(window, reserved, 9 * 2 * 32 - 1, batch=1) == 14
 

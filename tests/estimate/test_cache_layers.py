@@ -5,9 +5,10 @@ from itertools import product
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.estimate.architecture import Architecture, LayerCache
+from llmkit.estimate.architecture import LayerCache
 from llmkit.estimate.cache_layers import HeldLayers, grows, held_layers, is_windowed, whole_blocks
 from llmkit.estimate.cache_settings import CacheSettings
+from tests.estimate.cached import model_of
 
 PLAIN = CacheSettings()
 RESERVED = CacheSettings(block_size=16, max_batched_tokens=2048)
@@ -20,27 +21,16 @@ CROSS = LayerCache(kind="cross", kv_heads=8, key_dim=64, value_dim=64, window=15
 SHARED = LayerCache(kind="shared", window=512)
 
 
-def model(*caches: LayerCache) -> Architecture:
-    """A model of which only the caches are known."""
-    return Architecture(
-        **{"model_type": "test", "hidden_size": 1, "vocab_size": 1, "num_hidden_layers": len(caches)},
-        **{"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 1, "mlp_width": 1},
-        **{"max_position_embeddings": None, "tied_head": False, "dtype": "bfloat16"},
-        tensors=(),
-        caches=caches,
-    )
-
-
 def one(cache: LayerCache, settings: CacheSettings, context: int) -> HeldLayers:
     """What a single layer keeps."""
-    (held,) = held_layers(model(cache), settings, context)
+    (held,) = held_layers(model_of([cache]), settings, context)
     return held
 
 
 def test_layers_alike_are_one_sort_in_the_order_of_the_model() -> None:
-    kept = held_layers(model(SLIDING, FULL, SLIDING, STATE, SLIDING), PLAIN, 100)
+    kept = held_layers(model_of([SLIDING, FULL, SLIDING, STATE, SLIDING]), PLAIN, 100)
     assert [(held.cache, held.layers) for held in kept] == [(SLIDING, 3), (FULL, 1), (STATE, 1)]
-    assert held_layers(model(), PLAIN, 100) == []
+    assert held_layers(model_of([]), PLAIN, 100) == []
 
 
 @pytest.mark.parametrize(

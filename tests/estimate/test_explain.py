@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from llmkit.estimate.architecture import Architecture, LayerCache
+from llmkit.estimate.architecture import LayerCache
 from llmkit.estimate.cache import cache_bytes
 from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.explain import layers_formula
+from tests.estimate.cached import model_of
 
 FULL = LayerCache(kind="full", kv_heads=4, key_dim=256, value_dim=256)
 SLIDING = LayerCache(kind="sliding", kv_heads=4, key_dim=256, value_dim=256, window=4096)
@@ -18,17 +19,6 @@ LATENT = LayerCache(kind="latent", latent=576)
 STATE = LayerCache(kind="state", recurrent=524_288, conv=24_576)
 CROSS = LayerCache(kind="cross", kv_heads=8, key_dim=64, value_dim=64, window=1500)
 SHARED = LayerCache(kind="shared")
-
-
-def model(caches: list[LayerCache]) -> Architecture:
-    """A model of which only the caches are known."""
-    return Architecture(
-        **{"model_type": "test", "hidden_size": 1, "vocab_size": 1, "num_hidden_layers": len(caches)},
-        **{"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 1, "mlp_width": 1},
-        **{"max_position_embeddings": None, "tied_head": False, "dtype": "bfloat16"},
-        tensors=(),
-        caches=tuple(caches),
-    )
 
 
 def worked_out(numbers: str) -> int:
@@ -56,9 +46,9 @@ def test_lines_say_what_they_take_and_add_up(settings: CacheSettings) -> None:
     kept = [SLIDING, FULL, CHUNKED, UNEQUAL, SLIDING, LATENT, STATE, CROSS, STATE, SHARED]
     for context in (1, 37, 900, 5000, 32_768):
         for batch in (1, 2, 7):
-            lines = layers_formula(model(kept), settings, context, batch)
+            lines = layers_formula(model_of(kept), settings, context, batch)
             assert [worked_out(line.numbers) for line in lines] == [line.nbytes for line in lines]
-            total = cache_bytes(model(kept), settings, context=context, batch=batch).total
+            total = cache_bytes(model_of(kept), settings, context=context, batch=batch).total
             assert sum(line.nbytes for line in lines) == total
             assert all(line.source for line in lines)
 
@@ -69,13 +59,13 @@ def test_lines_say_what_they_take_and_add_up(settings: CacheSettings) -> None:
 )
 def test_scales_are_in_the_lines(cache: LayerCache, dtype: str) -> None:
     settings = CacheSettings(kv_dtype=dtype)
-    (line,) = layers_formula(model([cache] * 5), settings, 1000, 3)
-    total = cache_bytes(model([cache] * 5), settings, context=1000, batch=3).total
+    (line,) = layers_formula(model_of([cache] * 5), settings, 1000, 3)
+    total = cache_bytes(model_of([cache] * 5), settings, context=1000, batch=3).total
     assert worked_out(line.numbers) == line.nbytes == total
 
 
 def test_gemma_2_2b_is_explained_in_two_lines() -> None:
-    sliding, full = layers_formula(model([SLIDING, FULL] * 13), CacheSettings(), 32_768, 1)
+    sliding, full = layers_formula(model_of([SLIDING, FULL] * 13), CacheSettings(), 32_768, 1)
     assert sliding.what == "13 layers of sliding attention"
     assert sliding.formula == "layers x 2 x kv_heads x head_dim x 2 B x min(context, window)"
     assert sliding.numbers == "13 layers x 2 x 4 heads x 256 x 2 B x min(32,768, 4,096) tokens"
@@ -86,7 +76,7 @@ def test_gemma_2_2b_is_explained_in_two_lines() -> None:
 
 def test_a_shared_prefix_has_a_line_of_its_own() -> None:
     settings = CacheSettings(shared_prefix=1000, block_size=16)
-    once, rest = layers_formula(model([FULL]), settings, 1500, 4)
+    once, rest = layers_formula(model_of([FULL]), settings, 1500, 4)
     assert once.what == "1 layer of full attention: the shared prefix, once"
     assert once.numbers == "1 layer x 2 x 4 heads x 256 x 2 B x 992 tokens"
     assert rest.what == "1 layer of full attention: the rest of each sequence"
@@ -95,7 +85,7 @@ def test_a_shared_prefix_has_a_line_of_its_own() -> None:
 
 
 def test_states_and_layers_that_keep_nothing_are_said() -> None:
-    recurrent, conv, shared = layers_formula(model([STATE, STATE, SHARED]), CacheSettings(), 9, 1)
+    recurrent, conv, shared = layers_formula(model_of([STATE, STATE, SHARED]), CacheSettings(), 9, 1)
     assert recurrent.what == "2 layers with a state: recurrent, float32"
     assert recurrent.numbers == "2 layers x 524,288 x 4 B"
     assert (conv.formula, conv.nbytes) == ("layers x conv x 2 B", 2 * 24_576 * 2)

@@ -3,7 +3,7 @@
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.estimate.quantised_keys import QuantisedKeys, exactly, skipped
+from llmkit.estimate.quantised_keys import QuantisedKeys, skipped
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,3 @@ def test_values_are_checked_and_the_key_is_named() -> None:
 def test_a_section_must_be_an_object() -> None:
     with pytest.raises(ConfigError, match="holds 3 where an object belongs"):
         QuantisedKeys(3)
-
-
-def test_a_name_is_no_pattern() -> None:
-    assert exactly("a.b*") == r"a\.b\*"

@@ -10,16 +10,11 @@ from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.devices import Device, devices
 from llmkit.estimate.roofline import RooflineSettings, batch_at_rate, roofline
 from llmkit.estimate.step_bytes import weight_bytes_read
+from tests.estimate.cached import LLAMA_3_8B_LAYER as FULL
+from tests.estimate.cached import with_caches
 
-FULL = LayerCache(
-    kind="full", kv_heads=8, key_dim=128, value_dim=128, query_heads=32, score_dim=128, mixed_dim=128
-)
 H100 = devices()["h100"]
 AT_8192 = RooflineSettings(prompt_tokens=8192)
-
-
-def with_caches(model: Architecture, *caches: LayerCache) -> Architecture:
-    return replace(model, caches=caches)
 
 
 def test_the_model_of_these_rows_is_llama_3_8b(llama_3_8b: Architecture) -> None:

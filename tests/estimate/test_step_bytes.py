@@ -7,14 +7,8 @@ from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, LayerCache, TensorSpec
 from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.step_bytes import bytes_of_part, cache_bytes_read, weight_bytes_read
-
-FULL = LayerCache(
-    kind="full", kv_heads=8, key_dim=128, value_dim=128, query_heads=32, score_dim=128, mixed_dim=128
-)
-
-
-def with_caches(model: Architecture, *caches: LayerCache) -> Architecture:
-    return replace(model, caches=caches)
+from tests.estimate.cached import LLAMA_3_8B_LAYER as FULL
+from tests.estimate.cached import with_caches
 
 
 def test_a_step_reads_all_weights_but_the_embeddings_of_other_tokens(llama_3_8b: Architecture) -> None:

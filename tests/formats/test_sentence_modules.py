@@ -7,11 +7,12 @@ import pytest
 
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.sentence_modules import (
+    TRANSFORMER,
     Step,
     copy_steps,
     read_prompts,
+    read_settings,
     read_steps,
-    read_transformer,
     refuse_others,
     within,
 )
@@ -93,6 +94,6 @@ def test_an_object_within_others_is_empty_where_it_is_not_there(tmp_path: Path) 
 
 
 def test_how_the_model_is_given_texts_may_be_left_unsaid(tmp_path: Path) -> None:
-    assert read_transformer(tmp_path) == {}
+    assert read_settings(tmp_path, TRANSFORMER) == {}
     (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 512}')
-    assert read_transformer(tmp_path) == {"max_seq_length": 512}
+    assert read_settings(tmp_path, TRANSFORMER) == {"max_seq_length": 512}

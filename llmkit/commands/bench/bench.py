@@ -8,7 +8,7 @@ import typer
 from typer import Argument, BadParameter, Option
 
 from llmkit.commands.base import Group, Session, build_group
-from llmkit.commands.bench.flags import REPORTING, Reporting, Rounds, finish
+from llmkit.commands.bench.flags import Reporting, Rounds, finish
 from llmkit.commands.bench.model import decode, load, prefill, train
 from llmkit.commands.bench.serve import serve
 from llmkit.commands.bench.text import print_work
@@ -36,6 +36,7 @@ def group() -> Group:
 @with_flag_groups
 def tokenize(
     ctx: typer.Context,
+    *,
     inputs: Annotated[list[Path], Argument(metavar="FILE", help="Text, documents, folders to encode.")],
     tokenizer: Annotated[
         Path, Option("--tokenizer", "-t", metavar="PATH", help="Folder or file of the tokenizer.")
@@ -44,7 +45,7 @@ def tokenize(
     max_bytes: Annotated[
         int, Option(parser=parse_size, metavar="N", help="Text in a round, from the start.")
     ] = Default.max_bytes,
-    reporting: Reporting = REPORTING,
+    reporting: Reporting,
 ) -> None:
     """Time tokenizing beside a bare encode_batch of the tokenizers library.
 

@@ -149,7 +149,6 @@ TransformersAgainst = Annotated[
     str | None, Option("--against", metavar="PEER", parser=parse_peer, help="Run in turns: transformers.")
 ]
 """Of what llama.cpp has no bench for."""
-Format = Annotated[BenchFormat, Option("--format", help="Of the result.")]
 Baseline = Annotated[
     Path | None, Option("--baseline", metavar="FILE", help="Compare with this earlier --format json.")
 ]
@@ -157,23 +156,20 @@ FailSlower = Annotated[
     float,
     Option("--fail-slower", metavar="SHARE", parser=parse_part, help="Exit 1 when slower than that by more."),
 ]
-RequireQuiet = Annotated[bool, Option("--require-quiet", help="Exit 5 when the machine is busy.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reporting:
     """How a bench is told, and what its figures are held against."""
 
-    bench_format: Format = "md"
+    bench_format: Annotated[BenchFormat, Option("--format", help="Of the result.")] = "md"
     baseline: Baseline = None
     fail_slower: FailSlower = BenchModelConfig.fail_slower
-    require_quiet: RequireQuiet = BenchModelConfig.require_quiet
+    require_quiet: Annotated[bool, Option("--require-quiet", help="Exit 5 when the machine is busy.")] = (
+        BenchModelConfig.require_quiet
+    )
     dry_run: DryRun = False
     log_every: LogEvery = 10.0
-
-
-REPORTING = Reporting()
-"""What the group is where nothing is given."""
 
 
 def finish(session: Session, report: "BenchReport", reporting: Reporting) -> None:

@@ -8,7 +8,6 @@ from typer import Argument, Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.bench.flags import (
-    REPORTING,
     Against,
     Depth,
     Dtypes,
@@ -50,6 +49,7 @@ BATCH, WEIGHTS = join(BenchDecodeConfig.batch), join(BenchDecodeConfig.weights)
 @with_flag_groups
 def prefill(
     ctx: typer.Context,
+    *,
     model: Model = None,
     preset: Preset = None,
     prompt: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Tokens of a prompt.")] = PROMPT,
@@ -61,7 +61,7 @@ def prefill(
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: Against = None,
-    reporting: Reporting = REPORTING,
+    reporting: Reporting,
 ) -> None:
     """Time how long a prompt takes until its first token is known.
 
@@ -87,6 +87,7 @@ def prefill(
 @with_flag_groups
 def decode(
     ctx: typer.Context,
+    *,
     model: Model = None,
     preset: Preset = None,
     tokens: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Tokens of a text.")] = TOKENS,
@@ -99,7 +100,7 @@ def decode(
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: Against = None,
-    reporting: Reporting = REPORTING,
+    reporting: Reporting,
 ) -> None:
     """Time the tokens of a text, drawn one by one on the cache.
 
@@ -127,6 +128,7 @@ def decode(
 @with_flag_groups
 def train(
     ctx: typer.Context,
+    *,
     model: Model = None,
     preset: Preset = None,
     batch_rows: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Rows of one update.")] = BATCH_ROWS,
@@ -136,7 +138,7 @@ def train(
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: TransformersAgainst = None,
-    reporting: Reporting = REPORTING,
+    reporting: Reporting,
 ) -> None:
     """Time an update: forward, backward, clipping and AdamW on random rows.
 
@@ -161,12 +163,13 @@ def train(
 @with_flag_groups
 def load(
     ctx: typer.Context,
+    *,
     model: Annotated[Path, Argument(metavar="MODEL", help="Model folder or GGUF file.")],
     threads: Threads = THREADS,
     dtype: Dtypes = DTYPE,
     rounds: Rounds = Common.rounds,
     against: TransformersAgainst = None,
-    reporting: Reporting = REPORTING,
+    reporting: Reporting,
 ) -> None:
     """Time opening a model folder, as far as the first token.
 

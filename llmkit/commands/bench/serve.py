@@ -79,12 +79,10 @@ class Asked:
     ] = None
 
 
-PACE, ASKED = Pace(), Asked()
-
-
 @with_flag_groups
 def serve(
     ctx: typer.Context,
+    *,
     url: Annotated[str, Option(metavar="URL", help="Of the server; unix:PATH for a Unix socket.")],
     model: Annotated[
         str | None, Option("--model", "-m", metavar="NAME", help="To ask for.", show_default="its first")
@@ -93,7 +91,7 @@ def serve(
         Path | None,
         Option(metavar="FILE", help="Its first line is the server's key; else OPENAI_API_KEY, if set."),
     ] = None,
-    pace: Pace = PACE,
+    pace: Pace,
     prompts: Annotated[
         Path | None,
         Option(
@@ -101,7 +99,7 @@ def serve(
             help='Rows: "prompt" or "messages", "max_tokens" if any; once, or by --requests or --seconds.',
         ),
     ] = None,
-    asked: Asked = ASKED,
+    asked: Asked,
     timeout: Annotated[
         float, Option(parser=parse_seconds, metavar="TIME", help="Of a request.")
     ] = Default.timeout_seconds,

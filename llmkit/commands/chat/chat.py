@@ -21,6 +21,7 @@ from llmkit.formats.streams import STDIO, is_terminal
 @with_flag_groups
 def chat(
     ctx: typer.Context,
+    *,
     model: drawing.Model,
     turns: Annotated[
         Path | None, Argument(metavar="FILE", help="Whose lines you say, one a turn; - is stdin.")
@@ -48,14 +49,14 @@ def chat(
     resume: Annotated[
         bool, Option("--resume", help="Go on with the transcript's last conversation.")
     ] = False,
-    sampling: drawing.Sampling = drawing.SAMPLING,
-    calling: tool_flags.Calling = tool_flags.NOTHING,
+    sampling: drawing.Sampling,
+    calling: tool_flags.Calling,
     seed: Seed = SamplingConfig.seed,
     as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
-    running: drawing.Running = drawing.RUNNING,
+    running: drawing.Running,
     adapter: drawing.Adapters = None,
-    speculation: drawing.Speculation = drawing.SPECULATION,
-    cache: drawing.PromptCache = drawing.PROMPT_CACHE,
+    speculation: drawing.Speculation,
+    cache: drawing.PromptCache,
     cache_offload: drawing.CacheOffload = GenerateConfig.cache_offload,
     force: Force = False,
     unbuffered: Annotated[

@@ -29,13 +29,14 @@ USAGE = "llmkit clean --preset fineweb FILE…, or … | llmkit clean --preset f
 @with_flag_groups
 def clean(
     ctx: typer.Context,
+    *,
     inputs: flags.Inputs = None,
-    rules: flags.Rules = flags.NO_RULES,
+    rules: flags.Rules,
     field: TextField = flags.Default.field,
     out: PartsOut = None,
     rejects: flags.Rejects = None,
     report: flags.ReportFile = None,
-    limits: flags.Limits = flags.LIMITS,
+    limits: flags.Limits,
     explain: flags.Explain = False,
     workers: Workers = CleanFiles.workers,
     shard: Shard = None,

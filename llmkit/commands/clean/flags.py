@@ -104,7 +104,3 @@ class Limits:
         float | None,
         Option(parser=parse_share, metavar="SHARE", help="Exit 1 at the end if more was rejected."),
     ] = None
-
-
-NO_RULES, LIMITS = Rules(), Limits()
-"""What the groups are where nothing is given."""

@@ -28,8 +28,9 @@ USAGE = "llmkit dedup docs.jsonl -o unique.jsonl, or … | llmkit dedup"
 @with_flag_groups
 def dedup(
     ctx: typer.Context,
+    *,
     inputs: flags.Inputs = None,
-    rule: flags.Rule = flags.NEAR,
+    rule: flags.Rule,
     against: flags.Against = None,
     index_out: flags.IndexOut = None,
     mode: flags.Mode = DedupConfig.mode,

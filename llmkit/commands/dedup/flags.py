@@ -135,7 +135,3 @@ class Rule:
             rows=self.rows,
             hashes=self.hashes,
         )
-
-
-NEAR = Rule()
-"""What the group is where nothing is given."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from llmkit.commands.facts import plural
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_seconds
+from llmkit.commands.values import format_bytes, format_count, format_need, format_seconds
 
 MOST_SOURCES = 8
 
@@ -50,10 +50,7 @@ def describe_plan(plan: Any) -> str:
         rows += [
             ("documents", f"about {format_count(plan.about_documents)}"),
             ("memory", f"about {format_bytes(plan.about_memory_bytes)} a worker, and mapped files"),
-            (
-                "disk",
-                f"about {format_bytes(plan.about_disk_bytes)} of {format_bytes(plan.disk_free_bytes)} free",
-            ),
+            ("disk", f"about {format_need(plan.about_disk_bytes, plan.disk_free_bytes, 'free')}"),
             ("time", f"about {format_seconds(plan.about_seconds)} of processor time"),
         ]
     return align([*rows, ("writes", plan.out)])

@@ -82,7 +82,7 @@ def diff(
       llmkit eval diff scored.jsonl scored.jsonl --metric nll --alpha 0.01
       llmkit eval diff ppl.json ppl.json --max-increase ppl=2%
     """
-    from llmkit.commands.eval.diff_text import diff_text
+    from llmkit.commands.eval.text import diff_text
     from llmkit.workflows.eval.diff import eval_diff
 
     if not 0 < alpha < 1:

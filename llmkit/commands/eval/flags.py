@@ -49,8 +49,6 @@ class Running:
     threads: Threads = GenerateConfig.threads
 
 
-AS_STORED = Running()
-
 # Texts
 
 Inputs = Annotated[
@@ -148,10 +146,6 @@ class Told:
     log_every: LogEvery = 10.0
 
 
-TOLD = Told()
-"""What the group is where nothing is given."""
-
-
 def evaluated(
     session: Session,
     evaluate: Callable[..., Report],
@@ -184,13 +178,13 @@ def evaluated(
 
 def show_plan(evaluate: Callable[[], Any], *, as_json: bool) -> None:
     """Print what an evaluation would take; its model's options have `plans`."""
-    from llmkit.commands.eval.plan_text import eval_plan_text
+    from llmkit.commands.eval.text import eval_plan_text
     from llmkit.workflows.eval.plan import plan_eval
 
     print_report(plan_eval(evaluate), as_json, eval_plan_text)
 
 
-def model_options(model: Path, running: Running = AS_STORED, **given: Any) -> "ModelOptions":
+def model_options(model: Path, running: Running, **given: Any) -> "ModelOptions":
     """Flags as the options of `open_scorer`."""
     from llmkit.workflows.eval.scorer import ModelOptions
 

@@ -66,6 +66,7 @@ MinAccuracy = Annotated[
 @with_flag_groups
 def gen(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     tasks: Tasks = None,
     form: FormName = Default.form,
@@ -91,9 +92,9 @@ def gen(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
-    told: flags.Told = flags.TOLD,
+    told: flags.Told,
 ) -> None:
     """Written answers: compared with the right ones, or tried by your command.
 
@@ -114,7 +115,7 @@ def gen(
       llmkit eval gen run tasks.jsonl --max-tokens 8 -m number --json
       llmkit eval gen run tasks.jsonl --max-tokens 8 --verify 'grep -q 4'
     """
-    from llmkit.commands.eval.gen_text import gen_text
+    from llmkit.commands.eval.text import gen_text
     from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.gen import SCHEMA, eval_gen
 

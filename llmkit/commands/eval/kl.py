@@ -32,6 +32,7 @@ MinSameTop = Annotated[
 @with_flag_groups
 def kl(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     inputs: flags.Inputs = None,
     reference: Reference = ...,  # type: ignore[assignment]
@@ -44,8 +45,8 @@ def kl(
     fail_above: flags.FailAbove = None,
     min_same_top: MinSameTop = None,
     baseline: flags.Baseline = None,
-    running: flags.Running = flags.AS_STORED,
-    told: flags.Told = flags.TOLD,
+    running: flags.Running,
+    told: flags.Told,
 ) -> None:
     """KL divergence of a model from another, in lock-step over documents.
 
@@ -66,7 +67,7 @@ def kl(
       llmkit eval kl run valid.txt --reference run --max-chunks 2
       llmkit eval kl run valid.txt -r run --weights int8 --fail-above 1 --json
     """
-    from llmkit.commands.eval.kl_text import kl_text
+    from llmkit.commands.eval.text import kl_text
     from llmkit.errors import GateFailed
     from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.kl import SCHEMA, eval_kl

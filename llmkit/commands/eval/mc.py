@@ -38,6 +38,7 @@ MinAccuracy = Annotated[float | None, Option("--min-accuracy", metavar="X", help
 @with_flag_groups
 def mc(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     questions: Questions = None,
     form: FormName = McConfig.form,
@@ -50,9 +51,9 @@ def mc(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
-    told: flags.Told = flags.TOLD,
+    told: flags.Told,
 ) -> None:
     """Multiple choice: which answer the model finds most likely.
 
@@ -71,7 +72,7 @@ def mc(
       llmkit eval mc run questions.jsonl --per-record mc.jsonl
       llmkit eval mc run questions.jsonl --shots 1 --dev questions.jsonl --json
     """
-    from llmkit.commands.eval.mc_text import mc_text
+    from llmkit.commands.eval.text import mc_text
     from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.mc import eval_mc
     from llmkit.workflows.eval.mc_report import SCHEMA

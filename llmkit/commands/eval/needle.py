@@ -92,6 +92,7 @@ Depths = Annotated[
 @with_flag_groups
 def needle(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     tasks: Tasks = _TASKS,
     lengths: Lengths = None,
@@ -113,9 +114,9 @@ def needle(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: TokenizerPath = None,
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
-    told: flags.Told = flags.TOLD,
+    told: flags.Told,
 ) -> None:
     """Find what is hidden in a long text: how much of its context a model uses.
 

@@ -38,6 +38,7 @@ MaxTokens = Annotated[
 @with_flag_groups
 def ppl(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     inputs: flags.Inputs = None,
     tokenizer: TokenizerPath = None,
@@ -49,9 +50,9 @@ def ppl(
     per_record: flags.PerRecord = None,
     fail_above: flags.FailAbove = None,
     baseline: flags.Baseline = None,
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
-    told: flags.Told = flags.TOLD,
+    told: flags.Told,
 ) -> None:
     """Perplexity and bits per byte of documents.
 
@@ -75,7 +76,7 @@ def ppl(
       llmkit eval ppl run valid.txt --like llama.cpp --window 32
       llmkit eval ppl run docs.jsonl --per-record ppl.jsonl --fail-above 1e6
     """
-    from llmkit.commands.eval.ppl_text import ppl_text
+    from llmkit.commands.eval.text import ppl_text
     from llmkit.workflows.eval.gates import check_limit
     from llmkit.workflows.eval.ppl import SCHEMA, eval_ppl
 

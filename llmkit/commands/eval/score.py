@@ -78,7 +78,7 @@ def score(
       echo '{"completion": "It is 4", "answer": 4}' | llmkit eval score -m number
       llmkit eval score docs.jsonl --output-field text --answer-field id --json
     """
-    from llmkit.commands.eval.score_text import score_text
+    from llmkit.commands.eval.text import score_text
     from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.score import SCHEMA, eval_score
 

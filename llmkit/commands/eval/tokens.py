@@ -65,6 +65,7 @@ FailAbove = Annotated[
 @with_flag_groups
 def tokens(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     text: Text = None,
     tokenizer: TokenizerPath = None,
@@ -81,7 +82,7 @@ def tokens(
     fail_above: FailAbove = None,
     baseline: flags.Baseline = None,
     view: ViewName = "auto",
-    running: flags.Running = flags.AS_STORED,
+    running: flags.Running,
     batch: Batch = None,
     jsonl: Jsonl = False,
     dry_run: DryRun = False,

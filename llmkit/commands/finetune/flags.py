@@ -173,8 +173,3 @@ class Samples(run_flags.Samples):
     sample_prompt: Annotated[
         list[str] | None, Option(metavar="TEXT", help="A message answered before and after. Repeatable.")
     ] = None
-
-
-EXAMPLES, READING, ADAMW, SAMPLES = Examples(), Reading(), AdamW(), Samples()
-PREFERENCES, DISTILLATION, REWARDS = Preferences(), Distillation(), Rewards()
-"""What the groups are where nothing is given."""

@@ -78,10 +78,6 @@ class Adapters:
         )
 
 
-NO_ADAPTERS = Adapters()
-"""What the group is where nothing is given."""
-
-
 def _details(text: str) -> dict[str, float]:
     """`r=16,alpha=32` as numbers."""
     details: dict[str, float] = {}

@@ -113,7 +113,3 @@ class Records:
     force: Force = False
     skip_bad: SkipBad = False
     rejects: Rejects = None
-
-
-STDIN, WHOLE_TEXTS, TO_STDOUT = Prompts(), Written(), Records()
-"""What the groups are where nothing is given."""

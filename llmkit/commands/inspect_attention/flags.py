@@ -212,7 +212,3 @@ class Opening:
     ] = False
     device: Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")] = "auto"
     threads: Annotated[int | None, Option(min=1, max=MOST_AT_ONCE, metavar="N", help="CPU threads.")] = None
-
-
-NOTHING, TEXT, TABLE, NO_FILES, AS_STORED = Asked(), Text(), Views(), Files(), Opening()
-"""What the groups are where nothing is given."""

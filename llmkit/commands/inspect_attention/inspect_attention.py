@@ -20,11 +20,12 @@ LINES = 64
 @with_flag_groups
 def inspect_attention(
     ctx: typer.Context,
-    asked: flags.Asked = flags.NOTHING,
-    text: flags.Text = flags.TEXT,
-    views: flags.Views = flags.TABLE,
-    files: flags.Files = flags.NO_FILES,
-    opening: flags.Opening = flags.AS_STORED,
+    *,
+    asked: flags.Asked,
+    text: flags.Text,
+    views: flags.Views,
+    files: flags.Files,
+    opening: flags.Opening,
     force: Force = False,
     log_every: LogEvery = 10.0,
     as_json: JsonReport = False,

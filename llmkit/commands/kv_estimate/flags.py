@@ -76,8 +76,6 @@ class Shape:
     )
 
 
-SHAPE = Shape()
-
 # How it is used
 
 Context = Annotated[
@@ -191,8 +189,6 @@ class Speed:
     ] = None
 
 
-UNTIMED = Speed()
-
 # Training
 
 
@@ -234,6 +230,3 @@ class Training:
     sequence_parallel: Annotated[bool | None, Option(help="Split what is between the matrices too.")] = None
     lora_rank: Annotated[int | None, Option(metavar="R", min=1, help="Train adapters of this rank.")] = None
     qlora: Annotated[bool, Option("--qlora", help="Keep the frozen weights in NF4.")] = False
-
-
-TRAINING = Training()

@@ -46,6 +46,7 @@ USAGE = "llmkit kv-estimate config.json"
 @with_flag_groups
 def kv_estimate(
     ctx: typer.Context,
+    *,
     inputs: Annotated[
         list[Path] | None,
         Argument(metavar="PATH...", help="config.json, its folder, or a GGUF file; - is stdin."),
@@ -61,16 +62,16 @@ def kv_estimate(
     shared_prefix: flags.SharedPrefix = Default.shared_prefix,
     window: flags.Window = Default.window,
     prefill_chunk: flags.PrefillChunk = Default.prefill_chunk,
-    shape: flags.Shape = flags.SHAPE,
+    shape: flags.Shape,
     solve: Annotated[
         Unknown | None,
         Option(metavar="UNKNOWN", help="What --memory allows: context, batch, quant or parameters."),
     ] = Default.solve,
-    speed: flags.Speed = flags.UNTIMED,
+    speed: flags.Speed,
     train: Annotated[
         bool, Option("--train", help="Memory of training: --context a row, --batch rows at a time.")
     ] = False,
-    training: flags.Training = flags.TRAINING,
+    training: flags.Training,
     explain: Annotated[bool, Option("--explain", help="Every formula with its numbers and source.")] = False,
     plot: Annotated[bool, Option("--plot", help="Memory against context, drawn.")] = False,
     as_json: Annotated[bool, Option("--json", help="A JSON object a model.")] = False,

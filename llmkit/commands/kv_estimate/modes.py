@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from llmkit.commands.kv_estimate.flags import Speed, Training
 from llmkit.commands.kv_estimate.text import estimates_text
-from llmkit.commands.shared import print_lines
+from llmkit.commands.shared import print_all
 from llmkit.commands.terminal import text_width
 from llmkit.errors import ConfigError
 from llmkit.estimate.cache import cache_bytes
@@ -156,10 +156,7 @@ def print_plots(sources: ModelSources, settings: EstimateConfig) -> None:
 
 def _show(reports: Sequence[Any], as_json: bool, to_text: Callable[..., str]) -> None:
     """Reports as JSON lines, or all of them as one text of the terminal's width."""
-    if as_json:
-        print_lines(reports)
-    else:
-        print(to_text(reports, width=text_width()), flush=True)
+    print_all(reports, as_json, lambda them: to_text(them, width=text_width()))
 
 
 def _each(to_text: Callable[..., str]) -> Callable[..., str]:

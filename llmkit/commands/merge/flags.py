@@ -115,7 +115,3 @@ class Written:
             "tokenizer": self.tokenizer,
             "carry_tokenizer": not self.no_tokenizer,
         }
-
-
-ALGEBRA, NO_EXTRACTION, AS_THE_FIRST = Algebra(), Extraction(), Written()
-"""What the groups are where nothing is given."""

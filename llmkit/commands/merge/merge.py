@@ -16,13 +16,14 @@ from llmkit.workflows.scaled_path import parse_scaled_path
 @with_flag_groups
 def merge(
     ctx: typer.Context,
+    *,
     models: flags.Models,
     out: flags.Out,
     adapter: flags.Adapters = None,
     into: flags.Into = MergeConfig.into,
-    algebra: flags.Algebra = flags.ALGEBRA,
-    extraction: flags.Extraction = flags.NO_EXTRACTION,
-    written: flags.Written = flags.AS_THE_FIRST,
+    algebra: flags.Algebra,
+    extraction: flags.Extraction,
+    written: flags.Written,
     check: flags.Check = MergeConfig.check,
     tolerance: flags.Tolerance = MergeConfig.tolerance,
     threads: flags.Threads = MergeConfig.threads,

@@ -4,7 +4,7 @@ from typing import Any
 
 from llmkit.commands.facts import plural
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_seconds
+from llmkit.commands.values import format_bytes, format_count, format_need, format_seconds
 
 BOUNDARIES = {
     "none": "nothing put around documents",
@@ -48,7 +48,7 @@ def describe_plan(plan: Any) -> str:
         rows += [
             ("tokens", f"about {format_count(plan.about_tokens)}, {format_count(plan.about_rows)} rows"),
             ("output", f"about {format_bytes(plan.about_output_bytes)}"),
-            ("disk", f"about {format_bytes(plan.disk_bytes)} of {format_bytes(plan.disk_free_bytes)} free"),
+            ("disk", f"about {format_need(plan.disk_bytes, plan.disk_free_bytes, 'free')}"),
             ("time", f"about {format_seconds(plan.about_seconds)}"),
         ]
     return align([*rows, ("writes", plan.out)])

@@ -75,13 +75,6 @@ def check_calibrate(*, calibrate: bool, dry_run: bool) -> None:
         raise UsageError("--calibrate times a plan's steps", hint="add --dry-run")
 
 
-TokensPerParameter = Annotated[
-    float | None,
-    Option(metavar="X", parser=parse_ratio, help="tokens for each parameter in use; chinchilla: 20. Or:"),
-]
-TargetFlops = Annotated[
-    float | None, Option(metavar="N", parser=parse_count, help="FLOPs of the whole run: 1e18.")
-]
 OverfitBatch = Annotated[
     bool, Option("--overfit-batch", help="Learn the first batch 100 times over, report, write nothing.")
 ]
@@ -93,9 +86,6 @@ FindLr = Annotated[
 ]
 Optimizer = Annotated[
     OptimizerName, Option(help="muon: for the matrices of layers, at AdamW's rate; AdamW for the rest.")
-]
-BatchRamp = Annotated[
-    str | None, Option(metavar="ROWS:STEPS", help="Begin with fewer rows; all from update STEPS on.")
 ]
 MupBaseWidth = Annotated[
     int | None,
@@ -149,8 +139,13 @@ class Sources:
 class Rules:
     """How long a run is, by a rule."""
 
-    tokens_per_parameter: TokensPerParameter = None
-    target_flops: TargetFlops = None
+    tokens_per_parameter: Annotated[
+        float | None,
+        Option(metavar="X", parser=parse_ratio, help="tokens for each parameter in use; chinchilla: 20. Or:"),
+    ] = None
+    target_flops: Annotated[
+        float | None, Option(metavar="N", parser=parse_count, help="FLOPs of the whole run: 1e18.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,9 +154,7 @@ class Batches:
 
     batch_rows: run_flags.BatchRows = None
     batch_tokens: run_flags.BatchTokens = None
-    batch_ramp: BatchRamp = None
+    batch_ramp: Annotated[
+        str | None, Option(metavar="ROWS:STEPS", help="Begin with fewer rows; all from update STEPS on.")
+    ] = None
     micro_batch_rows: run_flags.MicroBatchRows = None
-
-
-SOURCES, RULES, BATCHES = Sources(), Rules(), Batches()
-"""What the groups are where nothing is given."""

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -11,7 +11,6 @@ from llmkit.commands import run_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.parallel_flags import (
-    ALONE,
     Processes,
     count_processes,
     refuse_processes,
@@ -20,8 +19,7 @@ from llmkit.commands.parallel_flags import (
 )
 from llmkit.commands.pretrain import flags as own
 from llmkit.commands.pretrain import shape_flags
-from llmkit.commands.pretrain.text import describe_plan, describe_report
-from llmkit.commands.pretrain.trial_text import describe_trial
+from llmkit.commands.pretrain.text import describe_plan, describe_report, describe_trial
 from llmkit.commands.run_start import stoppable
 from llmkit.commands.shared import (
     DryRun,
@@ -46,25 +44,26 @@ if TYPE_CHECKING:
 @stoppable
 def pretrain(
     ctx: typer.Context,
+    *,
     out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
-    sources: own.Sources = own.SOURCES,
-    shape: shape_flags.Shape = shape_flags.AS_PRESET,
+    sources: own.Sources,
+    shape: shape_flags.Shape,
     seq_len: Annotated[
         int | None, Option(metavar="N", parser=parse_count, help="Row length for documents.")
     ] = None,
-    budget: flags.Budget = flags.BUDGET,
-    rules: own.Rules = own.RULES,
-    batches: own.Batches = own.BATCHES,
+    budget: flags.Budget,
+    rules: own.Rules,
+    batches: own.Batches,
     lr: Annotated[
         float | None, Option(metavar="X", help="Peak learning rate; default 3e-3 * sqrt(128 / hidden_size).")
     ] = None,
     mup_base_width: own.MupBaseWidth = None,
-    decay: flags.Decay = flags.DECAY,
+    decay: flags.Decay,
     optimizer: own.Optimizer = PretrainConfig.optimizer,
     momentum: own.Momentum = None,
-    adamw: flags.AdamW = flags.ADAMW,
+    adamw: flags.AdamW,
     z_loss: own.ZLoss = None,
-    routers: flags.Routers = flags.ROUTERS,
+    routers: flags.Routers,
     seed: Seed = PretrainConfig.seed,
     dtype: flags.Dtype = PretrainConfig.dtype,
     fp8: own.Fp8 = False,
@@ -74,15 +73,15 @@ def pretrain(
     max_rewinds: own.MaxRewinds = None,
     eval_every: flags.EvalEvery = None,
     eval_rows: flags.EvalRows = None,
-    samples: flags.Samples = flags.SAMPLES,
-    checkpoints: flags.Checkpoints = flags.CHECKPOINTS,
+    samples: flags.Samples,
+    checkpoints: flags.Checkpoints,
     async_checkpoint: own.AsyncCheckpoint = False,
     resume: flags.Resume = "auto",
     max_time: flags.MaxTime = None,
     fail_above: flags.FailAbove = None,
-    records: flags.Records = flags.RECORDS,
-    machine: flags.Machine = flags.MACHINE,
-    processes: Processes = ALONE,
+    records: flags.Records,
+    machine: flags.Machine,
+    processes: Processes,
     overfit_batch: own.OverfitBatch = False,
     find_lr: own.FindLr = False,
     dry_run: DryRun = False,
@@ -104,7 +103,6 @@ def pretrain(
     """
     from llmkit.workflows.pretrain.pretrain import plan_pretrain
     from llmkit.workflows.pretrain.pretrain import pretrain as run
-    from llmkit.workflows.pretrain.trial import try_out
     from llmkit.workflows.run.ranks import is_first_process
 
     if overfit_batch or find_lr:
@@ -125,50 +123,45 @@ def pretrain(
         start_processes(processes)
     files = _files(out, sources, shape, seq_len, records, samples)
     if overfit_batch or find_lr:
-        if idle := own.flags_of_a_run(ctx):
-            told = "--find-lr" if find_lr else "--overfit-batch"
-            session.console.note(
-                f"{told} is a trial of 100 updates, to which these say nothing: {', '.join(idle)}"
-            )
-        with session.console.progress("trying", log_every=log_every) as progress:
-            trial = try_out(
-                files,
-                config,
-                rates=find_lr,
-                fail_above=fail_above,
-                invocation=session.invocation,
-                progress=progress,
-            )
-        print_report(trial, as_json, describe_trial)
+        _try_out(ctx, files, config, rates=find_lr)
         return
+    common: dict[str, Any] = {"resume": resume, "force": force, "division": processes.division()}
+    common |= {"invocation": session.invocation}
     with console.progress("pretraining", log_every=log_every, panel=True) as progress:
         if dry_run:
+            started = count if only_planned else None
             plan = plan_pretrain(
-                files,
-                config,
-                resume=resume,
-                force=force,
-                calibrate=calibrate,
-                division=processes.division(),
-                processes=count if only_planned else None,
-                invocation=session.invocation,
-                progress=progress,
+                files, config, calibrate=calibrate, processes=started, progress=progress, **common
             )
         else:
-            report = run(
-                files,
-                config,
-                resume=resume,
-                force=force,
-                fail_above=fail_above,
-                division=processes.division(),
-                invocation=session.invocation,
-                progress=progress,
-            )
+            report = run(files, config, fail_above=fail_above, progress=progress, **common)
     if dry_run and is_first_process():
         print_report(plan, as_json, describe_plan)
     elif not dry_run and records.metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report, quiet=console.quiet)
+
+
+def _try_out(ctx: typer.Context, files: "PretrainFiles", config: PretrainConfig, *, rates: bool) -> None:
+    """A hundred updates, of one batch or at rising rates: the report alone."""
+    from llmkit.workflows.pretrain.trial import try_out
+
+    session: Session = ctx.obj
+    if idle := own.flags_of_a_run(ctx):
+        told = "--find-lr" if rates else "--overfit-batch"
+        session.console.note(
+            f"{told} is a trial of 100 updates, to which these say nothing: {', '.join(idle)}"
+        )
+    given = ctx.params
+    with session.console.progress("trying", log_every=given["log_every"]) as progress:
+        trial = try_out(
+            files,
+            config,
+            rates=rates,
+            fail_above=given["fail_above"],
+            invocation=session.invocation,
+            progress=progress,
+        )
+    print_report(trial, given["as_json"], describe_trial)
 
 
 def _files(

@@ -47,7 +47,3 @@ class Shape:
     def overrides(self) -> dict[str, Any]:
         """What is said, by the keys of config.json."""
         return {name: value for name, value in vars(self).items() if value is not None}
-
-
-AS_PRESET = Shape()
-"""What the group is where nothing is given."""

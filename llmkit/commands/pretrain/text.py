@@ -1,11 +1,14 @@
-"""A run and its plan, for people."""
+"""A run, its plan, and what a hundred updates tell of one, for people."""
 
+import math
 from typing import Any
 
 from llmkit.commands.facts import plural
 from llmkit.commands.plan_text import end_rows, epochs, evaluation_rows, how_rows, need_rows, run_rows
+from llmkit.commands.plot import Series, draw_curves
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_count
+from llmkit.commands.terminal import text_width
+from llmkit.commands.values import format_count, format_seconds
 
 
 def describe_plan(plan: Any) -> str:
@@ -41,3 +44,38 @@ def describe_report(report: Any) -> str:
         bits = "" if report.bits_per_byte is None else f"  ({report.bits_per_byte:.4f} bits per byte)"
         rows.append(("validation", f"{report.valid_loss:.4f}{bits}"))
     return align([*rows, *run_rows(report)])
+
+
+def describe_trial(report: Any) -> str:
+    """An OverfitReport or a FindLrReport."""
+    if report.schema.startswith("llmkit.pretrain-overfit/"):
+        return _overfit(report)
+    return _find_lr(report)
+
+
+def _overfit(report: Any) -> str:
+    rows: list[tuple[str, ...]] = [
+        ("batch", f"{plural(report.rows, 'row')}, {plural(report.tokens, 'target')}"),
+        ("rate", f"{report.lr:g}"),
+        ("loss", f"{report.first_loss:.4f} to {report.loss:.4f} in {plural(len(report.curve), 'update')}"),
+        ("time", format_seconds(report.seconds)),
+    ]
+    curve = Series("loss, by update", [(one.step, one.loss) for one in report.curve])
+    return "\n".join([align(rows), "", *draw_curves([curve], width=text_width())])
+
+
+def _find_lr(report: Any) -> str:
+    none = "none: the loss never fell"
+    end = report.curve[-1].lr
+    rows: list[tuple[str, ...]] = [
+        ("optimiser", report.optimizer),
+        ("steepest", none if report.steepest_lr is None else f"{report.steepest_lr:.2g}"),
+        ("lowest", f"{report.lowest_lr:.2g}"),
+        ("suggested", none if report.suggested_lr is None else f"--lr {report.suggested_lr:g}"),
+        ("now", f"{report.run_lr:g}"),
+        ("ended", f"at {end:.2g}, the loss above its first" if report.diverged else f"at {end:.2g}"),
+        ("time", format_seconds(report.seconds)),
+    ]
+    points = [(math.log10(one.lr), one.smoothed) for one in report.curve]
+    curve = Series("smoothed loss, by log10 of the rate", points)
+    return "\n".join([align(rows), "", *draw_curves([curve], width=text_width())])

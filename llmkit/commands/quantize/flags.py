@@ -169,10 +169,6 @@ class Gates:
     ] = QuantizeConfig.max_ppl_increase
 
 
-CALIBRATION, MIXING, NO_QUESTIONS, NO_GATES = Calibration(), Mixing(), Questions(), Gates()
-"""What the groups are where nothing is given."""
-
-
 def parse_bits(text: str) -> list[int]:
     """`8,6,4`.
 

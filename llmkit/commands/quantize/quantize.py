@@ -1,9 +1,9 @@
 """llmkit quantize: a model with its weights rounded to few bits."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,6 +18,7 @@ from llmkit.commands.shared import (
     MaxShardSize,
     Seed,
     given_once,
+    print_all,
     print_lines,
     print_report,
 )
@@ -34,6 +35,7 @@ KV_FORMS = ("int8-token", "q8_0", "q4_0")
 @with_flag_groups
 def quantize(
     ctx: typer.Context,
+    *,
     model: flags.Model,
     output: flags.Output = None,
     out: flags.Out = None,
@@ -43,10 +45,10 @@ def quantize(
     container: flags.Format = QuantizeConfig.container,
     method: flags.Method = QuantizeConfig.method,
     scale: flags.Scale = QuantizeConfig.scale,
-    calibration: flags.Calibration = flags.CALIBRATION,
-    mixing: flags.Mixing = flags.MIXING,
-    questions: flags.Questions = flags.NO_QUESTIONS,
-    gates: flags.Gates = flags.NO_GATES,
+    calibration: flags.Calibration,
+    mixing: flags.Mixing,
+    questions: flags.Questions,
+    gates: flags.Gates,
     tokenizer: flags.TokenizerPath = QuantizeConfig.tokenizer,
     no_tokenizer: flags.NoTokenizer = False,
     max_shard_size: MaxShardSize = QuantizeConfig.max_shard_bytes,
@@ -159,9 +161,9 @@ def _look(
                 print_lines([row])
                 rows.append(row)
         elif question == "--sensitivity":
-            _print(sensitivity_rows(jobs[0], progress), sensitivity_text, as_json)
+            print_all(sensitivity_rows(jobs[0], progress), as_json, sensitivity_text)
         else:
-            _print(_noted(kv_rows(jobs[0], KV_FORMS, progress), tried), kv_text, as_json)
+            print_all(_noted(kv_rows(jobs[0], KV_FORMS, progress), tried), as_json, kv_text)
     if question == "--kv-report" and (lacking := [one for one in KV_FORMS if one not in tried]):
         session.console.note(f"not tried, as they do not hold this model's cache: {', '.join(lacking)}")
     if question == "--sweep":
@@ -195,10 +197,3 @@ def _imatrix(
     with session.console.progress("reading", log_every=log_every) as progress:
         report = save_imatrix(job, out, force=force, progress=progress)
     print_report(report, as_json, imatrix_text, quiet=session.console.quiet)
-
-
-def _print(rows: Iterable[Any], to_text: Callable[[Sequence[Any]], str], as_json: bool) -> None:
-    if as_json:
-        print_lines(rows)
-    else:
-        print(to_text(list(rows)))

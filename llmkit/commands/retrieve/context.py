@@ -17,6 +17,7 @@ from llmkit.commands.values import parse_count
 @with_flag_groups
 def context(
     ctx: typer.Context,
+    *,
     index: flags.Index,
     text: flags.Text = None,
     queries: flags.Queries = None,
@@ -34,8 +35,8 @@ def context(
         Path | None, Option(metavar="FILE", help="Jinja: query, passages, record; default built in.")
     ] = None,
     messages: Annotated[bool, Option("--messages", help="A user's message, not a prompt.")] = False,
-    searching: flags.Searching = flags.BY_WORDS,
-    results: flags.Results = flags.TO_STDOUT,
+    searching: flags.Searching,
+    results: flags.Results,
 ) -> None:
     """Make prompts that have the passages to answer them from.
 

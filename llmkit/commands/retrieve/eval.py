@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @with_flag_groups
 def evaluate(
     ctx: typer.Context,
+    *,
     index: Annotated[
         Path | None, Option("--index", metavar="INDEX", help="Search here; else the records have hits.")
     ] = None,
@@ -32,7 +33,7 @@ def evaluate(
     min_recall: Annotated[
         float | None, Option(parser=parse_share, metavar="X", help="Exit 1 below this recall.")
     ] = None,
-    searching: flags.Searching = flags.BY_WORDS,
+    searching: flags.Searching,
     per_record: Annotated[Path | None, Option(metavar="FILE", help="Each query's figures, as jsonl.")] = None,
     force: Force = False,
     as_json: JsonReport = False,
@@ -58,7 +59,7 @@ def evaluate(
     usage = "llmkit retrieve eval QUERIES --index INDEX"
     if index is None:
         for name, value in vars(searching).items():
-            if name != "field" and value != getattr(flags.BY_WORDS, name):
+            if name != "field" and value != getattr(flags.Searching, name):
                 raise UsageError(
                     f"--{name.replace('_', '-')} {value}: the hits are there, nothing is searched",
                     hint="--index INDEX",
@@ -67,7 +68,7 @@ def evaluate(
         answered = read_answers(read, searching.field)
         report = judge_all(answered, most, relevant, per_record, force=force, inputs=read)
     else:
-        options = flags.run_options(index, queries, most, searching, usage=usage)
+        options = flags.run_options(index, queries, most, searching, flags.Results(), usage=usage)
         with open_run("retrieve eval", options) as run:
             report = judge_all(run.documents(), most, relevant, per_record, force=force, inputs=run.inputs)
     print_report(report, as_json, _describe)

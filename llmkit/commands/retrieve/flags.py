@@ -95,16 +95,12 @@ class Results:
     unbuffered: Annotated[bool, Option("--unbuffered", help="Write each result at once.")] = False
 
 
-BY_WORDS = Searching()
-TO_STDOUT = Results()
-
-
 def run_options(
     index: Path,
     queries: list[Path] | None,
     most: int,
     searching: Searching,
-    results: Results = TO_STDOUT,
+    results: Results,
     *,
     usage: str,
     text: str | None = None,

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 @with_flag_groups
 def query(
     ctx: typer.Context,
+    *,
     index: flags.Index,
     text: flags.Text = None,
     queries: flags.Queries = None,
     most: flags.Most = 5,
-    searching: flags.Searching = flags.BY_WORDS,
+    searching: flags.Searching,
     as_json: Annotated[bool, Option("--json", help="Of TEXT too: a record, as of --jsonl.")] = False,
-    results: flags.Results = flags.TO_STDOUT,
+    results: flags.Results,
 ) -> None:
     """Find the passages that answer a query best.
 

@@ -46,13 +46,6 @@ def usage_table(rows: list[dict[str, Any]]) -> str:
         return "nothing was counted yet"
     names = list(rows[0])
     cells = [
-        names,
-        *([f"{one[name]:,}" if isinstance(one[name], int) else one[name] for name in names] for one in rows),
+        tuple(f"{one[name]:,}" if isinstance(one[name], int) else one[name] for name in names) for one in rows
     ]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-    lines = []
-    for line in cells:
-        texts = [cell.ljust(width) for cell, width in zip(line[:3], widths, strict=False)]
-        numbers = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
-        lines.append("  ".join((*texts, *numbers)).rstrip())
-    return "\n".join(lines)
+    return align([tuple(names), *cells], right=tuple(range(3, len(names))))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_lines, print_report
+from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_all, print_lines, print_report
 from llmkit.commands.terminal import text_width
 from llmkit.errors import UsageError
 
@@ -132,16 +132,14 @@ def _show_tensors(path: Path, as_json: bool) -> None:
     from llmkit.commands.show.model_text import tensors_text
     from llmkit.workflows.show.show import tensors_of
 
-    listed = tensors_of(path)
-    print_lines(listed) if as_json else print(tensors_text(list(listed)))
+    print_all(tensors_of(path), as_json, tensors_text)
 
 
 def _show_metadata(path: Path, as_json: bool) -> None:
     from llmkit.commands.show.model_text import metadata_text
     from llmkit.workflows.show.metadata import metadata_of
 
-    entries = metadata_of(path)
-    print_lines(entries) if as_json else print(metadata_text(entries, width=text_width()))
+    print_all(metadata_of(path), as_json, lambda entries: metadata_text(entries, width=text_width()))
 
 
 def _show_template(path: Path, as_json: bool) -> None:
@@ -154,8 +152,7 @@ def _show_trace(paths: list[Path], document: str, as_json: bool) -> None:
     from llmkit.commands.show.trace_text import trace_text
     from llmkit.workflows.show.trace import trace
 
-    found = trace(paths, document)
-    print_lines(found) if as_json else print(trace_text(found))
+    print_all(trace(paths, document), as_json, trace_text)
 
 
 def _show_embeddings(path: Path, token: str | None, tokenizer: Path | None, top: int, as_json: bool) -> None:

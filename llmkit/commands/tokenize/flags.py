@@ -147,7 +147,3 @@ class Records:
     force: Force = False
     skip_bad: SkipBad = False
     rejects: Rejects = None
-
-
-STDIN, COUNTS, TEXT_ALONE, TO_STDOUT = Texts(), Result(), Tokens(), Records()
-"""What the groups are where nothing is given."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from llmkit.commands.facts import plural, quoted, visible
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_seconds
+from llmkit.commands.values import format_bytes, format_need, format_seconds
 
 SOURCES_SHOWN = 20
 
@@ -32,15 +32,14 @@ def describe_plan(plan: Any) -> str:
     """A TrainTokenizerPlan as a table."""
     size = "stdin" if plan.input_bytes is None else format_bytes(plan.input_bytes)
     text = format_bytes(plan.about_text_bytes)
-    memory, free = format_bytes(plan.about_memory_bytes), plan.memory_available_bytes
     sample = {True: f"a sample of {text}", False: f"all of it, about {text}", None: f"at most {text}"}
     rows: list[tuple[str, ...]] = [
         ("inputs", f"{plural(len(plan.inputs), 'file')} ({size})"),
         ("trains on", sample[plan.is_sample]),
         ("tokenizer", f"{plan.type}, at most {plural(plan.vocab_size, 'id')}, pattern {plan.pattern}"),
         ("special", " ".join(plan.special_tokens) or "none"),
-        ("memory", f"about {memory}" + ("" if free is None else f" of {format_bytes(free)} free")),
-        ("disk", f"about {format_bytes(plan.disk_bytes)} of {format_bytes(plan.disk_free_bytes)} free"),
+        ("memory", f"about {format_need(plan.about_memory_bytes, plan.memory_available_bytes, 'free')}"),
+        ("disk", f"about {format_need(plan.disk_bytes, plan.disk_free_bytes, 'free')}"),
         ("time", f"about {format_seconds(plan.about_seconds)}"),
         ("writes", plan.out),
     ]

@@ -9,14 +9,16 @@ A hidden states, R rank of the side branch.
 Source: the class in transformers 5.24; AltUp arXiv:2301.13310, LAuReL arXiv:2411.07501.
 """
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.families.mlp import write_gated
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Defaults, Reader, Sizes, assemble, plain_cache, read_sizes
+from llmkit.estimate.families.sizes import Defaults, Reader, assemble, plain_cache, read_sizes
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import every
+from llmkit.model.layer_kinds import Kind, every
 
 DEFAULTS = Defaults(max_positions=32_768, heads=8, kv_heads=2, head_dim=256, vocab_size=262_400, tied=True)
 
@@ -32,17 +34,15 @@ def read_gemma3n(keys: Keys, prefix: str) -> Architecture:
     widths = keys.per_layer("intermediate_size", L)
     P, A = _own_and_altup(keys)
     biased, tied = keys.flag("attention_bias"), keys.flag("tie_word_embeddings", True)
-    caches = _caches(keys, sizes)
+    kinds, window = every(5, 512)(keys, L)
+    caches = shared_caches([plain_cache(sizes, kind, window) for kind in kinds], _owners(keys, kinds))
 
     sheet = Sheet(prefix or "model.")
     sheet.tensor("embed_tokens.weight", (V, D), "embed_tokens", "embeddings")
-    own = (keys.whole("vocab_size_per_layer_input", default=262_144), L * P)
-    sheet.tensor("embed_tokens_per_layer.weight", own, "embed_tokens", "embeddings")
-    sheet.linear("per_layer_model_projection", L * P, D, "other", "embeddings")
-    sheet.norm("per_layer_projection_norm", P)
+    write_own_table(sheet, keys, L, D, P)
     for number, (width, cache) in enumerate(zip(widths, caches, strict=True)):
         layer = sheet.within(f"layers.{number}.", number)
-        _write_attention(layer.within("self_attn."), sizes, biased, shared=cache.kind == "shared")
+        write_attention(layer.within("self_attn."), D, cache, biased)
         write_gated(layer, "mlp", D, width)
         _write_side_branches(keys, layer, D)
     for way in ("altup_projections", "altup_unembed_projections"):
@@ -58,23 +58,49 @@ def _own_and_altup(keys: Keys) -> tuple[int, int]:
     return keys.whole("hidden_size_per_layer_input", default=256), keys.whole("altup_num_inputs", default=4)
 
 
-def _caches(keys: Keys, sizes: Sizes) -> tuple[LayerCache, ...]:
-    """The last num_kv_shared_layers layers read what the last earlier layer of their kind keeps."""
-    kinds, window = every(5, 512)(keys, sizes.layers)
-    owners = sizes.layers - keys.count("num_kv_shared_layers", 15)
+def _owners(keys: Keys, kinds: Sequence[Kind]) -> int:
+    """Layers that keep keys and values; the others read those of earlier ones."""
+    owners = len(kinds) - keys.count("num_kv_shared_layers", 15)
     if owners < 1 or not set(kinds[owners:]) <= set(kinds[:owners]):
         keys.wrong("num_kv_shared_layers", "a number that leaves a layer of each kind with keys and values")
-    caches = [plain_cache(sizes, kind, window) for kind in kinds]
-    shared = [replace(cache, kind="shared") for cache in caches[owners:]]
-    return (*caches[:owners], *shared)
+    return owners
 
 
-def _write_attention(sheet: Sheet, sizes: Sizes, biased: bool, *, shared: bool) -> None:
-    D, H, K, E = sizes.hidden_size, sizes.heads, sizes.kv_heads, sizes.head_dim
+def shared_caches(caches: Sequence[LayerCache], owners: int) -> tuple[LayerCache, ...]:
+    """Those behind the first `owners` layers read what the last earlier layer of their kind keeps."""
+    return (*caches[:owners], *(replace(cache, kind="shared") for cache in caches[owners:]))
+
+
+def write_own_table(sheet: Sheet, keys: Keys, layers: int, hidden: int, own: int) -> None:
+    """The embeddings that all layers have of their own, `own` numbers each, and what is made of the first."""
+    rows = keys.whole("vocab_size_per_layer_input", default=262_144)
+    sheet.tensor("embed_tokens_per_layer.weight", (rows, layers * own), "embed_tokens", "embeddings")
+    sheet.linear("per_layer_model_projection", layers * own, hidden, "other", "embeddings")
+    sheet.norm("per_layer_projection_norm", own)
+
+
+def write_own(layer: Sheet, hidden: int, own: int) -> None:
+    """What takes a layer's own embedding in."""
+    layer.linear("per_layer_input_gate", own, hidden, "other", "mlp")
+    layer.linear("per_layer_projection", hidden, own, "other", "mlp")
+    layer.norm("post_per_layer_input_norm", hidden)
+
+
+def write_norms(layer: Sheet, hidden: int) -> None:
+    """The four of a layer."""
+    for norm in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
+        layer.norm(f"{norm}_layernorm", hidden)
+
+
+def write_attention(
+    sheet: Sheet, hidden: int, cache: LayerCache, biased: bool, *, values: bool = True
+) -> None:
+    """A layer's attention, by what it keeps; `values`: whether they have a matrix of their own."""
+    D, H, K, E = hidden, cache.query_heads, cache.kv_heads, cache.key_dim
     sheet.linear("q_proj", H * E, D, "q_proj", "attention", bias=biased)
     sheet.norm("q_norm", E)
-    if not shared:
-        for name in ("k_proj", "v_proj"):
+    if cache.kind != "shared":
+        for name in ("k_proj", "v_proj") if values else ("k_proj",):
             sheet.linear(name, K * E, D, name, "attention", bias=biased)
         sheet.norm("k_norm", E)
     sheet.linear("o_proj", D, H * E, "o_proj", "attention", bias=biased)
@@ -83,8 +109,7 @@ def _write_attention(sheet: Sheet, sizes: Sizes, biased: bool, *, shared: bool) 
 def _write_side_branches(keys: Keys, layer: Sheet, hidden: int) -> None:
     D, P, A = hidden, *_own_and_altup(keys)
     R = keys.whole("laurel_rank", default=64)
-    for norm in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
-        layer.norm(f"{norm}_layernorm", D)
+    write_norms(layer, D)
     layer.tensor("altup.correct_output_scale", (D,), "other", "mlp")
     layer.linear("altup.correction_coefs", A, A, "other", "mlp")
     layer.linear("altup.prediction_coefs", A * A, A, "other", "mlp")
@@ -93,9 +118,7 @@ def _write_side_branches(keys: Keys, layer: Sheet, hidden: int) -> None:
     layer.linear("laurel.linear_left", R, D, "other", "mlp")
     layer.linear("laurel.linear_right", D, R, "other", "mlp")
     layer.norm("laurel.post_laurel_norm", D)
-    layer.linear("per_layer_input_gate", P, D, "other", "mlp")
-    layer.linear("per_layer_projection", D, P, "other", "mlp")
-    layer.norm("post_per_layer_input_norm", D)
+    write_own(layer, D, P)
 
 
 READERS: dict[str, Reader] = {"gemma3n_text": read_gemma3n}

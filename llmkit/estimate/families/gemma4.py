@@ -13,6 +13,13 @@ Source: the class in transformers 5.24.
 from msgspec.structs import replace
 
 from llmkit.estimate.architecture import Architecture, LayerCache
+from llmkit.estimate.families.gemma3n import (
+    shared_caches,
+    write_attention,
+    write_norms,
+    write_own,
+    write_own_table,
+)
 from llmkit.estimate.families.mlp import write_gated
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Defaults, Reader, Sizes, assemble, plain_cache, read_sizes
@@ -38,7 +45,6 @@ def read_gemma4(keys: Keys, prefix: str) -> Architecture:
     sizes = read_sizes(keys, DEFAULTS)
     D, V, L = sizes.hidden_size, sizes.vocab_size, sizes.layers
     P = keys.count("hidden_size_per_layer_input", 256)
-    own = (keys.whole("vocab_size_per_layer_input", default=262_144), L * P)
     F, doubled = keys.whole("intermediate_size"), keys.flag("use_double_wide_mlp")
     biased, one_matrix = keys.flag("attention_bias"), keys.flag("attention_k_eq_v")
     tied, experts = keys.flag("tie_word_embeddings", True), gemma4_experts(keys)
@@ -48,16 +54,16 @@ def read_gemma4(keys: Keys, prefix: str) -> Architecture:
 
     sheet = Sheet(prefix or "model.")
     sheet.tensor("embed_tokens.weight", (V, D), "embed_tokens", "embeddings")
-    if P:
-        sheet.tensor("embed_tokens_per_layer.weight", own, "embed_tokens", "embeddings")
-        sheet.linear("per_layer_model_projection", L * P, D, "other", "embeddings")
-        sheet.norm("per_layer_projection_norm", P)
+    write_own_table(sheet, keys, L, D, P)
     for number, (width, cache) in enumerate(zip(widths, caches, strict=True)):
         layer = sheet.within(f"layers.{number}.", number)
         values = not (one_matrix and not cache.window)
-        _write_attention(layer.within("self_attn."), D, cache, biased, values=values)
+        write_attention(layer.within("self_attn."), D, cache, biased, values=values)
         write_gated(layer, "mlp", D, width)
-        _write_norms_and_own(layer, D, P)
+        write_norms(layer, D)
+        layer.tensor("layer_scalar", (1,), "other", "norms", learnt=False)
+        if P:
+            write_own(layer, D, P)
         if experts is not None:
             _write_experts(layer, D, experts)
     sheet.norm("norm", D)
@@ -76,28 +82,7 @@ def _caches(keys: Keys, sizes: Sizes) -> tuple[LayerCache, ...]:
         plain_cache(replace(sizes, kv_heads=one.num_key_value_heads, head_dim=one.head_dim), kind, window)
         for one, kind in zip(heads, kinds, strict=True)
     ]
-    return (*caches[:owners], *(replace(cache, kind="shared") for cache in caches[owners:]))
-
-
-def _write_attention(sheet: Sheet, hidden: int, cache: LayerCache, biased: bool, *, values: bool) -> None:
-    D, H, K, E = hidden, cache.query_heads, cache.kv_heads, cache.key_dim
-    sheet.linear("q_proj", H * E, D, "q_proj", "attention", bias=biased)
-    sheet.norm("q_norm", E)
-    if cache.kind != "shared":
-        for name in ("k_proj", "v_proj") if values else ("k_proj",):
-            sheet.linear(name, K * E, D, name, "attention", bias=biased)
-        sheet.norm("k_norm", E)
-    sheet.linear("o_proj", D, H * E, "o_proj", "attention", bias=biased)
-
-
-def _write_norms_and_own(layer: Sheet, hidden: int, own: int) -> None:
-    for norm in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
-        layer.norm(f"{norm}_layernorm", hidden)
-    layer.tensor("layer_scalar", (1,), "other", "norms", learnt=False)
-    if own:
-        layer.linear("per_layer_input_gate", own, hidden, "other", "mlp")
-        layer.linear("per_layer_projection", hidden, own, "other", "mlp")
-        layer.norm("post_per_layer_input_norm", hidden)
+    return shared_caches(caches, owners)
 
 
 def _write_experts(layer: Sheet, hidden: int, experts: ExpertSizes) -> None:

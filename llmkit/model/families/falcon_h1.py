@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from llmkit.formats.json_text import is_number
 from llmkit.model.config_states import Mamba2Config, MultipliersConfig
 from llmkit.model.families.mamba import MAMBA_KEYS, step_limits, written_limits
 from llmkit.model.families.parts import Fields
@@ -106,10 +107,6 @@ def _numbers(keys: Keys, name: str, count: int) -> tuple[float, ...]:
     given = keys.config.get(name)
     if given is None:
         return (1.0,) * count
-    if not isinstance(given, list) or len(given) != count or not all(map(_is_number, given)):
+    if not isinstance(given, list) or len(given) != count or not all(map(is_number, given)):
         keys.wrong(name, f"{count} numbers")
     return tuple(map(float, given))
-
-
-def _is_number(one: Any) -> bool:
-    return isinstance(one, int | float) and not isinstance(one, bool)

@@ -19,7 +19,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.attention.capture import check_attends
 from llmkit.probe.attention.config import AblateBy
-from llmkit.probe.attention.residual import before, hooked, text_positions
+from llmkit.probe.attention.residual import before, check_token, hooked, text_positions
 
 _PIECE_VALUES = 1 << 21
 """Logits at a time in float64: 16 MiB for each number worked out."""
@@ -63,11 +63,9 @@ def target_of(model: Transformer, ids: Tensor, position: int = -1, token: int | 
         UsageError: a position that the text does not have, or a token that the vocabulary does not have.
     """
     (place,) = text_positions((position,), len(ids))
-    if token is not None and not 0 <= token < model.config.vocab_size:
-        raise UsageError(
-            f"there is no token {token}", hint=f"the model's ids are 0 to {model.config.vocab_size - 1}"
-        )
-    if token is None and place < len(ids) - 1:
+    if token is not None:
+        check_token(token, model.config.vocab_size)
+    elif place < len(ids) - 1:
         token = int(ids[place + 1])
     if token is None:
         token = int(model.logits(model.hidden(ids[None])[0, place]).argmax())

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmkit.errors import UsageError
 from llmkit.model.transformer import Transformer
-from llmkit.probe.attention.residual import residual_stream, text_positions
+from llmkit.probe.attention.residual import check_token, residual_stream, text_positions
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,8 @@ def logit_lens(
     Raises:
         UsageError: a position that the text does not have, or a token that the vocabulary does not have.
     """
-    if answer is not None and not 0 <= answer < model.config.vocab_size:
-        raise UsageError(
-            f"there is no token {answer}", hint=f"the model's ids are 0 to {model.config.vocab_size - 1}"
-        )
+    if answer is not None:
+        check_token(answer, model.config.vocab_size)
     stream = residual_stream(model, ids, positions)
     places = text_positions(positions, len(ids))
     return [_reading(model, stream[:, index], place, answer) for index, place in enumerate(places)]

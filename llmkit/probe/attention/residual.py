@@ -56,6 +56,16 @@ def text_positions(positions: Sequence[int], count: int) -> list[int]:
     return [one % count for one in positions]
 
 
+def check_token(token: int, vocab_size: int) -> None:
+    """Refuse an id that the vocabulary does not have.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if not 0 <= token < vocab_size:
+        raise UsageError(f"there is no token {token}", hint=f"the model's ids are 0 to {vocab_size - 1}")
+
+
 def before(module: nn.Module, read: Callable[[Tensor], Any]) -> RemovableHandle:
     """Call `read` with a module's first input; a tensor that it returns goes in instead."""
 

@@ -115,12 +115,3 @@ def test_one_path_is_wrong_usage_and_different_kinds_are_3_and_nothing_is_4(
     assert llmkit_run("diff", model, tmp_path / "nowhere").status == 4
     (tmp_path / "cut.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-4])
     assert llmkit_run("diff", model / "model.safetensors", tmp_path / "cut.safetensors").status == 3
-
-
-def test_no_torch_is_imported(shell: Run, shared_data: Path) -> None:
-    line = (
-        "python -c \"import sys; from llmkit.cli import run; status = run(['diff', *sys.argv[1:]]);"
-        " print('torch' in sys.modules, status, file=sys.stderr)\""
-    )
-    ended = shell(f"{line} {shared_data / MODEL} {shared_data / 'models/stories-292K-early'}")
-    assert ended.err.splitlines()[-1] == "False 1"

@@ -55,11 +55,3 @@ def test_the_machine_is_checked_when_no_path_is_given(llmkit_run: Callable[..., 
 def test_a_path_that_is_not_there_exits_4(llmkit_run: Callable[..., Any], tmp_path: Path) -> None:
     ended = llmkit_run("doctor", tmp_path / "nothing")
     assert ended.status == 4 and len(ended.err.splitlines()) == 2
-
-
-def test_no_torch_is_imported(shell: Callable[..., Any], shared_data: Path) -> None:
-    line = (
-        "python -c \"import sys; from llmkit.cli import run; status = run(['doctor', sys.argv[1]]);"
-        " print('torch' in sys.modules, status, file=sys.stderr)\""
-    )
-    assert shell(f"{line} {shared_data / 'models' / 'stories260K'}").err.strip() == "False 0"

@@ -20,17 +20,10 @@ CHANGED: dict[str, Any] = {
     },
     **{"kernels": "torch", "weights": "int8", "device": "cpu", "threads": 1, "batch": 3},
 }
-APART = ("tokenizer", "batch")
 
 
-@pytest.mark.parametrize("name", CHANGED)
-def test_a_flag_is_the_option_of_its_name(name: str) -> None:
-    given = {name: CHANGED[name]}
-    options = (
-        model_options(Path("m"), **given) if name in APART else model_options(Path("m"), Running(**given))
-    )
-    assert getattr(options, name) == CHANGED[name]
-    assert model_options(Path("m")) == ModelOptions(model=Path("m"))
+def test_without_flags_a_model_is_opened_as_without_the_command_line() -> None:
+    assert model_options(Path("m"), Running()) == ModelOptions(model=Path("m"))
 
 
 @pytest.mark.parametrize("command", ["ppl", "kl", "tokens"])

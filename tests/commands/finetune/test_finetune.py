@@ -23,7 +23,6 @@ from llmkit.model.transformer import Transformer
 from llmkit.tokens.patterns import GPT2, byte_level, special_token
 from llmkit.tokens.pieces import spell
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.train.guard import Guard
 from llmkit.train.parallel import recompute
 from llmkit.train.trainer import Trainer
 
@@ -114,19 +113,6 @@ def test_sft_leaves_a_model_folder_that_has_learnt_and_says_how(finetune: Callab
 def test_checkpoints_at_a_multiple_stay_beside_the_last_one(finetune: Callable[..., Any]) -> None:
     report_of(finetune("--steps", 5, "--batch-rows", 2, "--keep", 1, "--keep-every", 2, "--json"))
     assert [folder.name[-1] for folder in list_checkpoints(Path("run"))[0]] == ["2", "4", "5"]
-
-
-def test_a_run_whose_folder_is_removed_ends_at_its_next_checkpoint_and_leaves_nothing(
-    finetune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def judge(guard: Guard, loss: float, grad_norm: float) -> None:
-        shutil.rmtree("run", ignore_errors=True)
-
-    monkeypatch.setattr(Guard, "judge", judge)
-    done = finetune("--steps", 4, "--batch-rows", 2, "--checkpoint-every", 2)
-    assert done.status == 5
-    assert "run: the run's folder was removed or replaced" in done.err
-    assert not Path("run").exists()
 
 
 def test_the_folder_has_the_best_checkpoints_model_and_patience_ends_the_run(

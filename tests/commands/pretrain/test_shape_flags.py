@@ -6,13 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from llmkit.commands.pretrain.shape_flags import AS_PRESET, Shape
+from llmkit.commands.pretrain.shape_flags import Shape
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import preset
 
 
 def test_what_is_not_said_leaves_the_preset_alone_and_a_nought_is_said() -> None:
-    assert AS_PRESET.overrides() == {}
+    assert Shape().overrides() == {}
     said = Shape(hidden_size=64, tie_word_embeddings=False, rope_theta=0.0)
     assert said.overrides() == {"hidden_size": 64, "tie_word_embeddings": False, "rope_theta": 0.0}
 

@@ -159,15 +159,6 @@ def test_flags_that_make_no_sense_together_are_wrong_usage(
     assert ended.status == 2 and len(ended.err.splitlines()) == 2
 
 
-def test_no_torch_is_imported(shell: Callable[..., Any], shared_data: Path) -> None:
-    line = (
-        "python -c \"import sys; from llmkit.cli import run; status = run(['show', sys.argv[1]]);"
-        " print('torch' in sys.modules, status, file=sys.stderr)\""
-    )
-    ended = shell(f"{line} {shared_data / MODEL}")
-    assert ended.err.strip() == "False 0"
-
-
 def test_a_reader_that_leaves_is_a_success(shell: Callable[..., Any], shared_data: Path) -> None:
     ended = shell(f"llmkit show {shared_data / 'tokenizers/gpt2'} --vocab | head -1")
     assert (ended.status, ended.err) == (0, "") and json.loads(ended.out)["id"] == 0

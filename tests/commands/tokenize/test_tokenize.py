@@ -229,13 +229,3 @@ def test_no_torch_and_no_rich_is_imported(byte_level_dir: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_help_imports_no_numpy_and_no_tokenizers() -> None:
-    program = (
-        "import sys; from llmkit.cli import run; "
-        "run(['tokenize', '--help']); run(['bench', 'tokenize', '--help']); "
-        "sys.exit(' '.join({'torch', 'numpy', 'tokenizers', 'rich'} & set(sys.modules)) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
