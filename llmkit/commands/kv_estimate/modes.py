@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from llmkit.commands.kv_estimate.flags import Speed, Training
 from llmkit.commands.kv_estimate.text import estimates_text
-from llmkit.commands.shared import print_lines
+from llmkit.commands.shared import fitted, print_lines
 from llmkit.commands.terminal import text_width
 from llmkit.errors import ConfigError
 from llmkit.estimate.cache import cache_bytes
@@ -159,7 +159,7 @@ def _show(reports: Sequence[Any], as_json: bool, to_text: Callable[..., str]) ->
     if as_json:
         print_lines(reports)
     else:
-        print(to_text(reports, width=text_width()), flush=True)
+        print(fitted(to_text(reports, width=text_width())), flush=True)
 
 
 def _each(to_text: Callable[..., str]) -> Callable[..., str]:

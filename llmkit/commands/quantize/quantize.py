@@ -17,6 +17,7 @@ from llmkit.commands.shared import (
     LogEvery,
     MaxShardSize,
     Seed,
+    fitted,
     given_once,
     print_lines,
     print_report,
@@ -199,4 +200,4 @@ def _print(rows: Iterable[Any], to_text: Callable[[Sequence[Any]], str], as_json
     if as_json:
         print_lines(rows)
     else:
-        print(to_text(list(rows)))
+        print(fitted(to_text(list(rows))))
