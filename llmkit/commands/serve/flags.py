@@ -81,7 +81,9 @@ Cors = Annotated[
 
 # By whom
 
-Replicas = Annotated[int, Option(metavar="N", help="Processes for each model, behind a router.")]
+Replicas = Annotated[
+    int, Option(max=MOST_AT_ONCE, metavar="N", help="Processes for each model, behind a router.")
+]
 EngineName = Annotated[
     str,
     Option(
@@ -91,7 +93,8 @@ EngineName = Annotated[
     ),
 ]
 MaxReplicas = Annotated[
-    int | None, Option(metavar="N", help="With --engine ray: up to so many, as there is more to do.")
+    int | None,
+    Option(max=MOST_AT_ONCE, metavar="N", help="With --engine ray: up to so many, as there is more to do."),
 ]
 WorkerUrl = Annotated[
     list[str] | None,
