@@ -8,14 +8,14 @@ from llmkit.errors import visible as visible
 from llmkit.formats.amount_text import plural as plural
 
 Facts = list[tuple[str, str | Sequence[str] | None]]
-"""A name and what is to be said; a list of items is broken between items only. None is left out."""
+"""A name and what is to be said; a list of items is broken between items where they fit. None is left out."""
 UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def facts_lines(facts: Facts, width: int) -> list[str]:
     """`name  what`, indented, wrapped to the width; facts that are None or empty are left out."""
-    known = [(name, visible(_joined(what))) for name, what in facts if what]
-    column = max((len(name) for name, _ in known), default=0)
+    column = max((len(name) for name, what in facts if what), default=0)
+    known = [(name, visible(_joined(what, width - column - 4))) for name, what in facts if what]
     lines = []
     for name, what in known:
         lines += textwrap.wrap(
@@ -39,8 +39,11 @@ def indented(text: str) -> list[str]:
     return [f"  {line}".rstrip() for line in text.split("\n")]
 
 
-def _joined(what: str | Sequence[str]) -> str:
-    return what if isinstance(what, str) else ", ".join(item.replace(" ", UNBROKEN) for item in what)
+def _joined(what: str | Sequence[str], room: int) -> str:
+    """Items in a row; one that no line has room for may be broken at its blanks."""
+    if isinstance(what, str):
+        return what
+    return ", ".join(item.replace(" ", UNBROKEN) if len(item) < room else item for item in what)
 
 
 def quoted(text: str) -> str:

@@ -8,6 +8,7 @@ import typer
 from typer import Option
 
 from llmkit.commands.console import Console
+from llmkit.commands.values import MOST_AT_ONCE
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ class Replicas:
     """Processes that share each batch, each with all weights."""
 
     nproc: Annotated[
-        int | None, Option(min=1, metavar="N", help="Start N processes here; or use torchrun.")
+        int | None,
+        Option(min=1, max=MOST_AT_ONCE, metavar="N", help="Start N processes here; or use torchrun."),
     ] = None
     max_restarts: Annotated[
         int, Option(min=0, metavar="N", help="Go on by itself when a process is lost, so often.")

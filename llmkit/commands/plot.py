@@ -86,7 +86,8 @@ def draw_curves(
     lines.append(f"{'':>{margin}}  {_x_labels(left, right, columns - 1)}")
     keys = [(one.marker or "⠤⠤", one.name, one.color) for one in drawn]
     legend = "   ".join(f"{ink if color else ''}{mark}{_RESET if color else ''} {n}" for mark, n, ink in keys)
-    lines.append(f"{'':>{margin}}  {legend}")
+    taken = sum(len(mark) + 1 + len(name) for mark, name, _ in keys) + 3 * (len(keys) - 1)
+    lines.append(" " * max(0, min(margin + 2, width - taken)) + legend)  # a long one begins further left
     return lines
 
 

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 from typer import Option
 
 from llmkit.commands.facts import visible
-from llmkit.commands.terminal import columns_of
+from llmkit.commands.table import table_lines
+from llmkit.commands.terminal import columns_of, terminal_columns, wrap_words
 from llmkit.commands.values import parse_seconds, parse_size
 from llmkit.errors import UsageError
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
+
+ESCAPE = "\x1b"
 
 JsonReport = Annotated[bool, Option("--json", help="The report as one JSON object.")]
 Force = Annotated[bool, Option("--force", help="Replace an existing output.")]
@@ -81,8 +84,23 @@ def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str], *, q
         sys.stdout.buffer.write(encode_json(report) + b"\n")
         sys.stdout.buffer.flush()
     elif not quiet:
-        sys.stdout.write(to_text(report) + "\n")
+        sys.stdout.write(fitted(to_text(report)) + "\n")
         sys.stdout.flush()
+
+
+def fitted(text: str) -> str:
+    """A text whose lines a terminal would break where it ends, in a word or a number, broken at blanks."""
+    columns = terminal_columns()
+    if columns is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _fitted(line, columns))
+
+
+def _fitted(line: str, columns: int) -> list[str]:
+    if columns_of(line) <= columns or ESCAPE in line:  # what has colours was made for the width
+        return [line]
+    margin = len(line) - len(line.lstrip(" "))
+    return wrap_words(line, columns, after=" " * (margin + 4))
 
 
 def print_lines(records: Iterable[Any]) -> None:
@@ -100,25 +118,27 @@ def print_all(records: Iterable[Any], as_json: bool, to_text: Callable[[list[Any
     if as_json:
         print_lines(records)
     else:
-        print(to_text(list(records)), flush=True)
+        print(fitted(to_text(list(records))), flush=True)
 
 
-def align(rows: Sequence[tuple[str, ...]], *, right: tuple[int, ...] = ()) -> str:
-    """Rows as columns two spaces apart; the columns numbered in `right` are flush right.
+def align(
+    rows: Sequence[tuple[str, ...]],
+    *,
+    right: tuple[int, ...] = (),
+    indent: int = 0,
+    width: int | None = None,
+) -> str:
+    """Rows as columns two spaces apart; on a terminal they are folded where it ends, see `table_lines`.
 
     Control characters stand as escapes: a cell may be a name or a piece of somebody's data.
+
+    Args:
+        rows: as many cells each.
+        right: numbers of the columns that are flush right.
+        indent: blanks before each line.
+        width: of a line with them; None: the terminal's, and any off a terminal.
     """
     shown = [[visible(cell) for cell in row] for row in rows]
-    widths = [max(map(columns_of, column)) for column in zip(*shown, strict=True)]
-    return "\n".join(
-        "  ".join(
-            _filled(cell, width, to_the_right=number in right)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in shown
-    )
-
-
-def _filled(cell: str, width: int, *, to_the_right: bool) -> str:
-    room = " " * (width - columns_of(cell))
-    return room + cell if to_the_right else cell + room
+    columns = terminal_columns() if width is None else width
+    lines = table_lines(shown, right=right, room=None if columns is None else columns - indent)
+    return "\n".join(" " * indent + line if line else line for line in lines)

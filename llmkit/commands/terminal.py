@@ -10,9 +10,15 @@ OFF_TERMINAL = 80
 
 def text_width() -> int:
     """Columns of the terminal on stdout, within reason; 80 where stdout is none."""
+    columns = terminal_columns()
+    return OFF_TERMINAL if columns is None else min(columns, WIDEST)
+
+
+def terminal_columns() -> int | None:
+    """Columns of the terminal on stdout, at least 40; None where stdout is none."""
     if sys.stdout is None or not sys.stdout.isatty():
-        return OFF_TERMINAL
-    return min(max(shutil.get_terminal_size((OFF_TERMINAL, 24)).columns, NARROWEST), WIDEST)
+        return None
+    return max(shutil.get_terminal_size((OFF_TERMINAL, 24)).columns, NARROWEST)
 
 
 def columns_of(text: str) -> int:
@@ -20,6 +26,22 @@ def columns_of(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(map(_columns_of_one, text))
+
+
+def wrap_words(text: str, room: int, *, after: str = "") -> list[str]:
+    """A text in lines of at most `room` columns, broken at blanks; `after` begins all but the first.
+
+    A word longer than that stays whole and where it is, so that it can be copied.
+    """
+    first, *words = text.split(" ")
+    lines = [first]
+    for word in words:
+        width = columns_of(word)
+        if columns_of(lines[-1]) + 1 + width <= room or len(after) + width > room:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(after + word)
+    return lines
 
 
 def _columns_of_one(character: str) -> int:

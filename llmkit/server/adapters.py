@@ -6,6 +6,7 @@ whatever is loaded or unloaded under that name meanwhile.
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -83,6 +84,26 @@ class ServedAdapters:
     def all(self) -> list[tuple[AdapterSpec, int]]:
         """Each, and the bytes that it takes beside the base."""
         return [(one.spec, one.nbytes) for one in self._loaded.values()]
+
+    def marked(self, fingerprint: str, name: str | None, scales: Mapping[str, float]) -> str:
+        """A fingerprint that is another where adapters change what the base says: `FINGERPRINT+a1b2c3d4`.
+
+        An adapter that was loaded in the place of another changes it too. Another run of the server that has
+        loaded the same paths has the same ones, whatever is there by then.
+
+        Args:
+            fingerprint: of the base.
+            name, scales: see `used`; adapters that are not there are none.
+        """
+        strengths = scales if name is None else {name: 1.0}
+        known = [(self._loaded[one], scale) for one, scale in strengths.items() if one in self._loaded]
+        if not known:
+            return fingerprint
+        told = [
+            (one.called, one.spec.path, scale if name is None else scale * one.spec.strength)
+            for one, scale in known
+        ]
+        return f"{fingerprint}+{hashlib.sha256(repr(told).encode()).hexdigest()[:8]}"
 
     @contextlib.contextmanager
     def held(self, name: str | None) -> Iterator[str | None]:

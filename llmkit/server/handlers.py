@@ -41,6 +41,7 @@ from llmkit.server.tool_rounds import ToolRounds
 from llmkit.server.wire.chat import ChatRequest, chat_object, read_chat
 from llmkit.server.wire.completions import CompletionRequest, completion_object, read_completion
 from llmkit.server.wire.input_items import as_items
+from llmkit.server.wire.lora import name_with
 from llmkit.server.wire.messages import MessagesRequest, message_object, read_anthropic
 from llmkit.server.wire.responses import ResponsesRequest, read_response, response_object
 from llmkit.server.wire.sampling import WireLimits, check_scores
@@ -164,13 +165,16 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
     state: State = request.app.state.serve
     caller: Caller = request.state.caller
     began = time.monotonic()
-    name = served.name if ask.adapter is None else f"{served.name}:{ask.adapter}"
-    request.state.model = name
+    name = request.state.model = served.name if ask.adapter is None else f"{served.name}:{ask.adapter}"
     request.state.user = ask.user
     if state.log_prompts:
         request.state.prompt = ask.messages or ask.texts or ask.ids
     stack = AsyncExitStack()
     scales = scales_of(state.models, served, caller, ask.adapter, ask.lora)
+    if ask.lora is not None:
+        name = request.state.model = name_with(served.name, scales)
+    request.state.lora = scales
+    fingerprint = served.adapters.marked(served.fingerprint, ask.adapter, scales)
     citations = None
     try:
         least = Sizes(
@@ -187,20 +191,16 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
             ask, citations = await until_gone(request, _with_passages(state.retrieval, ask))
         prepared = await until_gone(request, served.prepare(ask, caller))
         _check_scores(ask, prepared, state.limits)
-        sizes = Sizes(
-            prompt_tokens=prepared.prompt_tokens,
-            max_tokens=prepared.max_tokens,
-            answers=len(prepared.requests),
-            samples=ask.sampling.samples,
-        )
+        answers, samples = len(prepared.requests), ask.sampling.samples
+        sizes = Sizes(prepared.prompt_tokens, prepared.max_tokens, answers=answers, samples=samples)
         place = state.gate.enter(caller, sizes, model=name)
         slot = await until_gone(request, stack.enter_async_context(place))
     except BaseException:
         await stack.aclose()
         raise
     own_id, created = f"{endpoint.prefix}{secrets.token_hex(12)}", int(time.time())
-    who = Answered(own_id, created, name, served.fingerprint, citations, ask.sampling, ask.echoed)
-    slot.answers = len(prepared.requests)
+    who = Answered(own_id, created, name, fingerprint, citations, ask.sampling, ask.echoed)
+    slot.answers = answers
     request.state.slot = slot
 
     def write(index: int, one: EngineRequest, asked: Prepared) -> AsyncGenerator[Piece]:
@@ -208,17 +208,17 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
 
     if ask.server_tools and state.bench is not None:
         rounds = ToolRounds(prepared, served, state.bench, caller, slot, write)
-        answers = [rounds.answer(index, one) for index, one in enumerate(prepared.requests)]
+        texts = [rounds.answer(index, one) for index, one in enumerate(prepared.requests)]
     else:
-        answers = [write(index, one, prepared) for index, one in enumerate(prepared.requests)]
+        texts = [write(index, one, prepared) for index, one in enumerate(prepared.requests)]
     slot.usage.prompt_tokens = prepared.prompt_tokens
     if ask.stream:
-        events = told(endpoint.stream(who, ask), together(answers, state.over), slot)
+        events = told(endpoint.stream(who, ask), together(texts, state.over), slot)
         events = _events(stack, events, slot if state.behind_router else None)
         return HeldStream(events, stack)
     async with stack:
         with state.left.noted(request.state.request_id, slot):
-            pieces = await until_gone(request, _gather(answers))
+            pieces = await until_gone(request, _gather(texts))
     took = slot_headers(slot, behind_router=state.behind_router)
     return as_json(endpoint.whole(who, pieces, slot.usage), headers=took)
 

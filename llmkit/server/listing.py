@@ -95,7 +95,9 @@ def _described(state: State, name: str, served: Served) -> dict[str, Any]:
         "fills_gaps": served.infill_form is not None,
         "has_index": state.retrieval is not None,
         "server_tools": [one["function"]["name"] for one in state.functions],
-        "system_fingerprint": served.fingerprint,
+        "system_fingerprint": served.adapters.marked(
+            served.fingerprint, name.partition(":")[2] or None, served.adapters.scales
+        ),
         "meta": {
             "n_vocab": served.config.vocab_size,
             "n_ctx": served.context,

@@ -45,8 +45,11 @@ class Models:
         return {name: one.load() for name, one in self._served.items()}
 
     def versions(self) -> dict[str, str]:
-        """The fingerprint of each."""
-        return {name: one.fingerprint for name, one in self._served.items()}
+        """The fingerprint of each, as it answers where a request names no adapter."""
+        return {
+            name: one.adapters.marked(one.fingerprint, None, one.adapters.scales)
+            for name, one in self._served.items()
+        }
 
     def all(self) -> list[Served]:
         """Every model, in order."""

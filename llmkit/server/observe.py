@@ -95,6 +95,8 @@ def record_of(scope: Scope, status: int, seconds: float, refusal: bytes = b"") -
         record["user"] = shared["user"][:_USER_LETTERS]
     if "model" in shared:
         record["model"] = shared["model"]
+    if shared.get("lora"):
+        record["lora"] = dict(shared["lora"])
     if isinstance(slot, Slot):
         record |= {
             "prompt_tokens": slot.usage.prompt_tokens,

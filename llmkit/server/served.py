@@ -67,7 +67,7 @@ class Served:
 
     Attributes:
         name: what clients call it.
-        fingerprint: of weights and version.
+        fingerprint: of weights and version; see `ServedAdapters.marked`.
         base: sampling settings where a request says nothing.
         context: positions that a text may have, prompt included.
         created: when it came to be served, in seconds since 1970.

@@ -34,6 +34,27 @@ def test_no_model_is_estimated_of_more_layers_than_any_has(llmkit_run: Callable[
     assert (done.status, done.out) == (2, b"") and "'--num-hidden-layers'" in done.err
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("bench", "prefill", "--preset", "tiny", "--rounds"),
+        ("dedup", "--ngram"),
+        ("serve", "m", "--replicas"),
+        ("serve", "m", "--max-replicas"),
+        ("pretrain", "-o", "run", "--data", "d", "--nproc"),
+        ("pretrain", "-o", "run", "--data", "d", "--lr"),
+    ],
+    ids=" ".join,
+)
+def test_what_nobody_can_mean_is_refused_by_its_flag(
+    line: tuple[str, ...], llmkit_run: Callable[..., Any]
+) -> None:
+    done = llmkit_run(*line, "1000000000000")
+    assert (done.status, done.out) == (2, b""), done.err
+    first, second = done.err.splitlines()
+    assert line[-1].removeprefix("--") in first and second.startswith("  hint: ")
+
+
 def test_every_command_that_counts_them_is_looked_at() -> None:
     assert {("pack",), ("pretrain",), ("generate",), ("serve",), ("bench", "train")} <= {
         path for path, _ in FLAGS

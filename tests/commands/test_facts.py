@@ -30,6 +30,11 @@ def test_a_list_is_broken_between_its_items_only_and_fits(width: int) -> None:
     assert " ".join(line.strip() for line in lines).removeprefix("n  ") == ", ".join(items)
 
 
+def test_an_item_that_no_line_has_room_for_is_broken_at_its_blanks() -> None:
+    lines = facts_lines([("checkpoints", ["step-1", "step-00000005 (500.7 KiB)"])], 38)
+    assert lines == ["  checkpoints  step-1, step-00000005", f"{'':15}(500.7 KiB)"]
+
+
 def test_a_word_longer_than_the_width_stays_whole_so_that_it_can_be_copied() -> None:
     digest = "0123456789abcdef" * 4
     assert [line.strip() for line in facts_lines([("sha256", f"of {digest}")], 40)] == ["sha256  of", digest]

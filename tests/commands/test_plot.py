@@ -112,3 +112,9 @@ def test_every_range_has_a_number_at_its_side_and_few_of_them() -> None:
             labels = [line.split("┤")[0].strip() for line in lines if "┤" in line]
             assert 1 <= len(labels) <= max(3, height)
             assert all(low <= float(label) <= high for label in labels)
+
+
+def test_a_legend_that_is_long_begins_further_left() -> None:
+    points = [(0, 48_000.0), (9, 60_000.0)]
+    *_, legend = draw_curves([Series("tokens per second", points)], width=24, height=5)
+    assert legend == "    ⠤⠤ tokens per second"

@@ -1,12 +1,13 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from llmkit.commands.shared import align, given_once, inputs_or_stdin, print_report
+from llmkit.commands.shared import align, fitted, given_once, inputs_or_stdin, print_report
 from llmkit.errors import UsageError
 
 
@@ -48,6 +49,33 @@ def test_a_cell_has_the_columns_that_a_terminal_gives_it_and_cannot_steer_the_te
     rows = [("日本", "1"), ("e\u0301", "2"), ("a\x1b[1m\n", "3")]
     assert align(rows) == "日本          1\ne\u0301             2\na\\x1b[1m\\x0a  3"
     assert align(rows[:2], right=(0,)) == "日本  1\n   e\u0301  2"
+
+
+def test_a_table_is_folded_where_a_terminal_ends_and_nowhere_off_one(
+    terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("model.norm.weight", "BF16", "2,048"), ("lm_head.weight", "F32", "64")]
+    whole = ["  model.norm.weight  BF16  2,048", "  lm_head.weight     F32      64"]
+    assert align(rows, right=(2,), indent=2).split("\n") == whole
+    terminal(40)
+    assert align(rows, right=(2,), indent=2).split("\n") == whole
+    assert align(rows, right=(2,), indent=12).split("\n")[:2] == [
+        f"{'':12}model.norm.weight  BF16",
+        f"{'':14}2,048",
+    ]
+    monkeypatch.setattr(sys, "stdout", None)
+    assert align(rows, right=(2,), indent=12).split("\n") == [f"{'':10}{line}" for line in whole]
+
+
+def test_a_report_on_a_terminal_has_its_lines_broken_at_blanks_and_elsewhere_whole(
+    terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"a title\n  {'word ' * 9}end\n\x1b[1m{'x ' * 30}\x1b[0m"
+    assert fitted(text) == text
+    terminal(40)
+    title, first, second, colored = fitted(text).split("\n")
+    assert (title, first, second) == ("a title", f"  {'word ' * 7}".rstrip(), f"      {'word ' * 2}end")
+    assert colored == text.split("\n")[-1]
 
 
 def test_one_of_two_places_is_taken_and_both_are_refused() -> None:

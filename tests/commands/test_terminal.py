@@ -1,34 +1,14 @@
 """How wide a report is: a real terminal's own columns within reason, 80 where there is none."""
 
-import fcntl
 import os
-import struct
 import sys
-import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from llmkit.commands.terminal import text_width
+from llmkit.commands.terminal import terminal_columns, text_width, wrap_words
 
 Resize = Callable[[int], None]
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resize]:
-    """Call it to have a pseudo-terminal of so many columns as stdout."""
-    main, side = os.openpty()
-    stdout = os.fdopen(side, "w")
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-    def resize(columns: int) -> None:
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        monkeypatch.setattr(sys, "stdout", stdout)
-        monkeypatch.setattr(sys, "__stdout__", stdout)  # where the standard library asks for the size
-
-    yield resize
-    stdout.close()
-    os.close(main)
 
 
 @pytest.mark.parametrize(("columns", "width"), [(10, 40), (40, 40), (97, 97), (110, 110), (300, 110)])
@@ -61,3 +41,23 @@ def test_a_pipe_and_no_stdout_get_80_columns_whatever_the_environment_says(
     os.close(read)
     monkeypatch.setattr(sys, "stdout", None)
     assert text_width() == 80
+
+
+def test_a_table_may_be_as_wide_as_the_terminal_and_off_one_as_it_is(
+    terminal: Resize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns, width in ((10, 40), (300, 300)):
+        terminal(columns)
+        assert terminal_columns() == width
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert terminal_columns() is None
+
+
+def test_words_are_wrapped_by_the_columns_that_they_take() -> None:
+    assert wrap_words("one two three", 7, after="  ") == ["one two", "  three"]
+    assert wrap_words("日本 語 a", 7) == ["日本 語", "a"]
+
+
+def test_a_word_wider_than_the_room_stays_whole_and_where_it_is() -> None:
+    assert wrap_words("B  /a/long/path: run", 10, after="  ") == ["B  /a/long/path:", "  run"]

@@ -138,3 +138,52 @@ def test_an_adapter_of_no_strength_has_no_scale(serving: Serving) -> None:
 
     answer = asyncio.run(go())
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "lora")
+
+
+def test_what_several_adapters_write_is_told_and_charged_under_their_names(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = {"all": KeyRules(sha256=digest_of("all"))}
+    usage = UsageStore(None)
+    gate = KeyedGate(Keys(rules), Admission(AdmissionConfig(), lambda: 0.0), usage)
+    asked: list[dict[str, Any]] = [
+        {},
+        {"lora": [{"id": 1, "scale": 0.25}]},
+        {"lora": [{"id": 1, "scale": 2}, {"id": 0, "scale": 1}]},
+    ]
+
+    async def go() -> list[Any]:
+        async with serving(gate=gate, read=read) as client:
+            for one in SPECS:
+                await adapters(client).load(one)
+            headers = {"authorization": "Bearer all"}
+            answers = [await client.post("/completion", json=LLAMA | one, headers=headers) for one in asked]
+            return [one.json()["model"] for one in answers]
+
+    charged: list[str] = []
+    monkeypatch.setattr(usage, "charge", lambda key, model, *_: charged.append(model))
+    assert asyncio.run(go()) == charged == ["tiny", "tiny:cook", "tiny:poet+cook"]
+
+
+def test_a_fingerprint_is_another_where_adapters_change_the_answer(serving: Serving) -> None:
+    async def go() -> list[str]:
+        async with serving(read=read) as client:
+
+            async def told(name: str = "tiny") -> str:
+                answer = await client.post("/v1/completions", json=BODY | {"model": name})
+                listed = (await client.get(f"/v1/models/{name}")).json()
+                assert answer.json()["system_fingerprint"] == listed["system_fingerprint"]
+                return str(listed["system_fingerprint"])
+
+            for one in SPECS:
+                await adapters(client).load(one)
+            seen = [await told(), await told("tiny:poet")]
+            for scale in (2, 1, 0):
+                await client.post("/lora-adapters", json=[{"id": 1, "scale": scale}])
+                seen += [await told(), await told("tiny:poet")]
+            await adapters(client).load(AdapterSpec("poet", "three"), replace=True)
+            return [*seen, await told("tiny:poet")]
+
+    base, poet, twice, poet_2, once, poet_3, again, poet_4, other = asyncio.run(go())
+    assert base == again == "fp_test" and poet == poet_2 == poet_3 == poet_4
+    assert len({base, poet, twice, once, other}) == 5

@@ -23,7 +23,9 @@ from tests.server.conftest import Serving
 
 
 def model(name: str) -> Served:
-    return cast(Served, SimpleNamespace(name=name, fingerprint=f"fp_{name}", adapters=["poet"]))
+    adapters = ServedAdapters([(AdapterSpec("poet", "p"), 0)])
+    told = SimpleNamespace(name=name, adapters=adapters, fingerprint=f"fp_{name}")
+    return cast(Served, told)
 
 
 MODELS = Models([model("small"), model("large")])

@@ -40,6 +40,13 @@ def test_a_request_is_logged_with_its_figures_and_without_its_words(serving: Ser
     assert "secret" not in json.dumps(record)
 
 
+def test_adapters_that_had_part_in_an_answer_are_logged_with_their_scales() -> None:
+    scope = {"method": "POST", "path": "/completion", "state": {"model": "tiny:poet", "lora": {"poet": 0.5}}}
+    assert record_of(scope, 200, 0.1)["lora"] == {"poet": 0.5}
+    scope["state"] = {"model": "tiny", "lora": {}}
+    assert "lora" not in record_of(scope, 200, 0.1)
+
+
 def test_answers_that_were_written_at_once_are_logged_where_there_were_several(serving: Serving) -> None:
     more = [{"n": 2}, {"prompt": ["a", "b"], "n": 2}, {}]
     records = records_of(serving, [{"json": {"prompt": "a", "max_tokens": 1, **one}} for one in more])

@@ -130,7 +130,7 @@ Dtypes = Annotated[
         "--dtype", metavar="LIST", parser=list_of(expand_dtypes), help="float32, bfloat16, float16, auto."
     ),
 ]
-Rounds = Annotated[int, Option("--rounds", min=1, metavar="N", help="Times that each case runs.")]
+Rounds = Annotated[int, Option("--rounds", min=1, max=10**6, metavar="N", help="Times that each case runs.")]
 Weights = Annotated[
     str,
     Option("--weights", metavar="LIST", parser=list_of(expand_weights), help="stored, int8, int4."),

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.commands.facts import plural
-from llmkit.commands.shared import align, print_report
+from llmkit.commands.shared import align, fitted, print_report
+from llmkit.commands.terminal import terminal_columns
 from llmkit.commands.values import format_bytes, format_count
 from llmkit.formats.jsonl import encode_line
 
@@ -102,7 +103,7 @@ def print_rows(
     whole = msgspec.to_builtins(report)
     rows = whole.pop(field)
     if bench_format == "md":
-        sys.stdout.write(to_markdown(report))
+        sys.stdout.write(fitted(to_markdown(report)))
     elif bench_format == "json":
         sys.stdout.buffer.write(encode_line(report))
     elif bench_format == "jsonl":
@@ -187,8 +188,14 @@ def _footer(report: "BenchReport") -> str:
 
 
 def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table that is also aligned for the eye: names to the left, figures to the right."""
+    """A Markdown table that is also aligned for the eye: names to the left, figures to the right.
+
+    On a terminal that is too narrow for it, columns without Markdown's bars, as other tables there.
+    """
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    terminal = terminal_columns()
+    if terminal is not None and sum(widths) + 3 * len(widths) + 1 > terminal:
+        return align((header, *rows), right=tuple(range(1, len(header)))) + "\n"
     rule = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
     lines = []
     for row in (header, rule, *rows):

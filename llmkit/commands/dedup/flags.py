@@ -86,9 +86,9 @@ class Rule:
     hashes: Annotated[int, Option(min=1, metavar="N", help="Most hashes that --similarity may use.")] = (
         Default.bands * Default.rows
     )
-    ngram: Annotated[int, Option(min=1, metavar="N", help="Words or characters in a shingle.")] = (
-        Default.ngram
-    )
+    ngram: Annotated[
+        int, Option(min=1, max=10_000, metavar="N", help="Words or characters in a shingle.")
+    ] = Default.ngram
     unit: Annotated[WordOrCharacter, Option(help="What shingles are made of.")] = Default.unit
     verify: Annotated[
         bool, Option("--verify/--no-verify", help="Compare the shingles of candidates, or trust the bands.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from llmkit.commands.facts import indented, visible
+from llmkit.commands.facts import visible
 from llmkit.commands.shared import align
 from llmkit.workflows.diff.keys import KeyDiff, Side
 
@@ -18,7 +18,7 @@ def keys_table(keys: Sequence[KeyDiff]) -> list[str]:
         return []
     shown = [(visible(one.key), side_text(one, "a"), side_text(one, "b")) for one in keys[:_KEYS_SHOWN]]
     more = [f"  and {len(keys) - _KEYS_SHOWN:,} more (--json has them)"] * (len(keys) > _KEYS_SHOWN)
-    return [*indented(align([("key", "A", "B"), *shown])), *more]
+    return [*align([("key", "A", "B"), *shown], indent=2).split("\n"), *more]
 
 
 def side_text(one: KeyDiff, side: Side) -> str:

@@ -1,6 +1,6 @@
 """What differs in the tensors of two artefacts, as text: a table, the largest difference first."""
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, visible
+from llmkit.commands.facts import Facts, facts_lines, plural, visible
 from llmkit.commands.shared import align
 from llmkit.workflows.diff.tensors import TensorDiff, TensorForm, TensorsDiff
 
@@ -19,7 +19,7 @@ def tensors_lines(report: TensorsDiff, width: int) -> list[str]:
     if report.changed:
         ranked = sorted(report.changed, key=_rank)
         rows = [("tensor", "A", "B", "max", "mean", "rel. rms", "values"), *map(_row, ranked[:_SHOWN])]
-        lines += indented(align(rows, right=(3, 4, 5, 6)))
+        lines += align(rows, right=(3, 4, 5, 6), indent=2).split("\n")
         lines += [f"  and {len(ranked) - _SHOWN:,} more (--json has them)"] * (len(ranked) > _SHOWN)
     return [*lines, *facts_lines(_facts(report), width)]
 

@@ -1,7 +1,7 @@
 """What differs between two tokenizers, as text."""
 
 from llmkit.commands.diff.keys_text import keys_table
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, quoted, visible
+from llmkit.commands.facts import Facts, facts_lines, plural, quoted, visible
 from llmkit.commands.shared import align
 from llmkit.workflows.diff.encodings import EncodingsDiff
 from llmkit.workflows.diff.tokenizer import MovedToken, TokenizerDiff
@@ -63,4 +63,4 @@ def _encodings(report: EncodingsDiff) -> list[str]:
         for one in report.changed[:_SHOWN]
     ]  # fmt: skip
     more = [f"  and {len(report.changed) - _SHOWN:,} more (--json has them)"] * (len(report.changed) > _SHOWN)
-    return [title, *indented(align([("text", "token", "A", "B"), *rows])), *more]
+    return [title, *align([("text", "token", "A", "B"), *rows], indent=2).split("\n"), *more]

@@ -1,6 +1,6 @@
 """Lens, ablation and attribution of `llmkit inspect-attention` as text for people."""
 
-from llmkit.commands.facts import indented, quoted, visible
+from llmkit.commands.facts import quoted, visible
 from llmkit.commands.shared import align
 from llmkit.workflows.inspect_attention.report import AblationPart, AttributionPart, LensPart
 
@@ -22,7 +22,7 @@ def lens_lines(part: LensPart) -> list[str]:
     settled = "" if part.settled == part.first_final else f", and stays there from {part.settled}"
     return [
         f"after token {part.query.position} {quoted(part.query.text)}: {quoted(part.answer)} by layer",
-        *indented(align([head, *rows], right=(0, 1, 2, 3, 5))),
+        *align([head, *rows], right=(0, 1, 2, 3, 5), indent=2).split("\n"),
         f"  the final top token is on top first after {part.first_final}{settled}; KL to the last, in nats",
     ]
 
@@ -42,7 +42,7 @@ def ablation_lines(part: AblationPart) -> list[str]:
     return [
         f"each head alone put to {part.by}: change of the loss (nats), KL, logit and",
         f"probability of {where}",
-        *indented(align([("head", "loss", "KL", "logit", "prob"), *rows], right=(1, 2, 3, 4))),
+        *align([("head", "loss", "KL", "logit", "prob"), *rows], right=(1, 2, 3, 4), indent=2).split("\n"),
     ]
 
 
@@ -73,5 +73,5 @@ def attribution_lines(part: AttributionPart) -> list[str]:
     return [
         f"the logit {part.logit:+.4f} of {quoted(part.target)} after token {part.query.position}, in parts",
         *capped,
-        *indented(align(rows, right=(1,))),
+        *align(rows, right=(1,), indent=2).split("\n"),
     ]

@@ -1,11 +1,13 @@
 """The report of `llmkit inspect-attention` as text for people."""
 
+import textwrap
 from collections.abc import Sequence
 
-from llmkit.commands.facts import indented, plural, quoted, visible
+from llmkit.commands.facts import plural, quoted, visible
 from llmkit.commands.inspect_attention.answer_text import ablation_lines, attribution_lines, lens_lines
 from llmkit.commands.inspect_attention.heat import key_line, map_lines, shaded_text
 from llmkit.commands.shared import align
+from llmkit.commands.terminal import text_width
 from llmkit.workflows.inspect_attention.report import (
     DifferencePart,
     ExpectRow,
@@ -71,11 +73,13 @@ def heads_lines(heads: Sequence[HeadRow]) -> list[str]:
     probe = heads[0].induction_stripe is not None
     induction = "the probe's stripe" if probe else "what came after the same token before"
     return [
-        *align([head, *rows], right=tuple(range(10))).splitlines(),
+        *align([head, *rows], right=tuple(range(10))).split("\n"),
         "",
-        "entropy in nats, span and dist in tokens; the rest are shares of attention: on",
-        "the first token, the previous one, the same token before; on",
-        f"{induction}; on itself, the last few tokens.",
+        *textwrap.wrap(
+            "entropy in nats, span and dist in tokens; the rest are shares of attention: on the first token, "
+            f"the previous one, the same token before; on {induction}; on itself, the last few tokens.",
+            text_width(),
+        ),
     ]
 
 
@@ -85,7 +89,7 @@ def query_lines(parts: Sequence[QueryPart], *, scores: bool, color: bool, width:
     title = f"token {query.position} {quoted(query.text)} looks at"
     if len(parts) > 1:
         rows = [(f"{one.layer}.{one.head}", _strongest(one, scores=scores)) for one in parts]
-        return [title, *indented(align(rows))]
+        return [title, *align(rows, indent=2).split("\n")]
     (one,) = parts
     text = shaded_text(
         [key.weight for key in one.keys], [key.text for key in one.keys], color=color, width=width
@@ -99,8 +103,8 @@ def query_lines(parts: Sequence[QueryPart], *, scores: bool, color: bool, width:
     left = len(order) - len(shown)
     more = [f"  and {plural(left, 'key')} more"] if left else []
     null = [f"  learnt sink {one.null:.4f}"] if one.null else []
-    table = align([("key", "token", "score", "weight"), *lines], right=(0, 2, 3))
-    return [f"{title}, head {one.layer}.{one.head}", "", *text, "", *indented(table), *more, *null]
+    table = align([("key", "token", "score", "weight"), *lines], right=(0, 2, 3), indent=2)
+    return [f"{title}, head {one.layer}.{one.head}", "", *text, "", *table.split("\n"), *more, *null]
 
 
 def _strongest(one: QueryPart, *, scores: bool) -> str:
@@ -165,7 +169,7 @@ def worked_lines(one: WorkedPart) -> list[str]:
         f"  q = ({', '.join(f'{number:.4f}' for number in one.q[:8])}{', …' if len(one.q) > 8 else ''})",
         f"  scaled: {one.scale:.6g} (q.k){cap}; exp: e to the {score} less the largest;",
         "  weight: exp over its sum; below v[n]: the sum of weight times v[n], which goes on",
-        *indented(align([tuple(head), *rows], right=(0, *range(2, len(head))))),
+        *align([tuple(head), *rows], right=(0, *range(2, len(head))), indent=2).split("\n"),
         *([f"  and {plural(left, 'key')} of less weight, which are in the sums"] if left else []),
         f"  through o_proj this adds a vector of length {one.output_length:.4f} to the stream",
     ]
@@ -184,7 +188,7 @@ def difference_lines(part: DifferencePart) -> list[str]:
     head = ("head", "JS", "entropy", "first", "induction")
     return [
         f"{visible(part.other)} less the first model, what moved most first; JS of 0.69 is all of it",
-        *indented(align([head, *rows], right=(1, 2, 3, 4))),
+        *align([head, *rows], right=(1, 2, 3, 4), indent=2).split("\n"),
     ]
 
 

@@ -24,7 +24,7 @@ def solution_text(solution: "Solution", *, width: int) -> str:
             (one.dtype, format_bytes(one.weights_bytes), format_bytes(one.total_bytes), _yes(one.fits))
             for one in solution.rungs
         ]
-        lines += ["", *(f"  {line}" for line in align(rows, right=(1, 2)).split("\n"))]
+        lines += ["", align(rows, right=(1, 2), indent=2)]
     return "\n".join(lines)
 
 
@@ -57,9 +57,9 @@ def training_text(one: "TrainingEstimate", *, width: int) -> str:
         ("activations", one.activations_bytes),
         ("a device", one.total_bytes),
     ]
-    table = align([(name, format_bytes(size), f"{size:,}") for name, size in rows if size], right=(1, 2))
+    figures = [(name, format_bytes(size), f"{size:,}") for name, size in rows if size]
     lines = textwrap.wrap(visible(f"training {one.model or 'the model'}: {', '.join([*how, *split])}"), width)
-    lines += ["", *(f"  {line}" for line in table.split("\n")), ""]
+    lines += ["", align(figures, right=(1, 2), indent=2), ""]
     if one.memory_bytes is not None:
         rest = one.memory_bytes - one.total_bytes
         verdict = f"fits {format_bytes(one.memory_bytes)} with {format_bytes(rest)} to spare"

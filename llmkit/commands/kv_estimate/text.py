@@ -31,11 +31,11 @@ def _one(one: "KVEstimate", width: int) -> list[str]:
         ("sequence", one.kv_bytes_per_sequence, f"{tokens} in the KV cache"),
         ("token", one.kv_bytes_per_token, _token(one)),
     ]
-    known = [(name, size, remark) for name, size, remark in rows if size is not None]
-    figures = align([(name, format_bytes(size), f"{size:,}") for name, size, _ in known], right=(1, 2))
+    known = [
+        (name, format_bytes(size), f"{size:,}", remark) for name, size, remark in rows if size is not None
+    ]
     lines = [*textwrap.wrap(_title(one), width, break_long_words=False), ""]
-    for figure, (_, _, remark) in zip(figures.split("\n"), known, strict=True):
-        lines += _hanging(f"  {figure}  ", remark, width)
+    lines.append(align(known, right=(1, 2), indent=2, width=width))
     if one.speed is not None:
         from llmkit.commands.kv_estimate.speed_text import speed_lines
 
@@ -133,12 +133,6 @@ def _remarks(estimates: "list[KVEstimate]") -> Facts:
         room = f"batch {estimates[0].largest_batch:,}, or context {estimates[0].largest_context:,}"
         facts.append(("at most", room))
     return facts
-
-
-def _hanging(start: str, remark: str, width: int) -> list[str]:
-    """A figure and what it stands for, continued below where the width ends."""
-    wrapped = textwrap.wrap(remark, max(width - len(start), NARROWEST_NAME)) or [""]
-    return [(start + wrapped[0]).rstrip(), *(" " * len(start) + more for more in wrapped[1:])]
 
 
 def _size(size: int | None) -> str:

@@ -48,9 +48,9 @@ class Listening:
 class Fleet:
     """The processes behind one address."""
 
-    replicas: Annotated[int, Option(metavar="N", help="Processes for each model, behind a router.")] = (
-        RouterConfig.replicas
-    )
+    replicas: Annotated[
+        int, Option(max=MOST_AT_ONCE, metavar="N", help="Processes for each model, behind a router.")
+    ] = RouterConfig.replicas
     tp: Tp = GenerateConfig.tp
     engine_name: Annotated[
         str,
@@ -61,7 +61,10 @@ class Fleet:
         ),
     ] = RouterConfig.engine
     max_replicas: Annotated[
-        int | None, Option(metavar="N", help="With --engine ray: up to so many, as there is more to do.")
+        int | None,
+        Option(
+            max=MOST_AT_ONCE, metavar="N", help="With --engine ray: up to so many, as there is more to do."
+        ),
     ] = RouterConfig.max_replicas
     worker: Annotated[
         list[str] | None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, quoted, title_line, visible
+from llmkit.commands.facts import Facts, facts_lines, plural, quoted, title_line, visible
 from llmkit.commands.shared import align
 from llmkit.workflows.show.embeddings import EmbeddingsReport, Row
 
@@ -31,17 +31,17 @@ def embeddings_text(report: EmbeddingsReport, *, width: int) -> str:
             (visible(quoted(one.text)), f"{one.id}", f"{one.cosine:.3f}", f"{one.length:.3g}")
             for one in report.neighbours
         ]
-        table = align([("token", "id", "cosine", "length"), *rows], right=(1, 2, 3))
-        lines += ["", f"  near {quoted(report.token.text)} (id {report.token.id})", *indented(table)]
+        table = align([("token", "id", "cosine", "length"), *rows], right=(1, 2, 3), indent=2)
+        lines += ["", f"  near {quoted(report.token.text)} (id {report.token.id})", table]
     if report.unused:
         rows = [
             (visible(quoted(one.text)), f"{one.id}", f"{one.length:.3g}", one.sign)
             for one in report.unused[:_UNUSED_SHOWN]
         ]
-        table = align([("token", "id", "length", "sign"), *rows], right=(1, 2))
+        table = align([("token", "id", "length", "sign"), *rows], right=(1, 2), indent=2)
         left = len(report.unused) - _UNUSED_SHOWN
         more = [f"  and {plural(left, 'token')} more; --json has all"] if left > 0 else []
-        lines += ["", "  look unused", *indented(table), *more]
+        lines += ["", "  look unused", table, *more]
     return "\n".join(lines)
 
 

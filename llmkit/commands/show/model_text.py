@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
+from llmkit.commands.facts import Facts, facts_lines, plural, title_line, visible
 from llmkit.commands.shared import align
 from llmkit.commands.terminal import columns_of
 from llmkit.commands.values import format_bytes
@@ -37,7 +37,7 @@ def model_text(report: ModelReport, *, width: int) -> str:
         ("made by", report.made_by),
     ]
     title = title_line(report.path, report.kind, report.model_type)
-    parts = [] if weights is None else ["", *indented(_parts_table(weights))]
+    parts = [] if weights is None else ["", _parts_table(weights)]
     return "\n".join([title, *facts_lines(facts, width), *parts])
 
 
@@ -137,4 +137,4 @@ def _parts_table(weights: Weights) -> str:
     total = ("total", f"{sum(p.tensors for p in weights.parts):,}", f"{weights.parameters:,}", "100.0%",
              format_bytes(weights.size_bytes))  # fmt: skip
     head = ("part", "tensors", "parameters", "share", "size")
-    return align([head, *rows, total], right=(1, 2, 3, 4))
+    return align([head, *rows, total], right=(1, 2, 3, 4), indent=2)

@@ -50,7 +50,7 @@ def run_text(report: RunReport, *, width: int, color: bool) -> str:
     if metrics is not None and metrics.curves:
         lines += ["", *indented("\n".join(_small_plots(metrics.curves, width - 2, color)))]
     if metrics is not None and metrics.norms:
-        lines += ["", f"  layers in step {metrics.norms_step:,}", *indented(_norms_table(metrics.norms))]
+        lines += ["", f"  layers in step {metrics.norms_step:,}", _norms_table(metrics.norms)]
     return "\n".join(lines)
 
 
@@ -60,7 +60,7 @@ def _norms_table(norms: list[dict[str, Any]]) -> str:
     for one in norms:
         figures = [one.get(key) for key in _NORMS]
         rows.append((visible(str(one.get("name"))), *("-" if x is None else f"{x:.4g}" for x in figures)))
-    return align(rows, right=tuple(range(1, len(_NORMS) + 1)))
+    return align(rows, right=tuple(range(1, len(_NORMS) + 1)), indent=2)
 
 
 def _small_plots(curves: dict[str, list[CurvePoint]], width: int, color: bool) -> list[str]:

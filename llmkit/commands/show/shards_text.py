@@ -1,6 +1,6 @@
 """Shards, a row of them, and where a document went, as text for people."""
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line
+from llmkit.commands.facts import Facts, facts_lines, plural, title_line
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
 from llmkit.workflows.show.rows import RowReport, Segment, TraceReport
@@ -40,8 +40,8 @@ def shards_text(report: ShardsReport, *, width: int) -> str:
             (entry.file, f"{entry.rows:,}", f"{entry.tokens:,}", format_bytes(entry.file_bytes))
             for entry in report.shards[:_SHARDS_SHOWN]
         ]
-        table = align([("shard", "rows", "tokens", "size"), *rows], right=(1, 2, 3))
-        lines += ["", *indented(table)]
+        table = align([("shard", "rows", "tokens", "size"), *rows], right=(1, 2, 3), indent=2)
+        lines += ["", table]
         if len(report.shards) > _SHARDS_SHOWN:
             lines.append(f"  and {len(report.shards) - _SHARDS_SHOWN} more")
     return "\n".join(lines)
@@ -81,7 +81,7 @@ def trace_text(reports: list[TraceReport]) -> str:
             )
             for place in report.places
         ]
-        lines += indented(align(rows))
+        lines += align(rows, indent=2).split("\n")
     return "\n".join(lines)
 
 

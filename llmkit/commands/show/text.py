@@ -1,6 +1,6 @@
 """The reports of `llmkit show` as text for people: a line that names the artefact, facts, tables, curves."""
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, quoted, title_line, visible
+from llmkit.commands.facts import Facts, facts_lines, plural, quoted, title_line, visible
 from llmkit.commands.shared import align
 from llmkit.commands.show.model_text import model_text
 from llmkit.commands.show.run_text import run_text
@@ -91,9 +91,9 @@ def adapter_text(report: AdapterReport, *, width: int) -> str:
         (visible(one.name), str(one.modules), ", ".join(map(str, one.ranks)) or "-", f"{one.parameters:,}")
         for one in report.modules
     ]
-    table = align([("module", "count", "rank", "parameters"), *rows], right=(1, 2, 3))
+    table = align([("module", "count", "rank", "parameters"), *rows], right=(1, 2, 3), indent=2)
     title = title_line(report.path, "adapter", f"{report.peft_type.lower()}, {report.variant}")
-    return "\n".join([title, *facts_lines(facts, width), "", *indented(table)])
+    return "\n".join([title, *facts_lines(facts, width), "", table])
 
 
 def imatrix_text(report: ImatrixReport, *, width: int) -> str:

@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
+
+import msgspec
 
 from llmkit.server.errors import ApiError, model_not_allowed, no_model
 from llmkit.server.gate import Caller
@@ -12,6 +15,7 @@ from llmkit.server.router.crew import Crew
 from llmkit.server.router.rollout import Outcomes, RollbackConfig, choose_version, must_roll_back
 from llmkit.server.router.routing import PoisonGuard, PrefixMemory, pick
 from llmkit.server.router.worker import Card, Worker
+from llmkit.server.wire.lora import LoraScale, check_scales, name_with, named_scales
 
 
 @dataclass(eq=False)
@@ -73,9 +77,23 @@ class Group:
                     found[card.id] = card
         return list(found.values())
 
-    def known_name(self, wanted: str | None) -> str:
-        """What a request is counted under: an adapter that there is, or the model."""
-        return wanted if wanted and any(card.id == wanted for card in self.cards()) else self.name
+    def known_name(self, wanted: str | None, lora: Any = None) -> str:
+        """What a request is counted under: adapters that there are, or the model.
+
+        Args:
+            wanted: the model that it names.
+            lora: its list of adapters, not looked at so far; one that a worker will refuse names none.
+        """
+        known = [card.id for card in self.cards()]
+        if not lora:
+            return wanted if wanted in known and wanted is not None else self.name
+        try:
+            told = msgspec.convert(lora, list[LoraScale])
+            check_scales(told)
+            adapters = [one.partition(":")[2] for one in known if one != self.name]
+            return name_with(self.name, named_scales(adapters, told))
+        except (msgspec.ValidationError, ApiError):
+            return self.name
 
     def choose(self, sticky: str) -> Version:
         """The version for a conversation; where it is down, another that has a weight.

@@ -42,7 +42,7 @@ async def write_text(request: Request, body: bytes | None = None) -> Response:
     """POST to an endpoint whose answers are charged, with another body than the client's if one is given."""
     state: RouterState = request.app.state.serve
     job = await _job(request, state, body)
-    request.state.model = name = job.group.known_name(job.asked.model)
+    request.state.model = name = job.group.known_name(job.asked.model, job.asked.content.get("lora"))
     request.state.user = job.asked.user
     if state.log_prompts:
         request.state.prompt = job.asked.said

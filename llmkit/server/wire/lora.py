@@ -6,7 +6,7 @@ Source: llama.cpp, tools/server/README.md, "GET /lora-adapters".
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -56,6 +56,15 @@ class ScalesSet(msgspec.Struct):
     """The answer to new scales."""
 
     success: bool = True
+
+
+def name_with(model: str, adapters: Iterable[str]) -> str:
+    """What an answer is counted under: `MODEL`, `MODEL:ADAPTER`, or of several `MODEL:ADAPTER+ADAPTER`.
+
+    Scales are left out: there are any number of them, and figures by name would have no end.
+    """
+    joined = "+".join(adapters)
+    return f"{model}:{joined}" if joined else model
 
 
 def lora_list(names: Sequence[str], scales: Mapping[str, float], seen: set[str]) -> list[LoraAdapter]:

@@ -7,7 +7,7 @@ import pytest
 
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import Caller
-from llmkit.server.router.fleet import Fleet, Version
+from llmkit.server.router.fleet import Fleet, Group, Version
 from llmkit.server.router.rollout import RollbackConfig
 from llmkit.server.router.worker import Card
 from tests.server.router.fakes import FakeWorker, Routing, refusing, said
@@ -128,3 +128,23 @@ def test_who_asks_for_a_model_that_is_not_there_is_told_of_all_that_the_list_of_
     listed, wrong, near = asyncio.run(go())
     assert listed == ["tiny", "tiny:poet"] and "(there are tiny, tiny:poet)" in wrong
     assert "did you mean 'tiny:poet'" in near
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lora", "name"),
+    [
+        (None, None, "tiny"),
+        ("tiny:cook", None, "tiny:cook"),
+        ("tiny:none", None, "tiny"),
+        ("tiny", [{"id": 1, "scale": 2}, {"id": 0, "scale": 0.5}], "tiny:poet+cook"),
+        ("tiny", [{"id": 1, "scale": 1}, {"id": 0, "scale": 0}], "tiny:cook"),
+        ("tiny", [{"id": 2, "scale": 1}], "tiny"),
+        ("tiny", {"id": 1}, "tiny"),
+    ],
+)
+def test_a_request_is_counted_under_its_adapters_as_far_as_there_are_any(
+    wanted: str | None, lora: Any, name: str
+) -> None:
+    worker = FakeWorker(said("v1"), name="a").worker
+    worker.cards = tuple(Card(one) for one in ("tiny", "tiny:poet", "tiny:cook"))
+    assert Group("tiny", {"v1": Version("v1", 1.0, [worker])}).known_name(wanted, lora) == name

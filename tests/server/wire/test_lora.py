@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.lora import LoraScale, check_scales, lora_list, named_scales
+from llmkit.server.wire.lora import LoraScale, check_scales, lora_list, name_with, named_scales
 
 NAMES = ("poet", "cook", "monk")
 
@@ -46,3 +46,11 @@ def test_the_list_has_what_a_caller_may_use_under_its_own_number_and_may_be_sent
     assert [(one.id, one.path, one.scale) for one in told] == [(0, "poet", 0.0), (2, "monk", 0.5)]
     again = msgspec.json.decode(msgspec.json.encode(told), type=list[LoraScale])
     assert named_scales(NAMES, again) == {"monk": 0.5}
+
+
+def test_an_answer_is_counted_under_each_adapter_that_has_part_in_it_and_no_scale() -> None:
+    named = [
+        name_with("m", named_scales(NAMES, scales(*told)))
+        for told in ([], [(1, 0.5)], [(2, 3), (0, 1), (1, 0)])
+    ]
+    assert named == ["m", "m:cook", "m:poet+monk"]
