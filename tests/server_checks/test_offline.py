@@ -10,7 +10,7 @@ from llmkit.server.wire.rerank import RERANK
 from tests.server_checks.conftest import Shared
 
 SAID = [{"role": "user", "content": "see https://example.invalid/a.png"}]
-ASKED: dict[str, dict[str, Any]] = {
+ASKED: dict[str, Any] = {
     "/v1/completions": {"prompt": "a", "max_tokens": 2},
     "/v1/chat/completions": {"messages": SAID, "max_tokens": 2},
     "/v1/responses": {"input": "a", "max_output_tokens": 2},
@@ -19,6 +19,7 @@ ASKED: dict[str, dict[str, Any]] = {
     **{key: {"query": "a", "documents": ["https://example.invalid/b"]} for key in RERANK},
     "/completion": {"prompt": "a", "n_predict": 1},
     "/infill": {"input_prefix": "a", "input_suffix": "b", "n_predict": 1},
+    "/lora-adapters": [],
     "/v1/messages": {"messages": SAID, "max_tokens": 2},
     "/v1/messages/count_tokens": {"messages": SAID},
     "/tokenize": {"prompt": "a"},
