@@ -17,8 +17,9 @@ from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.families.mlp import write_gated
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Defaults, Reader, assemble, plain_cache, read_sizes
+from llmkit.model.families.gemma4 import owners_of_keys
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import Kind, every
+from llmkit.model.layer_kinds import every
 
 DEFAULTS = Defaults(max_positions=32_768, heads=8, kv_heads=2, head_dim=256, vocab_size=262_400, tied=True)
 
@@ -35,7 +36,9 @@ def read_gemma3n(keys: Keys, prefix: str) -> Architecture:
     P, A = _own_and_altup(keys)
     biased, tied = keys.flag("attention_bias"), keys.flag("tie_word_embeddings", True)
     kinds, window = every(5, 512)(keys, L)
-    caches = shared_caches([plain_cache(sizes, kind, window) for kind in kinds], _owners(keys, kinds))
+    caches = shared_caches(
+        [plain_cache(sizes, kind, window) for kind in kinds], owners_of_keys(keys, kinds, default_shared=15)
+    )
 
     sheet = Sheet(prefix or "model.")
     sheet.tensor("embed_tokens.weight", (V, D), "embed_tokens", "embeddings")
@@ -56,14 +59,6 @@ def read_gemma3n(keys: Keys, prefix: str) -> Architecture:
 
 def _own_and_altup(keys: Keys) -> tuple[int, int]:
     return keys.whole("hidden_size_per_layer_input", default=256), keys.whole("altup_num_inputs", default=4)
-
-
-def _owners(keys: Keys, kinds: Sequence[Kind]) -> int:
-    """Layers that keep keys and values; the others read those of earlier ones."""
-    owners = len(kinds) - keys.count("num_kv_shared_layers", 15)
-    if owners < 1 or not set(kinds[owners:]) <= set(kinds[:owners]):
-        keys.wrong("num_kv_shared_layers", "a number that leaves a layer of each kind with keys and values")
-    return owners
 
 
 def shared_caches(caches: Sequence[LayerCache], owners: int) -> tuple[LayerCache, ...]:

@@ -29,7 +29,7 @@ from llmkit.model.families.gemma4 import (
     gemma4_experts,
     gemma4_heads,
     gemma4_kinds,
-    gemma4_owners,
+    owners_of_keys,
 )
 from llmkit.model.keys import Keys
 
@@ -76,7 +76,7 @@ def read_gemma4(keys: Keys, prefix: str) -> Architecture:
 def _caches(keys: Keys, sizes: Sizes) -> tuple[LayerCache, ...]:
     """What each layer keeps; the last num_kv_shared_layers read what an earlier one of their kind has."""
     kinds, window = gemma4_kinds(keys, sizes.layers)
-    owners = gemma4_owners(keys, kinds)
+    owners = owners_of_keys(keys, kinds)
     heads = gemma4_heads(keys, kinds, HeadSizes(sizes.kv_heads, sizes.head_dim), sizes.heads)
     caches = [
         plain_cache(replace(sizes, kv_heads=one.num_key_value_heads, head_dim=one.head_dim), kind, window)

@@ -52,7 +52,7 @@ class Gemma4Layers:
                 rotary_dim=_rotated(keys, angles, full.head_dim),
                 values_are_keys=keys.flag("attention_k_eq_v"),
             ),
-            "shared_kv_layers": found["num_hidden_layers"] - gemma4_owners(keys, kinds),
+            "shared_kv_layers": found["num_hidden_layers"] - owners_of_keys(keys, kinds),
             **{"position": "rope", "rotary_dim": slides.head_dim},
             "rope_theta": _positive(keys, angles, "rope_theta", 1_000_000.0),
             "sliding_rope_theta": _positive(keys, sliding, "rope_theta", 10_000.0),
@@ -157,9 +157,15 @@ def gemma4_kinds(keys: Keys, layers: int) -> Kinds:
     return (*kinds[:-1], "full"), window
 
 
-def gemma4_owners(keys: Keys, kinds: Sequence[Kind]) -> int:
-    """How many layers, the first ones, have keys and values of their own."""
-    owners = len(kinds) - keys.count("num_kv_shared_layers", 0)
+def owners_of_keys(keys: Keys, kinds: Sequence[Kind], *, default_shared: int = 0) -> int:
+    """How many layers, the first ones, have keys and values of their own, which the others read.
+
+    Args:
+        keys: of the file.
+        kinds: of the layers.
+        default_shared: how many others there are where the file does not say it.
+    """
+    owners = len(kinds) - keys.count("num_kv_shared_layers", default_shared)
     if owners < 1 or not set(kinds[owners:]) <= set(kinds[:owners]):
         keys.wrong("num_kv_shared_layers", "a number that leaves a layer of each kind with keys and values")
     return owners
