@@ -41,6 +41,11 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
         """Numbers in all copies."""
         return math.prod(self.shape) * self.copies
 
+    @property
+    def is_tied_head(self) -> bool:
+        """Whether a tied head multiplies with it: no head does with embeddings of each layer's own."""
+        return self.module == "embed_tokens" and not self.name.endswith("_per_layer.weight")
+
 
 class LayerCache(msgspec.Struct, frozen=True, kw_only=True):
     """What one layer keeps of a text, and how much of the text it reads for a token.

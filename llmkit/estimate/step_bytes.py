@@ -41,7 +41,7 @@ def weight_bytes_read(
         stored = tensor.numel * per_value[tensor.part]
         if _is_looked_up(tensor):
             total += stored * min(batch, tensor.shape[0]) / tensor.shape[0]
-            if architecture.tied_head and tensor.module == "embed_tokens":
+            if architecture.tied_head and tensor.is_tied_head:
                 total += stored
         elif tensor.active == 1:
             total += stored

@@ -116,7 +116,7 @@ def _stage_memory(
     tensors = [t for t in architecture.tensors if _stage_of(architecture, settings, t) == stage]
     if architecture.tied_head and 0 < stage == settings.pipeline_parallel - 1:
         # the last stage has a copy of the table that the first one looks up
-        tensors += [t for t in architecture.tensors if t.module == "embed_tokens"]
+        tensors += [t for t in architecture.tensors if t.is_tied_head]
     each, N, zero = _BYTES[settings.precision], settings.data_parallel, settings.zero
     own = [tensor for tensor in tensors if tensor in trainable]
     trained = _summed(own, lambda tensor: _trained_values(architecture, settings, tensor))

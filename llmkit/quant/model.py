@@ -26,8 +26,9 @@ from llmkit.quant.stream import Stream, float32_copy, in_float32, with_float32_e
 from llmkit.quant.workers import ALONE, Workers
 
 EMBEDDING = "model.embed_tokens.weight"
+OWN_EMBEDDINGS = "model.own_inputs.embed_tokens.weight"
 HEAD = "lm_head.weight"
-_ALONE = {EMBEDDING: "embedding", HEAD: "head"}
+_ALONE = {EMBEDDING: "embedding", OWN_EMBEDDINGS: "own-embeddings", HEAD: "head"}
 """What their parts are called."""
 _WIDER = "choose a type with a wider range for it: --tensor, --embeddings, --head or --type"
 
@@ -37,7 +38,7 @@ class Rounded:
     """What has become of some matrices of a model."""
 
     layer: int | None
-    """None: the embedding or the head."""
+    """None: an embedding or the head."""
     matrices: Mapping[str, RoundedMatrix]
     """By their names in `state_dict()`; of stacked experts by `name[e]`."""
     plain: Mapping[str, Tensor] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class Quantiser:
             scored: (N, T) ids of other text, which goes through both models.
             rounder: rounds one matrix.
             workers: share out passes and sums; the rounder has its own.
-            known: what is rounded already, by part: "embedding", "layer-3", "head".
+            known: what is rounded already, by part: "embedding", "own-embeddings", "layer-3", "head".
             given: moments of the inputs of matrices, by name, where there is no calibration text.
             scale_dtype: columns are scaled first (`scaling.py`), and norms are stored in this; None: they
                 are not.
@@ -145,6 +146,9 @@ class Quantiser:
         self.rounded = None if self._scored is None else Stream(model, self._scored, self._workers)
         if own_head is not None and EMBEDDING in self._grids:  # nobody looks anything up in it from here on
             decoder.embed_tokens = nn.Embedding.from_pretrained(torch.empty(0, model.config.hidden_size))
+        if decoder.own_inputs is not None and OWN_EMBEDDINGS in self._grids:
+            table = decoder.own_inputs.embed_tokens.weight.detach()
+            yield Rounded(None, {OWN_EMBEDDINGS: self._alone(OWN_EMBEDDINGS, table, None)})
         for layer in range(model.config.num_hidden_layers):
             yield self._layer(layer, calibration)
         if own_head is not None:

@@ -22,6 +22,7 @@ _UNTURNED: dict[str, How] = {"turned": "same", "joined_turned": "joined"}
 _OUTSIDE = ("embed_tokens", "lm_head")
 _NO_PRODUCT = (
     *("mlp.gate.weight", "shared_expert_gate.weight", "embed_positions.weight", *CONVOLUTIONS),
+    "own_inputs.projection.weight",  # llama-quantize leaves it, too
     *(f"linear_attn.in_proj_{name}.weight" for name in ("a", "b", "ba")),
 )
 """Routers, tables, convolutions, decays of states: small, and what they decide is not worth the bits."""

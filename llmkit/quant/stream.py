@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from llmkit.model.layer_sizes import check_alone
 from llmkit.model.mapped import FileMappings
 from llmkit.model.transformer import Transformer
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
@@ -33,7 +34,11 @@ class Stream:
             model: in evaluation mode, float32.
             ids: (N, T) int64, rows of one length.
             workers: share out the rows.
+
+        Raises:
+            ConfigError: its layers read more than what the one before leaves.
         """
+        check_alone(model.config)
         self._workers = workers
         self.ids = ids
         self._model = model

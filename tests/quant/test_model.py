@@ -7,13 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmkit.errors import DataError
+from llmkit.errors import ConfigError, DataError
+from llmkit.model.config import ModelConfig
+from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
+from llmkit.quant.containers import container_grid
 from llmkit.quant.embedding_moments import embedding_moments
 from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.grid import Grid
-from llmkit.quant.model import EMBEDDING, HEAD, Quantiser
+from llmkit.quant.model import EMBEDDING, HEAD, OWN_EMBEDDINGS, Quantiser
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
+from llmkit.quant.plan_folder import folder_plan
+from llmkit.quant.plan_gguf import gguf_plan
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from tests.quant.small_models import experts, model
 
@@ -126,6 +131,25 @@ def test_without_text_the_model_is_rounded_to_the_nearest() -> None:
         for name, matrix in part.matrices.items():
             plain = round_matrix(original.get_parameter(name).detach(), GRID, None)
             assert torch.equal(matrix.codes, plain.codes)
+
+
+def test_every_matrix_that_a_plan_of_layers_with_embeddings_of_their_own_has_on_a_grid_is_rounded() -> None:
+    small = {
+        **{"model_type": "gemma4_text", "vocab_size": 96, "hidden_size": 256, "intermediate_size": 256},
+        **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 128},
+        **{"hidden_size_per_layer_input": 128, "vocab_size_per_layer_input": 96, "global_head_dim": 128},
+    }
+    original = Transformer(ModelConfig.from_hf(small)).eval()
+    initialise(original, torch.Generator().manual_seed(5))
+    int4 = container_grid("compressed-tensors", "int4-g32", torch.bfloat16)
+    whole, folder = gguf_plan(original, "Q4_K_M"), folder_plan(original, "compressed-tensors", int4)
+    assert OWN_EMBEDDINGS in whole.grids and OWN_EMBEDDINGS not in folder.grids
+    for plan in (whole, folder):
+        parts = list(Quantiser(copy.deepcopy(original), plan.grids).run())
+        assert {name for part in parts for name in part.matrices} == set(plan.grids)
+        assert len({part.part for part in parts}) == len(parts)
+    with pytest.raises(ConfigError, match="read embeddings of their own"):  # before anything is rounded
+        next(Quantiser(original, whole.grids, scored=SCORED).run())
 
 
 def test_the_original_that_was_copied_is_never_written_to() -> None:

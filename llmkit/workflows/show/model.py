@@ -39,7 +39,9 @@ PARTS = ("embedding", "positions", "attention", "convolution", "mlp", "experts",
 _PATTERNS = (  # the first pattern that matches a tensor's name decides
     (
         "embedding",
-        re.compile(r"(embed_tokens|wte|word_embeddings|embed_in|token_embd)\.|(^|\.)embeddings?\."),
+        re.compile(
+            r"(embed_tokens(_per_layer)?|wte|word_embeddings|embed_in|token_embd)\.|(^|\.)embeddings?\."
+        ),
     ),
     ("positions", re.compile(r"(wpe|embed_positions|position_embeddings|position_embd)\.|^rope_")),
     ("head", re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|bias)$")),

@@ -7,6 +7,7 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.read_architecture import read_architecture
+from llmkit.estimate.step_bytes import weight_bytes_read
 
 CONFIG: dict[str, Any] = {
     **{"model_type": "gemma4_text", "vocab_size": 10, "hidden_size": 6, "intermediate_size": 7},
@@ -77,6 +78,13 @@ def test_a_layer_may_have_an_embedding_of_its_own() -> None:
     assert named["model.embed_tokens_per_layer.weight"] == (9, 36)
     assert named["model.layers.0.per_layer_input_gate.weight"] == (3, 6)
     assert not any("per_layer" in one.name for one in read().tensors)
+
+
+def test_a_step_reads_a_row_of_the_embeddings_of_each_layer_and_all_of_a_tied_head() -> None:
+    own = read(hidden_size_per_layer_input=3, vocab_size_per_layer_input=9, tie_word_embeddings=True)
+    others, scalars = 8 * 36, 12  # rows of other tokens; of layers, which are no parameters
+    assert own.tied_head
+    assert weight_bytes_read(own, batch=1, bytes_per_value=1) == own.parameters - others + 6 + scalars
 
 
 def test_experts_stand_beside_the_mlp_of_every_layer() -> None:

@@ -107,6 +107,7 @@ def test_a_truncated_file_is_bad_data(tiny_model: Callable[..., Path]) -> None:
 def test_names_of_several_families_fall_into_their_parts() -> None:
     for name, part in {
         "model.embed_tokens.weight": "embedding",
+        "model.embed_tokens_per_layer.weight": "embedding",
         "wte.weight": "embedding",
         "transformer.wpe.weight": "positions",
         "model.layers.0.self_attn.q_norm.weight": "norm",
