@@ -14,7 +14,10 @@ from llmkit.kernels.forward_structs import LowRankStruct
 from llmkit.kernels.forward_weights import address_of
 from llmkit.kernels.memory import Floats
 
-ADDITIONS = ("q", "k", "v", "o", "gate", "up", "down", "attention_gate", "state_in", "state_out")
+ADDITIONS = (
+    *("q", "k", "v", "o", "gate", "up", "down", "attention_gate", "state_in", "state_out"),
+    *("own_gate", "own_out"),
+)
 """The products of a layer that an adapter may add to, in the order of native/forward.h, which says what they
 are in layers of state."""
 

@@ -22,7 +22,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 19
+ABI_VERSION = 20
 HINT = (
     "install a C++ compiler (g++ or clang++); then, in the folder of llmkit's source: "
     "pip install --force-reinstall --no-deps ."

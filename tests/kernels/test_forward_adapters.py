@@ -23,8 +23,8 @@ def test_additions_stand_layer_by_layer_in_their_order() -> None:
     layers: list[list[LowRankWeights | None]] = [[None] * len(ADDITIONS) for _ in range(2)]
     layers[1][ADDITIONS.index("o")] = low
     made = AdapterStructs(layers)
-    structs, at = (LowRankStruct * 20).from_address(made.address), 10 + 3
-    assert [one.rank for one in structs] == [0] * at + [3] + [0] * 6
+    structs, at = (LowRankStruct * 24).from_address(made.address), 12 + 3
+    assert [one.rank for one in structs] == [0] * at + [3] + [0] * 8
     assert structs[at].a == low.a.ctypes.data
     assert structs[at].b == low.b.ctypes.data
     assert structs[at].factors is None

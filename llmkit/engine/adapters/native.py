@@ -22,6 +22,7 @@ from llmkit.model.shapes import mixer_name
 
 _MLP = {name: (f"mlp.{name}_proj", None) for name in ("gate", "up", "down")}
 _SHARED = {name: (f"mlp.shared_expert.{name}_proj", None) for name in _MLP}
+_OWN = {"own_gate": ("own_input.gate", None), "own_out": ("own_input.projection", None)}
 _LAYER = re.compile(r"(model\.layers\.(\d+))\.(.+)")
 Places = Mapping[str, tuple[str, Order | None]]
 """Of each product that is added to the module of a layer, and which of its rows; None: all."""
@@ -56,7 +57,8 @@ def _is_added_to(module: str, config: ModelConfig) -> bool:
 
 def _places(config: ModelConfig, layer: int) -> Places:
     if config.lone_mlps is None:
-        return {**_mlp(config, layer), **_mixer(config, layer)}
+        own = {} if config.own_inputs is None else _OWN
+        return {**_mlp(config, layer), **_mixer(config, layer), **own}
     return _mlp(config, layer) if layer in config.lone_mlps else _mixer(config, layer)
 
 

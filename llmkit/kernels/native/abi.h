@@ -5,7 +5,7 @@
 
 #define LLMKIT_API extern "C" __attribute__((visibility("default")))
 
-constexpr int32_t kAbiVersion = 19;
+constexpr int32_t kAbiVersion = 20;
 
 // Values in memory: weights before packing, activations, cached keys and values.
 enum ValueType : int32_t {

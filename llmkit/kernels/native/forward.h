@@ -118,9 +118,11 @@ constexpr int kAngleTables = 2;
 // The products of a layer that an adapter may add to, in the order of its additions. Where a state is kept, the first
 // are those of its inputs and of its gate, V is that of rates and the attention gate that of decays; beside attention
 // it has two of its own. With latents K is what is kept, V all heads' keys and values of it, (H (N + U)) head by head,
-// and the attention gate q_a. Of experts only the shared one is added to.
+// and the attention gate q_a. Of experts only the shared one is added to. The last two are those around a layer's own
+// embedding.
 enum Addition : int32_t {
-  kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAddAttentionGate, kAddStateIn, kAddStateOut, kAdditions
+  kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAddAttentionGate, kAddStateIn, kAddStateOut, kAddOwnGate,
+  kAddOwnOut, kAdditions
 };
 
 struct Model {

@@ -38,11 +38,14 @@ struct OwnRun {
     float* gate = run.at(run.plan.own_gate);
     Prepared prepared = run.prepare(l.gate.format, run.stream(), p.tokens, m.hidden);
     run.multiply(l.gate, prepared, gate, nullptr, false);
+    run.adapt(number, kAddOwnGate, run.stream(), m.hidden, m.hidden, {{gate, width, width}});
     Gated gated{gate, own + number * width, gate, p.tokens, width, width, all, width, m.activation, 0.0f, nullptr};
     run.kernel.gated(worker, gated);
     barrier(worker);
     prepared = run.prepare(l.projection.format, gate, p.tokens, width);
-    run.multiply(l.projection, prepared, run.at(run.plan.branch), nullptr, false);
+    float* branch = run.at(run.plan.branch);
+    run.multiply(l.projection, prepared, branch, nullptr, false);
+    run.adapt(number, kAddOwnOut, gate, width, width, {{branch, m.hidden, m.hidden}});
     run.join(l.norm, m.residual_scale);
   }
 };
