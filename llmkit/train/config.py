@@ -177,7 +177,6 @@ class PretrainConfig:
             check_bounds(name, getattr(self, name), low=0, high=1)
         for name in ("lr", "epochs", "tokens_per_parameter", "target_flops", "max_seconds"):
             check_bounds(name, getattr(self, name), above=0)
-        check_bounds("lr", self.lr, high=1000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,6 @@ def test_no_model_is_estimated_of_more_layers_than_any_has(llmkit_run: Callable[
         ("serve", "m", "--replicas"),
         ("serve", "m", "--max-replicas"),
         ("pretrain", "-o", "run", "--data", "d", "--nproc"),
-        ("pretrain", "-o", "run", "--data", "d", "--lr"),
     ],
     ids=" ".join,
 )

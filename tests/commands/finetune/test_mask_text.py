@@ -24,5 +24,5 @@ def test_with_colour_each_line_ends_its_own() -> None:
 def test_a_single_answer_has_no_name() -> None:
     assert (
         mask_text(Sample("a:1", "", [("x", True)], 1, 1, []), color=False)
-        == "a:1: 1 of 1 tokens learnt\n⟦x⟧\n"
+        == "a:1: 1 of 1 token learnt\n⟦x⟧\n"
     )

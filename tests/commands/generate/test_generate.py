@@ -179,7 +179,8 @@ def test_an_int8_cache_takes_what_kv_estimate_says_and_moves_the_scores_a_little
 def test_unordered_rows_come_as_they_are_complete_and_batch_says_how_many_are_at_work(
     llmkit_run: Run, gen: list[object]
 ) -> None:
-    rows = b"".join(b'{"id": %d, "prompt": "a", "max_tokens": %d}\n' % (n, 12 - 3 * n) for n in range(4))
+    # far apart: the first is at work while the others are still read
+    rows = b"".join(b'{"id": %d, "prompt": "a", "max_tokens": %d}\n' % (n, 60 - 15 * n) for n in range(4))
 
     def ids(*flags: str) -> list[int]:
         done = llmkit_run(*gen, "--jsonl", "-", *flags, stdin=rows)
