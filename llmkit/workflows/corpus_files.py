@@ -24,8 +24,6 @@ RECORDS = {"-o", "--rejects", "--clusters"}
 """Outputs that flow, and may go to stdout; others need a name."""
 FILES = {"--rejects", "--clusters", "--report"}
 """Outputs that are files, whatever they are called."""
-GATES = ("fail_if_dropped_over", "strict")
-"""Settings that judge what was counted when all is written."""
 NO_FOLDER = frozenset(
     {
         *(".json", ".jl", ".txt", ".text", ".md", ".csv", ".tsv", ".html", ".parquet", ".arrow"),
@@ -113,7 +111,7 @@ def _refuse_other_files(files: CorpusFiles) -> None:
 
 
 def refuse_done(files: CorpusFiles, invocation: Invocation, inputs: Callable[[], Iterable[Path]]) -> None:
-    """Stop where the folder is whole already: the same line was run before, or other shards were the last.
+    """Check that other shards have not made the folder whole already.
 
     Args:
         files: with the shard, if it is one.
@@ -121,22 +119,15 @@ def refuse_done(files: CorpusFiles, invocation: Invocation, inputs: Callable[[],
         inputs: what is read, as it goes there; all of it is read to compare.
 
     Raises:
-        AlreadyDone: it is, and so is what goes beside it. For a shard that is enough; another run has more to
-            do where it judges by what was counted (`GATES`), which the folder does not keep.
+        AlreadyDone: they have. A shard without units of its own, or one that is run again, is no error.
     """
-    if files.force or not files.is_folder or files.out is None:
-        return
-    is_shard = files.shard is not None
-    beside = [path for path in files.places.values() if path not in (None, STDIO)]
-    if not is_shard and (
-        any(map(invocation.settings.get, GATES)) or not all(path.exists() for path in beside if path)
-    ):
+    if files.shard is None or files.force or not files.is_folder or files.out is None:
         return
     record = read_provenance(files.out)
     if record and is_made_by(record, invocation) and record["inputs"] == digest_inputs(inputs()):
-        what = "all shards are done" if is_shard else "by the same settings from the same inputs"
-        again = "does this shard again" if is_shard else "makes it anew"
-        raise AlreadyDone(f"{files.out}: whole already, {what}", hint=f"--force {again}")
+        raise AlreadyDone(
+            f"{files.out}: whole already, all shards are done", hint="--force does this shard again"
+        )
 
 
 @contextmanager

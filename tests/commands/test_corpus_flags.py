@@ -27,7 +27,7 @@ def test_what_the_three_have_in_common_is_one_option_with_one_default(name: str)
     assert len({option.default for option in options}) == 1
 
 
-LINES = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     ("line", "other"),
     [
         (("clean", "a.jsonl", "b.jsonl.zst"), ("--pii", "mask")),
@@ -36,49 +36,6 @@ LINES = pytest.mark.parametrize(
     ],
     ids=lambda words: words[0],
 )
-
-
-@LINES
-def test_the_same_line_again_has_nothing_to_do_and_another_line_or_input_is_refused(
-    llmkit_run: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    line: tuple[str, ...],
-    other: tuple[str, ...],
-) -> None:
-    write_inputs(tmp_path, "ab")
-    monkeypatch.chdir(tmp_path)
-    kept = (*line, "--skip-bad", "-o", "out", "--rejects", "rejects.jsonl")
-    assert llmkit_run(*kept).status == 0
-    made = digest_path(Path("out"))
-    done = llmkit_run(*kept, "--workers", "2")
-    assert (done.status, done.out) == (0, b"")
-    assert done.err == (
-        "llmkit: out: whole already, by the same settings from the same inputs\n"
-        "  hint: --force makes it anew\n"
-    )
-    assert digest_path(Path("out")) == made and not Path(".out.partial").exists()
-    gate = ("--strict",) if line[0] == "mix" else ("--fail-if-dropped-over", "0.5")
-    for more in (other, gate):
-        assert (again := llmkit_run(*kept, *more)).status == 2 and "out: already exists" in again.err
-    Path("rejects.jsonl").unlink()  # what the line promises is not there
-    assert llmkit_run(*kept).status == 2
-    assert llmkit_run(*kept, "--force").status == 0 and Path("rejects.jsonl").exists()
-    with Path("a.jsonl").open("a") as stream:
-        stream.write('{"text": "one more"}\n')
-    assert llmkit_run(*kept).status == 2
-
-
-def test_a_gate_that_was_not_met_is_not_met_by_the_same_line_again(
-    llmkit_run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Path(tmp_path / "a.jsonl").write_text('{"text": "one"}\n' * 4)
-    monkeypatch.chdir(tmp_path)
-    line = ("dedup", "a.jsonl", "--by", "exact", "-o", "out", "--fail-if-dropped-over", "0.5")
-    assert [llmkit_run(*line).status for _ in range(2)] == [1, 2]
-
-
-@LINES
 def test_a_shard_that_comes_when_all_are_done_has_nothing_to_do(
     llmkit_run: Callable[..., Any],
     tmp_path: Path,
@@ -102,6 +59,7 @@ def test_a_shard_that_comes_when_all_are_done_has_nothing_to_do(
             "llmkit: out: whole already, all shards are done\n  hint: --force does this shard again\n"
         )
     assert digest_path(Path("out")) == made
+    assert "already exists" in llmkit_run(*line, *kept).err
     assert "already exists" in llmkit_run(*line, *kept, *other, "--shard", "1/3").err
     with Path("a.jsonl").open("a") as stream:
         stream.write('{"text": "one more"}\n')

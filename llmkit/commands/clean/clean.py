@@ -55,8 +55,7 @@ def clean(
             parquet, Arrow, folders, stdin; a file whose name does not tell
             (.json, no suffix) is jsonl if its first two lines are objects
     Writes  documents as they came but for repairs, to stdout, a file, or
-            FOLDER/part-00000.jsonl.zst: stopped, the same line goes on;
-            done, it does nothing
+            FOLDER/part-00000.jsonl.zst: stopped, the same line goes on
 
     \b
     Presets: c4, c4-tfds, gopher, fineweb, refinedweb, ocr, markup, code.

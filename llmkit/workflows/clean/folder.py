@@ -65,7 +65,7 @@ def clean_folder(
         the units of this shard are counted.
 
     Raises:
-        AlreadyDone: the folder is whole already: see `refuse_done`.
+        AlreadyDone: this is a shard, and all shards are done.
         UsageError: an output exists, or is or holds what is read, stdin is an input, or another process is at
             work here.
         LlmkitError: what a unit failed with; units that are done are kept.

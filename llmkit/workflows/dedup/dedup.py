@@ -62,7 +62,7 @@ def dedup_files(
         fail_over: the share of duplicates above which the answer is no, though all is written.
 
     Raises:
-        AlreadyDone: the folder is whole already: see `refuse_done`.
+        AlreadyDone: this is a shard, and all shards are done.
         UsageError: flags that do not go together, or an output that exists or is an input.
         DataError, MissingError: of the readers, or of an index.
         ResourceError: the memory does not do.

@@ -58,7 +58,7 @@ def mix_documents(
         progress: told how far it is.
 
     Raises:
-        AlreadyDone: the folder is whole already: see `refuse_done`.
+        AlreadyDone: this is a shard, and all shards are done.
         UsageError: flags that do not go together, or an output that exists or is an input.
         DataError, MissingError: of the readers, or a source without any document that may be taken.
         StoppedResumable: stopped, or other shards are not there yet.
