@@ -82,5 +82,5 @@ def test_a_matrix_without_a_known_name_is_an_error() -> None:
         **{"num_kv_shared_layers": 0, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 300},
         **{"laurel_rank": 4, "sliding_window": 16},
     }
-    with pytest.raises(ConfigError, match=r"per_layer_model_projection\.weight \(other\)"):
+    with pytest.raises(ConfigError, match=r"altup\.correction_coefs\.weight \(other\)"):
         list(gguf_tensors(read_architecture(config)))

@@ -31,7 +31,7 @@ def report(config: DedupConfig, tally: Tally, **found: Any) -> Any:
             DedupConfig(by="exact"),
             Tally(documents=9, removed=1),
             {"without_key": 3},
-            ["3 documents have no text"],
+            ["3 documents without text"],
         ),
         (DedupConfig(), Tally(documents=9, kept=8, removed=1), {}, []),
         (

@@ -232,7 +232,7 @@ def test_records_of_another_text_of_as_many_tokens_are_not_gone_on_with(
         read("zq" * 9, "qz" * 9, "zz" * 9, end="{broken\n")
     with pytest.raises(DataError, match=r"the text of record 0 \('0'\) is another"):
         read("qz" * 9, "zq" * 9, "zz" * 9)
-    with pytest.raises(DataError, match="the input ends after 1 records"):
+    with pytest.raises(DataError, match="the input ends after 1 record,"):
         read("zq" * 9)
     assert read("zq" * 9, "qz" * 9, "zz" * 9).records == 3
 

@@ -78,7 +78,7 @@ def test_an_interrupted_run_of_more_inputs_than_there_are_is_refused(tmp_path: P
         _stop_after(tmp_path / "r", 2)
     with open_records(tmp_path / "r", "a") as records:
         records.check_all_read(2)
-        with pytest.raises(DataError, match="the input ends after 1 records"):
+        with pytest.raises(DataError, match="the input ends after 1 record,"):
             records.check_all_read(1)
 
 

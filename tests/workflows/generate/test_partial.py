@@ -17,6 +17,7 @@ from gguf_models import case_config, random_model
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import AlreadyDone, DataError, StoppedResumable, UsageError
+from llmkit.formats.amount_text import plural
 from llmkit.formats.gguf.write import write_gguf
 from llmkit.formats.partial_lines import partial_path
 from llmkit.model.gguf.save import gguf_model
@@ -102,7 +103,7 @@ def test_wherever_a_run_is_stopped_the_next_gives_the_bytes_of_one_that_was_not(
         _stop_after(patch, count)
         bench.run()
     assert not bench.out.exists() and len(bench.partial.read_bytes().splitlines()) == 1 + count
-    assert plan_generate(*bench.asked()).notes[0].endswith(f"goes on after {count} records")
+    assert plan_generate(*bench.asked()).notes[0].endswith(f"goes on after {plural(count, 'record')}")
     assert bench.run() == whole
     assert bench.report.texts + count <= LINES + 1 and not bench.partial.exists()
 
@@ -123,9 +124,7 @@ def test_a_record_that_was_torn_off_is_written_again(bench: Bench) -> None:
     content = bench.partial.read_bytes()
     bench.partial.write_bytes(content[:-9])
     assert (
-        plan_generate(*bench.asked())
-        .notes[0]
-        .endswith("1 records, and half a record, which is written again")
+        plan_generate(*bench.asked()).notes[0].endswith("1 record, and half a record, which is written again")
     )
     assert bench.partial.read_bytes() == content[:-9]  # a plan changes nothing
     assert bench.run() == whole
@@ -141,7 +140,7 @@ def test_records_of_other_settings_rows_or_files_are_refused(bench: Bench) -> No
     with pytest.raises(DataError, match="another model or other settings"):
         bench.run(sampling={"seed": 1})
     for rows, problem in (
-        (ROWS[1:], "1 records of rows that are not there"),
+        (ROWS[1:], "1 record of rows that are not there"),
         ([ROWS[0] | {"note": 2}, *ROWS[1:]], "rows in another order"),
         ([ROWS[0], {"prompt": "new"}, *ROWS[1:]], "rows in another order"),
     ):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.errors import AlreadyDone, DataError, GateFailed, StoppedResumable, UsageError
+from llmkit.errors import DataError, GateFailed, StoppedResumable, UsageError
 from llmkit.formats.provenance import read_provenance
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.mix.mix import check_dry, plan_mix
@@ -169,5 +169,5 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="stdin"):
         mix(["a=-:1"], tmp_path / "out")
     mix([f"a={code}:1"], tmp_path / "out")
-    with pytest.raises(AlreadyDone, match="whole already"):
+    with pytest.raises(UsageError, match="already exists"):
         mix([f"a={code}:1"], tmp_path / "out")
