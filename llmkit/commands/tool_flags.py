@@ -1,4 +1,4 @@
-"""The flags that say which functions a model may call, and how: of `generate` and `chat`."""
+"""The flags that say which functions a model may call, and how: of `generate` and `chat`, some of `serve`."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +16,9 @@ from llmkit.retrieve.tools.loop import MAX_CALLS
 
 if TYPE_CHECKING:
     from llmkit.workflows.tool.options import ToolOptions
+
+ToolTimeout = Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")]
+ToolOutput = Annotated[int, Option(parser=parse_size, metavar="BYTES", help="Of one result at most.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +38,8 @@ class Calling:
     ] = "auto"
     approve: Annotated[Approval, Option(help="Whether each call is asked for at the terminal.")] = "ask"
     max_calls: Annotated[int, Option(min=1, metavar="N", help="Calls of one answer.")] = MAX_CALLS
-    tool_timeout: Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")] = (
-        ToolLimits.seconds
-    )
-    tool_output: Annotated[int, Option(parser=parse_size, metavar="BYTES", help="Of one result at most.")] = (
-        ToolLimits.output_bytes
-    )
+    tool_timeout: ToolTimeout = ToolLimits.seconds
+    tool_output: ToolOutput = ToolLimits.output_bytes
     replay: Annotated[
         Path | None,
         Option(metavar="FILE", help="Results come from these transcripts; nothing is called."),

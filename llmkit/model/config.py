@@ -198,10 +198,15 @@ class ModelConfig:
         return () if part is None else part.layers
 
     @property
+    def num_kv_owners(self) -> int:
+        """Layers, the first ones, that do not read the keys and values of others."""
+        return self.num_hidden_layers - self.shared_kv_layers
+
+    @property
     def layers_without_keys(self) -> tuple[int, ...]:
         """Layers that keep no keys and values: of state alone, MLPs alone, those that read others'."""
         states = () if self.has_both else self.state_layers
-        shared = range(self.num_hidden_layers - self.shared_kv_layers, self.num_hidden_layers)
+        shared = range(self.num_kv_owners, self.num_hidden_layers)
         return tuple(sorted((*states, *(self.lone_mlps or ()), *shared)))
 
     @property

@@ -57,7 +57,7 @@ def stored_weights(stored: Mapping[str, _T], config: ModelConfig) -> dict[str, _
 def _is_shared(name: str, config: ModelConfig) -> bool:
     """Gemma 4's files have keys and values that no layer reads."""
     match = _OF_KEYS.match(name) if config.shared_kv_layers else None
-    return match is not None and int(match[1]) >= config.num_hidden_layers - config.shared_kv_layers
+    return match is not None and int(match[1]) >= config.num_kv_owners
 
 
 def _is_beyond(name: str, config: ModelConfig) -> bool:

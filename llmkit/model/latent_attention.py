@@ -105,8 +105,10 @@ class LatentAttention(nn.Module):
         """Whichever way takes fewer operations. rows: (B, S, W). Returns (B, H, T, V)."""
         # absorbing reads the matrix itself; what stands in its place (an adapter, codes) is only called
         plain = type(self.kv_b_proj) is nn.Linear
-        absorbed = plain and absorbing_is_cheaper(self.latent, q_nope.shape[2], rows.shape[1])
-        return (self._absorbed if absorbed else self._expanded)(q_nope, q_rope, rows, mask, addition)
+        if plain and absorbing_is_cheaper(self.latent, q_nope.shape[2], rows.shape[1]):
+            return self._absorbed(q_nope, q_rope, rows, mask, addition)
+        keys, values = self._keys_and_values(rows, addition)
+        return self._attend(torch.cat((q_nope, q_rope), dim=-1), keys, values, mask)
 
     def _queries(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """Without a position and with one: (B, H, T, N), (B, H, T, R)."""
@@ -127,17 +129,6 @@ class LatentAttention(nn.Module):
         if layout.cos is None or layout.sin is None:
             return x
         return rotate(x, layout.cos.to(x.dtype), layout.sin.to(x.dtype), interleaved=self.interleaved)
-
-    def _expanded(
-        self,
-        q_nope: Tensor,
-        q_rope: Tensor,
-        rows: Tensor,
-        mask: Tensor | None,
-        addition: LowRankAddition | None,
-    ) -> Tensor:
-        """Keys and values written out for every head. rows: (B, S, W). Returns (B, H, T, V)."""
-        return self._attend(torch.cat((q_nope, q_rope), dim=-1), *self._keys_and_values(rows, addition), mask)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """q: (B, H, T, N + R); k: (B, H, S, N + R); v: (B, H, S, V). Returns (B, H, T, V)."""

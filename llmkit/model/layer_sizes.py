@@ -27,17 +27,16 @@ def values_are_keys(config: ModelConfig, layer: int) -> bool:
 
 def kv_owner(config: ModelConfig, layer: int) -> int:
     """The layer whose keys and values a layer reads: itself, or the last of its kind that has its own."""
-    owners = config.num_hidden_layers - config.shared_kv_layers
-    if layer < owners:
+    if layer < config.num_kv_owners:
         return layer
     slides = layer in config.sliding_layers
-    return max(one for one in range(owners) if (one in config.sliding_layers) == slides)
+    return max(one for one in range(config.num_kv_owners) if (one in config.sliding_layers) == slides)
 
 
 def kv_owners(config: ModelConfig) -> tuple[int, ...]:
     """The layers whose keys and values others read."""
-    owners = config.num_hidden_layers - config.shared_kv_layers
-    return tuple(sorted({kv_owner(config, layer) for layer in range(owners, config.num_hidden_layers)}))
+    readers = range(config.num_kv_owners, config.num_hidden_layers)
+    return tuple(sorted({kv_owner(config, layer) for layer in readers}))
 
 
 def mlp_width(config: ModelConfig, layer: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmkit.server.answer import Usage
+from llmkit.server.errors import not_an_admin
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,15 @@ class Caller:
     lowest_priority: int = 0
     """The most urgent that its requests may be: lower numbers go first."""
     is_admin: bool = False
+
+    def check_admin(self) -> None:
+        """Refuse a key that is no admin's what tells of every key, or changes it; without keys there is none.
+
+        Raises:
+            ApiError: 403.
+        """
+        if self.name and not self.is_admin:
+            raise not_an_admin()
 
 
 @dataclass

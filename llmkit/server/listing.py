@@ -8,7 +8,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import not_an_admin
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
 from llmkit.server.handlers import State
@@ -36,8 +35,7 @@ async def show_metrics(request: Request) -> Response:
     """GET /metrics: for Prometheus. They tell of every key: where there are keys it takes an admin's."""
     state: State = request.app.state.serve
     caller: Caller = request.state.caller
-    if caller.name and not caller.is_admin:
-        raise not_an_admin()
+    caller.check_admin()
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 

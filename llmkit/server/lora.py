@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import not_an_admin, refused
+from llmkit.server.errors import refused
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
 from llmkit.server.models import Models
@@ -29,8 +29,7 @@ async def set_lora(request: Request) -> Response:
     """POST /lora-adapters: those that are not in the list change nothing. It is for admins, where there are
     keys: what others are answered with changes too."""
     caller: Caller = request.state.caller
-    if caller.name and not caller.is_admin:
-        raise not_an_admin()
+    caller.check_admin()
     with request.app.state.serve.gate.begin(caller):
         return _set(_served(request), decode(await request.body(), list[LoraScale]))
 

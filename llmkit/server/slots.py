@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import no_slot, not_an_admin
+from llmkit.server.errors import no_slot
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
 from llmkit.server.models import Models
@@ -19,8 +19,7 @@ async def show_slots(request: Request) -> Response:
         ApiError: 403; with `?fail_on_no_slot=1` 503: no place is free.
     """
     caller: Caller = request.state.caller
-    if caller.name and not caller.is_admin:
-        raise not_an_admin()
+    caller.check_admin()
     models: Models = request.app.state.serve.models
     served = models.find(request.query_params.get("model"), caller)
     texts, most = served.thread.texts(), served.load().max_texts

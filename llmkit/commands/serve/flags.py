@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 from typer import Argument, Option
 
 from llmkit.commands.sampling_flags import Tp
+from llmkit.commands.tool_flags import ToolOutput, ToolTimeout
 from llmkit.commands.values import MOST_AT_ONCE, parse_count, parse_seconds, parse_size
 from llmkit.engine.config import GenerateConfig
 from llmkit.retrieve.config import By
@@ -204,12 +205,8 @@ class Helpers:
     max_calls: Annotated[int, Option(min=1, metavar="N", help="Of tools, in one answer.")] = (
         ToolsConfig.max_calls
     )
-    tool_timeout: Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")] = (
-        ToolLimits.seconds
-    )
-    tool_output: Annotated[int, Option(parser=parse_size, metavar="BYTES", help="Of one result at most.")] = (
-        ToolLimits.output_bytes
-    )
+    tool_timeout: ToolTimeout = ToolLimits.seconds
+    tool_output: ToolOutput = ToolLimits.output_bytes
     retrieve: Annotated[
         str | None,
         Option(metavar="INDEX[:K]", help="Put its best K passages (8) before questions, and cite them."),

@@ -176,7 +176,7 @@ def _each(keys: GgufKeys, name: str, layers: int) -> list[Any]:
 
 def _check_owners(config: ModelConfig) -> None:
     """llama.cpp takes the last layer with keys of its own to see everything, and the one before to slide."""
-    owners = config.num_hidden_layers - config.shared_kv_layers
+    owners = config.num_kv_owners
     for layer in range(owners, config.num_hidden_layers):
         taken = owners - (2 if layer in config.sliding_layers else 1)
         if kv_owner(config, layer) != taken:

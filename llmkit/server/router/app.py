@@ -8,7 +8,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import not_an_admin
 from llmkit.server.front import as_json, put_in_front, route
 from llmkit.server.gate import Caller
 from llmkit.server.kept_api import KEPT
@@ -103,8 +102,7 @@ async def show_metrics(request: Request) -> Response:
     """GET /metrics: for Prometheus. They tell of every key: where there are keys it takes an admin's."""
     state: RouterState = request.app.state.serve
     caller: Caller = request.state.caller
-    if caller.name and not caller.is_admin:
-        raise not_an_admin()
+    caller.check_admin()
     engines = await engines_text(list(state.fleet.workers()))
     content = state.metrics.text() + fleet_text(state.fleet) + engines
     return Response(content, media_type=CONTENT_TYPE)

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import ApiError, no_model, no_slot, not_an_admin
+from llmkit.server.errors import ApiError, no_model, no_slot
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
 from llmkit.server.router.crew import Reply
@@ -72,8 +72,7 @@ async def show_props(request: Request) -> Response:
 async def show_slots(request: Request) -> Response:
     """GET /slots: those of all workers of a model, numbered on; where there are keys it takes an admin's."""
     caller: Caller = request.state.caller
-    if caller.name and not caller.is_admin:
-        raise not_an_admin()
+    caller.check_admin()
     replies = await _said(_workers_asked(request), "/slots")
     slots = [slot for reply in replies for slot in msgspec.json.decode(reply.content, type=_Objects)]
     if request.query_params.get("fail_on_no_slot") and all(one.get("is_processing") for one in slots):
